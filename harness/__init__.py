@@ -1,0 +1,70 @@
+"""giftbench: how much is a distilled dataset worth? What a plugin or a notebook imports, loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness import datasets, losses, models
+    from harness.api import Evaluation, evaluate
+    from harness.board import Board, Protocol, Trial
+    from harness.distilled import distillers, readers
+    from harness.distilled.set import DistilledSet
+    from harness.distilled.source import Source
+    from harness.losses.targets import Targets
+    from harness.records import Record, RecordStore
+    from harness.scenario import Outcome, Scenario
+    from harness.scenario import registry as scenarios
+
+_PUBLIC = {
+    "Board": "harness.board:Board",
+    "DistilledSet": "harness.distilled.set:DistilledSet",
+    "Evaluation": "harness.api:Evaluation",
+    "Outcome": "harness.scenario:Outcome",
+    "Protocol": "harness.board:Protocol",
+    "Record": "harness.records:Record",
+    "RecordStore": "harness.records:RecordStore",
+    "Scenario": "harness.scenario:Scenario",
+    "Source": "harness.distilled.source:Source",
+    "Targets": "harness.losses.targets:Targets",
+    "Trial": "harness.board:Trial",
+    "distillers": "harness.distilled:distillers",
+    "evaluate": "harness.api:evaluate",
+    "readers": "harness.distilled:readers",
+    "scenarios": "harness.scenario:registry",
+}
+
+__all__ = [
+    "Board",
+    "DistilledSet",
+    "Evaluation",
+    "Outcome",
+    "Protocol",
+    "Record",
+    "RecordStore",
+    "Scenario",
+    "Source",
+    "Targets",
+    "Trial",
+    "datasets",
+    "distillers",
+    "evaluate",
+    "losses",
+    "models",
+    "readers",
+    "scenarios",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("datasets", "losses", "models"):
+        return importlib.import_module(f"harness.{name}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

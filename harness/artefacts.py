@@ -1,0 +1,116 @@
+"""Distilled sets and teachers on disk, found by recipe and checked by digest: beside a board, and in the user's cache."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from harness.digests import digest_json
+from harness.errors import DataError
+from harness.home import home
+
+if TYPE_CHECKING:
+    from harness.distilled.set import DistilledSet
+    from harness.teachers import TeacherFile
+
+
+@dataclass(frozen=True)
+class SetFile:
+    """A distilled set on disk, by its header: digest, number of images, and metadata."""
+
+    path: Path
+    digest: str
+    images: int
+    metadata: dict[str, Any]
+
+    @property
+    def ipc(self) -> float:
+        mean = self.images / int(self.metadata["classes"])
+        return int(mean) if mean == int(mean) else round(mean, 2)
+
+
+class Artefacts:
+    """The artefacts of one board. What is missing beside the board is taken from the cache, else made and kept in both."""
+
+    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+        self.folder = folder
+        self.cache = cache if cache is not None else home() / "artefacts"
+
+    def teacher(self, recipe: dict[str, Any], make: Callable[[Path], TeacherFile]) -> TeacherFile:
+        """Return the teacher of a recipe; `make` trains it into a folder when nobody has it."""
+        from harness import teachers
+
+        key = digest_json(recipe)
+        for folder in (self.folder, self.cache):
+            for path in sorted(folder.glob("teacher-*.safetensors")):
+                file, its_key = teachers.read_header(path)
+                if its_key == key:
+                    return teachers.read_header(self._kept(path))[0]
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.cache / f"{key[:20]}.lock"):  # another process may train the same teacher
+            for path in sorted(self.cache.glob("teacher-*.safetensors")):
+                if teachers.read_header(path)[1] == key:
+                    return teachers.read_header(self._kept(path))[0]
+            made = make(self.cache)
+        return teachers.read_header(self._kept(made.path))[0]
+
+    def distilled(self, recipe: dict[str, Any], teacher: Callable[[], list[str]], make: Callable[[], DistilledSet]) -> SetFile:
+        """Return the set of a recipe; `teacher` gives the digests that a set made with a teacher must name."""
+        key = digest_json(recipe)
+        for folder in (self.folder, self.cache):
+            for path in sorted(folder.glob("set-*.safetensors")):
+                file = read_set_header(path)
+                provenance = file.metadata["provenance"]
+                if provenance.get("recipe") == key and provenance.get("teacher_digest") in (None, teacher()):
+                    return read_set_header(self._kept(path))
+        made = make()
+        made.provenance["recipe"] = key
+        return self.add(made)
+
+    def add(self, distilled: DistilledSet) -> SetFile:
+        """Keep a set beside the board, by digest."""
+        path = self.folder / f"set-{distilled.digest[:20]}.safetensors"
+        if not path.exists():
+            distilled.save(path)
+        return read_set_header(path)
+
+    def _kept(self, path: Path) -> Path:
+        kept = self.folder / path.name
+        if not kept.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = kept.with_name(f".{kept.name}.tmp")
+            shutil.copyfile(path, temporary)
+            temporary.replace(kept)
+        return kept
+
+    def find(self, kind: str, digest: str) -> Path:
+        """Return the file of a digest; `kind` is `set` or `teacher`. Raises DataError when it is gone."""
+        path = self.folder / f"{kind}-{digest[:20]}.safetensors"
+        if not path.is_file():
+            raise DataError(f"{path}: gone; run the board again to make it")
+        return path
+
+
+def read_set_header(path: Path) -> SetFile:
+    """Read digest and metadata of a distilled set without its tensors. Raises DataError when it is not one."""
+    from safetensors import SafetensorError, safe_open
+
+    from harness.distilled.set import FORMAT
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            count = file.get_slice("labels").get_shape()[0]
+        if header.get("format") != FORMAT:
+            raise DataError(f"{path}: not a distilled set")
+        return SetFile(path, header["digest"], count, json.loads(header["set"]))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not a distilled set, or truncated: {error}") from None

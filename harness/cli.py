@@ -1,0 +1,140 @@
+"""The command line: parse, call, print. Heavy libraries are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import GiftbenchError
+
+app = typer.Typer(
+    name="giftbench",
+    help="How much is a distilled dataset worth, whoever trains on it, with whatever loss, optimizer and architecture?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+BoardArgument = Annotated[Path, typer.Argument(help="board.toml, or the folder that holds it", metavar="BOARD")]
+PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="a Python file that registers plugins (repeatable)", metavar="FILE")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+DataOption = Annotated[Path | None, typer.Option(help="folder of the dataset's files (else GIFTBENCH_DATA)", metavar="PATH")]
+
+
+@app.command()
+def run(
+    board: BoardArgument,
+    scenario: Annotated[list[str] | None, typer.Option(help="only this scenario (repeatable)", metavar="NAME")] = None,
+    loss: Annotated[list[str] | None, typer.Option(help='this loss instead of the board\'s, as "gift(gamma=0.2)" (repeatable)')] = None,
+    seeds: Annotated[int | None, typer.Option(help="this many seeds, 0 to N-1", min=1, metavar="N")] = None,
+    protocol: Annotated[str | None, typer.Option(help="paper, quick or smoke instead of the board's")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bf16 (autocast)")] = None,
+    jobs: Annotated[int, typer.Option(help="worker processes; 0: one a core on the CPU, one on a GPU", min=0, metavar="N")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads of each worker", min=1, metavar="N")] = 1,
+    device: DeviceOption = "auto",
+    data_dir: DataOption = None,
+    plugin: PluginOption = None,
+    retry: Annotated[bool, typer.Option("--retry", help="run failed trials again")] = False,
+    rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
+) -> None:
+    """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
+    from harness.leaderboard.render import render
+    from harness.planning import Overrides
+    from harness.progress import Reporter
+    from harness.running import Options, run_board
+
+    overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
+    options = Options(device, jobs, threads, data_dir, tuple(plugin or ()), retry, rerun)
+    with Reporter() as reporter:
+        summary = run_board(board, overrides, options, reporter)
+    for path in render(board):
+        print(path)
+    if summary.failed:
+        print(f"{len(summary.failed)} of {summary.planned} trials failed; run again with --retry to repeat them", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
+def table(
+    board: BoardArgument,
+    into: Annotated[Path | None, typer.Option(help="a Markdown file whose marked part the tables replace", metavar="FILE")] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Write a board's leaderboard from its records; nothing is trained."""
+    from harness.leaderboard.render import insert, render
+    from harness.running import open_board
+
+    file, _, _ = open_board(board, plugin or ())
+    for path in render(file):
+        print(path)
+    if into is not None:
+        insert(into, file)
+        print(into)
+
+
+@app.command(name="list")
+def list_(
+    kind: Annotated[str, typer.Argument(help="losses, models, optimizers, schedules, datasets, distillers, scenarios or protocols")],
+    plugin: PluginOption = None,
+) -> None:
+    """List what can be named on a board, its parameters, and where it comes from."""
+    from harness.listing import show
+
+    show(kind, plugin or ())
+
+
+@app.command()
+def distill(
+    dataset: Annotated[str, typer.Option(help="dataset to distil")],
+    method: Annotated[str, typer.Option(help='distiller, as "rded(min_scale=0.5)"')],
+    ipc: Annotated[int, typer.Option(help="images per class", min=1)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="safetensors file to write", metavar="FILE")],
+    teacher: Annotated[str, typer.Option(help="teacher to score with, trained first when nobody has it")] = "convnet3",
+    seed: Annotated[int, typer.Option(help="the distiller's seed", min=0)] = 0,
+    device: DeviceOption = "auto",
+    data_dir: DataOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Make a distilled set from a dataset and write it to a file."""
+    from harness.plugins import load_files
+    from harness.progress import Reporter
+    from harness.workshop import distil
+
+    load_files(plugin or ())
+    with Reporter() as reporter:
+        made = distil(dataset, method, ipc, teacher, seed, device, data_dir, reporter.preparing)
+    print(f"{made.save(output)}: {made!r}")
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="a distilled set")],
+    png: Annotated[Path | None, typer.Option(help="where to write the grid of images (default: beside the file)", metavar="FILE")] = None,
+) -> None:
+    """Check a distilled set, print what it is, and write a PNG grid of its images."""
+    from harness.distilled.inspection import describe, draw
+    from harness.distilled.set import DistilledSet
+
+    loaded = DistilledSet.load(file)
+    print(describe(loaded))
+    print(f"images: {draw(loaded, png or file.with_suffix('.png'))}")
+
+
+def main() -> None:
+    """Run the command line. The user's mistakes end in one line and exit status 2."""
+    try:
+        app()
+    except GiftbenchError as error:
+        print(f"giftbench: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("giftbench: stopped; the same command goes on where it was", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What a dataset is: two splits of uint8 images, class names, normalisation, digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from harness.digests import digest
+from harness.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images, [N, C, H, W] uint8, and their class indices, [N] int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A real dataset.
+
+    Attributes:
+        name: as boards write it.
+        train, test: the splits.
+        classes: class names; their number is the number of classes.
+        mean, std: per channel, of pixels in [0, 1].
+        teacher_epochs: how long a teacher is trained on it by default.
+        min_scale: smallest area share of an RDED crop that still shows the object.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    teacher_epochs: int = 30
+    min_scale: float = 0.08
+
+    def __post_init__(self) -> None:
+        for title, split in (("train", self.train), ("test", self.test)):
+            place = f"dataset {self.name}: {title} split"
+            if split.images.dtype != torch.uint8 or split.images.dim() != 4:
+                raise DataError(f"{place}: images must be uint8 [N, C, H, W], not {split.images.dtype} {list(split.images.shape)}")
+            if len(split.images) != len(split.labels) or not len(split):
+                raise DataError(f"{place}: {len(split.images)} images and {len(split.labels)} labels")
+            if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(self.classes):
+                raise DataError(f"{place}: labels outside 0..{len(self.classes) - 1}")
+        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            raise DataError(f"dataset {self.name}: train and test images differ in shape")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of both splits and the normalisation."""
+        tensors = {"train": self.train.images, "train_y": self.train.labels, "test": self.test.images, "test_y": self.test.labels}
+        return digest(tensors, {"mean": list(self.mean), "std": list(self.std), "classes": len(self.classes)})
+
+
+def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return per-channel mean and standard deviation of uint8 images [N, C, H, W], in [0, 1], rounded to 4 digits."""
+    channels = images.transpose(0, 1).flatten(1)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.stack([torch.bincount(c.long(), minlength=256) for c in channels]).double()
+    mean = (counts * values).sum(1) / counts.sum(1)
+    std = ((counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)).sqrt()
+    return tuple(round(v, 4) for v in mean.tolist()), tuple(round(max(v, 1e-4), 4) for v in std.tolist())
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Return uint8 (or [0, 1] float) images [N, C, H, W] as normalised float32, channels last, on the same device."""
+    scale = 255.0 if images.dtype == torch.uint8 else 1.0
+    centre = torch.tensor(mean, device=images.device).view(1, -1, 1, 1) * scale
+    width = torch.tensor(std, device=images.device).view(1, -1, 1, 1) * scale
+    return images.to(torch.float32, memory_format=torch.channels_last).sub(centre).div_(width)

@@ -1,0 +1,61 @@
+"""What a person wants to see of a distilled set: its facts, and its images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from harness.distilled.set import DistilledSet
+from harness.errors import DataError
+
+MAX_CLASSES, MAX_PER_CLASS = 20, 20
+
+
+def describe(distilled: DistilledSet) -> str:
+    """Return the facts of a set, one a line."""
+    images, channels_height_width = distilled.images, "x".join(map(str, distilled.shape))
+    counts = distilled.labels.bincount(minlength=distilled.classes)
+    soft = "none; a teacher gives them" if distilled.soft_labels is None else f"{distilled.soft_kind}, {list(distilled.soft_labels.shape)}"
+    spread = f"{int(counts.min())} to {int(counts.max())} a class" if counts.min() != counts.max() else f"{int(counts[0])} a class"
+    facts = {
+        "method": distilled.method,
+        "dataset": distilled.dataset,
+        "images": f"{len(distilled)} of {channels_height_width} {str(images.dtype).removeprefix('torch.')}, "
+        + ("normalised already" if distilled.normalised else "pixels"),
+        "values": f"{float(images.min()):.4g} to {float(images.max()):.4g}, mean {float(images.float().mean()):.4g}",
+        "classes": f"{distilled.classes}, {spread}",
+        "soft labels": soft,
+        "mosaic factor": str(distilled.factor),
+        "native loss": distilled.native_loss or "none stated",
+        "provenance": json.dumps(distilled.provenance, sort_keys=True),
+        "digest": distilled.digest,
+    }
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
+
+
+def draw(distilled: DistilledSet, path: Path) -> Path:
+    """Write a PNG grid, one row a class (at most 20 classes and 20 images each), and return its path."""
+    from PIL import Image
+    from torchvision.utils import make_grid
+
+    rows = []
+    columns = min(MAX_PER_CLASS, int(distilled.labels.bincount(minlength=distilled.classes).max()))
+    low, high = float(distilled.images.min()), float(distilled.images.max())
+    for label in range(min(distilled.classes, MAX_CLASSES)):
+        images = distilled.images[distilled.labels == label][:columns].float()
+        images = (images - low) / max(high - low, 1e-12) if distilled.normalised else images / (255 if high > 1 else 1)
+        blank = torch.ones(columns - len(images), *distilled.shape)
+        rows.append(torch.cat([images, blank]))
+    grid = make_grid(torch.cat(rows), nrow=columns, padding=1, pad_value=0.5)
+    pixels = (grid * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    zoom = max(1, min(4, 64 // distilled.shape[1]))
+    picture = Image.fromarray(pixels).resize((pixels.shape[1] * zoom, pixels.shape[0] * zoom), Image.Resampling.NEAREST)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, format="PNG")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error}") from None
+    return path

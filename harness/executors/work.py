@@ -1,0 +1,101 @@
+"""One bundle of trials, run to records: what every executor's worker does."""
+
+from __future__ import annotations
+
+import gc
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.board import Trial
+from harness.errors import PluginError
+from harness.records import Record
+from harness.scenario import Outcome, named
+from harness.workbench import Workbench
+
+
+def run_bundle(trials: Sequence[Trial], workbench: Workbench, facts: dict[str, Any] | None = None) -> Iterator[Record]:
+    """Yield one record a trial. An error ends its own trial as `failed`; the trials after it still run.
+
+    `facts` are added to the records' environment (the commit, say).
+    """
+    pending = list(trials)
+    while pending:
+        started = time.perf_counter()
+        outcomes = named(pending[0].scenario).run_bundle(pending, workbench)
+        try:
+            for outcome in outcomes:
+                trial = pending.pop(0)
+                yield _record(trial, outcome, time.perf_counter() - started, workbench, facts)
+                started = time.perf_counter()
+            if pending:
+                raise PluginError(f"scenario {pending[0].scenario!r} gave fewer outcomes than trials")
+        except Exception as error:
+            failed = pending.pop(0)
+            seconds = {"total": time.perf_counter() - started}
+            yield Record.of(failed, "failed", error=explain(error), timing=seconds, environment=environment(failed, workbench, facts))
+            del error
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+
+def _record(trial: Trial, outcome: Outcome, seconds: float, workbench: Workbench, facts: dict[str, Any] | None) -> Record:
+    return Record.of(
+        trial,
+        outcome.status,
+        metrics=outcome.metrics,
+        history=outcome.history,
+        timing={"total": seconds, **outcome.timing},
+        environment=environment(trial, workbench, facts),
+    )
+
+
+def explain(error: BaseException) -> str:
+    """Return an error in one line; running out of memory is called so."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+        return f"out of memory: {text}" if text else "out of memory"
+    return f"{type(error).__name__}: {text}"
+
+
+def environment(trial: Trial, workbench: Workbench, facts: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a record says of where it was made."""
+    return {
+        "versions": versions(),
+        "device": device_name(workbench.device),
+        "threads": torch.get_num_threads(),
+        "precision": trial.protocol.precision,
+        **(facts or {}),
+    }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions that numbers depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"Python": platform.python_version()}
+    for package in ("giftbench", "torch", "timm", "kornia"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@cache
+def device_name(device: str) -> str:
+    """Return the processor's or the GPU's name."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    information = Path("/proc/cpuinfo")
+    for line in information.read_text().splitlines() if information.exists() else ():
+        if line.startswith("model name"):
+            return f"CPU {line.partition(':')[2].strip()}"
+    return f"CPU {platform.processor() or platform.machine()}"

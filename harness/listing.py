@@ -1,0 +1,83 @@
+"""What `giftbench list` prints: every name of a kind, read without importing what it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import UnknownName, suggest
+from harness.plugins import load_files
+from harness.registry import Description, Registry
+
+
+def _registries() -> dict[str, Callable[[], Registry[Any]]]:
+    def losses() -> Registry[Any]:
+        from harness.losses import registry
+
+        return registry
+
+    def models() -> Registry[Any]:
+        from harness.models import registry
+
+        return registry
+
+    def optimizers() -> Registry[Any]:
+        from harness.optimizers import registry
+
+        return registry
+
+    def schedules() -> Registry[Any]:
+        from harness.optimizers import schedules
+
+        return schedules
+
+    def datasets() -> Registry[Any]:
+        from harness.datasets import registry
+
+        return registry
+
+    def distillers() -> Registry[Any]:
+        from harness.distilled import distillers
+
+        return distillers
+
+    def readers() -> Registry[Any]:
+        from harness.distilled import readers
+
+        return readers
+
+    def scenarios() -> Registry[Any]:
+        from harness.scenario import registry
+
+        return registry
+
+    return {f.__name__: f for f in (losses, models, optimizers, schedules, datasets, distillers, readers, scenarios)}
+
+
+def entries(kind: str) -> list[Description]:
+    """Return what there is of a kind (its plural). Raises UnknownName with a suggestion."""
+    found = _registries()
+    if kind == "protocols":
+        from harness.board import PROTOCOLS
+
+        return [Description(name, "giftbench", "", {k: str(v) for k, v in fields.items()}) for name, fields in PROTOCOLS.items()]
+    if kind not in found:
+        raise UnknownName(f"nothing is called {kind!r}; {suggest(kind, {*found, 'protocols'})}")
+    registry = found[kind]()
+    return [registry.describe(name) for name in registry.names()]
+
+
+def show(kind: str, plugins: Iterable[str] = ()) -> None:
+    """Print a kind's entries as a table on standard output."""
+    load_files(plugins)
+    console = Console(soft_wrap=False)
+    table = Table("name", "parameters", "what it is", "from", box=None, header_style="bold", pad_edge=False)
+    for entry in entries(kind):
+        parameters = ", ".join(f"{name}={default}" for name, default in entry.parameters.items())
+        table.add_row(entry.name, parameters, entry.summary, entry.origin)
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)

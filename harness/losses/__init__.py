@@ -1,0 +1,36 @@
+"""Losses by name: `losses.create("gift", gamma=0.2)(logits, targets)`, `@losses.register("my-loss")`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from harness.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.losses.targets import Targets
+
+    Loss = Callable[[Tensor, Targets], Tensor]
+
+registry: Registry[Any] = Registry("loss", group="giftbench.losses")
+register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
+
+for _name, _target in {
+    "ce": "classic:ce",
+    "mse": "classic:mse",
+    "mse_ce": "classic:mse_ce",
+    "soft_ce": "classic:soft_ce",
+    "soft_ce_ce": "classic:soft_ce_ce",
+    "kl": "classic:kl",
+    "kl_ce": "classic:kl_ce",
+    "cosine": "gift:cosine",
+    "gift": "gift:gift",
+    "gift_reference": "gift:gift_reference",
+    "kd": "distillation:kd",
+    "wsld": "distillation:wsld",
+    "dkd": "distillation:dkd",
+    "nkd": "distillation:nkd",
+}.items():
+    registry.add(_name, f"harness.losses.{_target}")

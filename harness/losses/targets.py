@@ -1,0 +1,58 @@
+"""What a loss is given beside the student's logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from harness.errors import MissingTargets
+
+Kind = Literal["logits", "probabilities"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Hard and soft labels of one batch.
+
+    Args:
+        hard: class indices, [B] int64, or None.
+        soft: soft labels, [B, C], or None.
+        kind: what `soft` holds: raw `logits` (the default) or `probabilities` that sum to 1.
+        progress: share of the training already done, in [0, 1]; for losses that warm up.
+    """
+
+    hard: Tensor | None = None
+    soft: Tensor | None = None
+    kind: Kind = "logits"
+    progress: float = 1.0
+
+    def labels(self) -> Tensor:
+        """Return the hard labels, [B]. Raises MissingTargets when there are none."""
+        if self.hard is None:
+            raise MissingTargets("this loss needs hard labels, and there are none")
+        return self.hard
+
+    def _soft(self) -> Tensor:
+        if self.soft is None:
+            raise MissingTargets("this loss needs soft labels, and there are none: give a teacher, or a distilled set that stores them")
+        return self.soft.float() if self.soft.dtype.itemsize < 4 else self.soft
+
+    def logits(self) -> Tensor:
+        """Return the soft labels as logits, [B, C]; probabilities become log-probabilities, centred per sample."""
+        soft = self._soft()
+        if self.kind == "logits":
+            return soft
+        logs = soft.clamp_min(1e-12).log()
+        return logs - logs.mean(dim=1, keepdim=True)
+
+    def probabilities(self, temperature: float = 1.0) -> Tensor:
+        """Return softmax(logits / temperature), [B, C]; stored probabilities are taken as they are at temperature 1."""
+        if self.kind == "probabilities" and temperature == 1.0:
+            return self._soft()
+        return (self.logits() / temperature).softmax(dim=1)
+
+    def log_probabilities(self, temperature: float = 1.0) -> Tensor:
+        """Return log_softmax(logits / temperature), [B, C]."""
+        return (self.logits() / temperature).log_softmax(dim=1)

@@ -1,0 +1,76 @@
+"""Students by name: `models.build("convnet3(norm=instance)", shape=(3, 32, 32), classes=10)`, `@models.register("my-model")`.
+
+An entry is a function `model(shape, classes, *, option=default) -> nn.Module` with `shape` = (channels, height, width); its
+keyword-only parameters are the ones that a board may set. `timm/NAME` is any classifier of timm, from scratch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import DataError, PluginError, UnknownName
+from harness.registry import Registry
+from harness.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shape = tuple[int, int, int]
+
+registry: Registry[Any] = Registry("model", group="giftbench.models")
+register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
+
+for _depth in range(1, 9):
+    registry.add(f"convnet{_depth}", f"harness.models.convnet:convnet{_depth}")
+
+for _name, _target in {
+    "resnet18": "timm_models:resnet18",
+    "resnet18-modified": "timm_models:resnet18_modified",
+    "resnet101": "timm_models:resnet101",
+    "resnet101-modified": "timm_models:resnet101_modified",
+    "efficientnet-b0": "timm_models:efficientnet_b0",
+    "mobilenet-v2": "timm_models:mobilenet_v2",
+    "swin-v2-tiny": "swin:swin_v2_tiny",
+    "timm/*": "any_timm:any_timm",
+}.items():
+    registry.add(_name, f"harness.models.{_target}")
+
+
+def build(spec: str | Mapping[str, Any] | Spec, shape: Shape, classes: int) -> nn.Module:
+    """Return a new student for images of `shape`, its weights drawn from torch's global random stream.
+
+    Args:
+        spec: a registered name with its parameters, such as `"resnet18"` or `"convnet3(width=64)"`.
+        shape: (channels, height, width) of the images in pixels.
+        classes: width of the logits.
+    Returns: a module on the default device in train mode, [B, channels, height, width] -> [B, classes]. How it was changed to
+        meet images of this size is its attribute `giftbench_adaptation` (see `adaptation`). Batch norm wants batches of two
+        or more in train mode.
+    Raises: UnknownName or BadOption, with suggestions; DataError for a shape that no image has; PluginError when the
+        registered function returns something else than a module.
+    """
+    if len(shape) != 3 or min(shape) < 1 or classes < 1:
+        raise DataError(f"no model takes images of shape {tuple(shape)} in {classes} classes; shape is (channels, height, width)")
+    full = registry.resolve(spec)
+    if full.name.endswith("/*"):
+        raise UnknownName(f"model {full.name!r} stands for many; name one of them, such as 'timm/resnet10t'")
+    model = registry.create(full)((int(shape[0]), int(shape[1]), int(shape[2])), int(classes))
+
+    from torch import nn
+
+    from harness.models.fitting import record
+
+    if not isinstance(model, nn.Module):
+        raise PluginError(f"model {full.name!r} made a {type(model).__name__}, not a torch.nn.Module")
+    return record(model, adaptation(model)).train()
+
+
+def adaptation(model: nn.Module) -> str:
+    """Return how `model` differs from the published one to meet its images, such as "patch 2"; "" when it does not."""
+    return str(getattr(model, "giftbench_adaptation", ""))
+
+
+def parameters_count(model: nn.Module) -> int:
+    """Return how many numbers `model` learns."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,128 @@
+"""ConvNet-D, the small network that most distilled sets are made with (Gidaris and Komodakis, 2018; Zhao et al., 2021)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from harness.errors import BadOption, suggest
+from harness.models import Shape
+from harness.models.fitting import record
+
+NORMS = ("batch", "instance", "none")
+
+
+class ConvNet(nn.Module):
+    """D x [3x3 convolution with bias -> norm -> ReLU -> 2x2 average pool], flatten, linear.
+
+    Args:
+        shape: (channels, height, width) of the images.
+        classes: width of the logits.
+        depth: number of blocks.
+        width: channels of each convolution.
+        norm: "batch"; "instance" (a group norm of one channel a group, affine); "none".
+    Raises: BadOption for another norm, or a width or depth below one.
+    """
+
+    def __init__(self, shape: Shape, classes: int, depth: int, width: int = 128, norm: str = "batch") -> None:
+        super().__init__()
+        if width < 1 or depth < 1:
+            raise BadOption(f"a ConvNet needs a width and a depth of at least 1, not {width} and {depth}")
+        channels, height, size = shape
+        blocks: list[nn.Module] = []
+        for pooled in poolings(depth, height, size):
+            blocks += [nn.Conv2d(channels, width, kernel_size=3, padding=1), *_norm(norm, width), nn.ReLU(inplace=True)]
+            channels = width
+            if pooled:
+                blocks.append(nn.AvgPool2d(kernel_size=2, stride=2))
+                height, size = height // 2, size // 2
+        self.features = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(width * height * size, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, classes]; `flatten` reads channel, row, column whatever the memory format."""
+        logits: Tensor = self.classifier(self.features(images).flatten(1))
+        return logits
+
+
+def poolings(depth: int, height: int, width: int) -> tuple[bool, ...]:
+    """Decide after which of the `depth` blocks an image of height x width pixels is pooled.
+
+    Every block pools until that would leave a later block a map of one pixel, whose instance norm is constant and whose
+    3x3 kernels see nothing but their centre; the last block pools whenever it can. Odd maps lose their last row and column.
+
+    | pixels | depth | map after each block | recorded |
+    | ---: | ---: | --- | --- |
+    | 16 | 3 | 8 4 2 | |
+    | 16 | 4 | 8 4 2 1 | |
+    | 16 | 5 | 8 4 2 2 1 | 4 of 5 poolings |
+    | 16 | 8 | 8 4 2 2 2 2 2 1 | 4 of 8 poolings |
+    | 28 | 3 | 14 7 3 | |
+    | 28 | 5 | 14 7 3 3 1 | 4 of 5 poolings |
+    | 32 | 3 | 16 8 4 | |
+    | 32 | 6 | 16 8 4 2 2 1 | 5 of 6 poolings |
+    | 64 | 4 | 32 16 8 4 | |
+    | 96 | 5 | 48 24 12 6 3 | |
+    | 224 | 6 | 112 56 28 14 7 3 | |
+    """
+    side, pooled = min(height, width), []
+    for block in range(1, depth + 1):
+        pooled.append(side >= (2 if block == depth else 4))
+        side = side // 2 if pooled[-1] else side
+    return tuple(pooled)
+
+
+def convnet(depth: int, shape: Shape, classes: int, width: int = 128, norm: str = "batch") -> ConvNet:
+    """Return a ConvNet of any depth with its adaptation recorded (see `ConvNet` and `poolings`)."""
+    pooled = poolings(depth, *shape[1:])
+    change = "" if all(pooled) else f"{sum(pooled)} of {depth} poolings"
+    return record(ConvNet(shape, classes, depth, width, norm), change)
+
+
+def _norm(norm: str, width: int) -> list[nn.Module]:
+    if norm == "batch":
+        return [nn.BatchNorm2d(width)]
+    if norm == "instance":
+        return [nn.GroupNorm(width, width)]
+    if norm == "none":
+        return []
+    raise BadOption(f"a ConvNet has no norm {norm!r}; {suggest(norm, NORMS)}")
+
+
+def convnet1(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+    """ConvNet with one block."""
+    return convnet(1, shape, classes, width, norm)
+
+
+def convnet2(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+    """ConvNet with two blocks."""
+    return convnet(2, shape, classes, width, norm)
+
+
+def convnet3(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+    """ConvNet with three blocks, the usual one for 32 px."""
+    return convnet(3, shape, classes, width, norm)
+
+
+def convnet4(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+    """ConvNet with four blocks, the usual one for 64 px."""
+    return convnet(4, shape, classes, width, norm)
+
+
+def convnet5(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+    """ConvNet with five blocks, the usual one for 128 px."""
+    return convnet(5, shape, classes, width, norm)
+
+
+def convnet6(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+    """ConvNet with six blocks, the usual one above 128 px."""
+    return convnet(6, shape, classes, width, norm)
+
+
+def convnet7(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+    """ConvNet with seven blocks."""
+    return convnet(7, shape, classes, width, norm)
+
+
+def convnet8(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+    """ConvNet with eight blocks."""
+    return convnet(8, shape, classes, width, norm)

@@ -1,0 +1,57 @@
+"""What every student shares when it meets images it was not designed for: the record of what changed, and resizing."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness.errors import BadOption
+
+ATTRIBUTE = "giftbench_adaptation"
+M = TypeVar("M", bound=nn.Module)
+
+
+def record(model: M, *changes: str) -> M:
+    """Write the changes that are not empty into the model's `giftbench_adaptation`, and return the model."""
+    setattr(model, ATTRIBUTE, ", ".join(change for change in changes if change))
+    return model
+
+
+class Resized(nn.Module):
+    """A model behind a bilinear resize of its input to `size` = (height, width) in pixels."""
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model = model
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, classes]."""
+        resized = functional.interpolate(images, size=self.size, mode="bilinear", align_corners=False)
+        logits: Tensor = self.model(resized)
+        return logits
+
+
+def fit(model: nn.Module, given: tuple[int, int], wanted: tuple[int, int], *changes: str) -> nn.Module:
+    """Return `model`, which takes images of `wanted` (height, width), so that it takes `given` ones, and record the changes."""
+    if given == wanted:
+        return record(model, *changes)
+    return record(Resized(model, wanted), *changes, f"input upsampled {_pixels(given)} -> {_pixels(wanted)} px")
+
+
+def next_multiple(size: tuple[int, int], of: int) -> tuple[int, int]:
+    """Return the smallest (height, width) not below `size` that `of` divides."""
+    return -(-size[0] // of) * of, -(-size[1] // of) * of
+
+
+def checked_rate(place: str, rate: float) -> float:
+    """Return a probability of dropping something. Raises: BadOption unless it lies in [0, 1)."""
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+        raise BadOption(f"{place} must be in [0, 1), not {rate!r}")
+    return float(rate)
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"

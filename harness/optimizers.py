@@ -1,0 +1,131 @@
+"""Optimizers and learning-rate schedules by name: the three of the paper, and every optimizer of timm."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import BadOption, UnknownName, suggest
+from harness.registry import Registry, check_type
+from harness.spec import Spec, render
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+registry: Registry[Any] = Registry("optimizer")
+schedules: Registry[Any] = Registry("schedule")
+
+#: What a timm optimizer's constructor takes that is no hyperparameter, or that boards have another word for.
+_NOT_SETTABLE = {"params", "self", "foreach", "fused", "capturable", "differentiable", "maximize", "fallback_list"}
+
+
+@registry.register("sgd")
+def sgd(model: nn.Module, *, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = False) -> Optimizer:
+    """Stochastic gradient descent with momentum and L2 weight decay."""
+    import torch
+
+    return torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
+
+
+@registry.register("adam")
+def adam(model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 1e-4) -> Optimizer:
+    """Adam (Kingma and Ba 2015); weight decay is L2, as torch has it."""
+    import torch
+
+    return torch.optim.Adam(model.parameters(), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
+
+
+@registry.register("adamw")
+def adamw(model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 1e-4) -> Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), the paper's optimizer; learning rate 1e-4 for Swin and ViT unless set."""
+    import torch
+
+    return torch.optim.AdamW(model.parameters(), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
+
+
+@schedules.register("multistep")
+def multistep(optimizer: Optimizer, epochs: int, *, milestones: tuple[float, ...] = (2 / 3, 5 / 6), gamma: float = 0.2) -> LRScheduler:
+    """Multiply the learning rate by gamma at each milestone, a share of the epochs in [0, 1]."""
+    from torch.optim.lr_scheduler import MultiStepLR
+
+    return MultiStepLR(optimizer, [round(share * epochs) for share in milestones], gamma)
+
+
+@schedules.register("cosine")
+def cosine(optimizer: Optimizer, epochs: int, *, minimum: float = 0.0) -> LRScheduler:
+    """Anneal the learning rate along half a cosine to `minimum` at the last epoch."""
+    from torch.optim.lr_scheduler import CosineAnnealingLR
+
+    return CosineAnnealingLR(optimizer, epochs, minimum)
+
+
+@schedules.register("constant")
+def constant(optimizer: Optimizer, epochs: int) -> LRScheduler:
+    """Leave the learning rate as it is."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    return LambdaLR(optimizer, lambda epoch: 1.0)
+
+
+def resolve(spec: str | Mapping[str, Any] | Spec) -> Spec:
+    """Return an optimizer's spec with every parameter filled in; a name that is not ours is looked for in timm.
+
+    Raises: UnknownName and BadOption, with suggestions.
+    """
+    given = Spec.model_validate(spec)
+    if given.name in registry:
+        return registry.resolve(given)
+    defaults = _timm_defaults(given.name)
+    for option, value in given.options.items():
+        if option not in defaults:
+            raise BadOption(f"optimizer {given.name!r} has no parameter {option!r}; {suggest(option, defaults)}")
+        check_type(f"optimizer {given.name!r}: {option}", defaults[option], value)
+    return Spec(name=given.name, options=defaults | dict(given.options))
+
+
+def label(spec: str | Mapping[str, Any] | Spec) -> str:
+    """Return the short form: only the parameters that differ from their defaults."""
+    full = resolve(spec)
+    defaults = registry.parameters(full.name) if full.name in registry else _timm_defaults(full.name)
+    return render(full.name, {k: v for k, v in full.options.items() if v != defaults[k]})
+
+
+def create(spec: str | Mapping[str, Any] | Spec, model: nn.Module) -> Optimizer:
+    """Return the optimizer of all of the model's parameters."""
+    full = resolve(spec)
+    if full.name in registry:
+        make: Callable[..., Optimizer] = registry.create(full)
+        return make(model)
+    from timm.optim import create_optimizer_v2
+
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in full.options.items()}
+    made: Optimizer = create_optimizer_v2(model, full.name.removeprefix("timm/"), filter_bias_and_bn=False, **options)
+    return made
+
+
+def create_schedule(spec: str | Mapping[str, Any] | Spec, optimizer: Optimizer, epochs: int) -> LRScheduler:
+    """Return the schedule, to be stepped once after every epoch."""
+    make: Callable[..., LRScheduler] = schedules.create(spec)
+    return make(optimizer, epochs)
+
+
+def _timm_defaults(name: str) -> dict[str, Any]:
+    """Return the settable parameters of a timm optimizer. Raises UnknownName with a suggestion."""
+    from timm.optim import get_optimizer_info, list_optimizers
+
+    short = name.removeprefix("timm/")
+    if short not in list_optimizers():
+        raise UnknownName(f"no optimizer {name!r}; {suggest(short, {*registry.names(), *list_optimizers()})}")
+    info = get_optimizer_info(short)
+    signature = inspect.signature(info.opt_class.__init__)
+    plain = (int, float, str, bool, tuple, list, type(None))
+    found = {
+        p.name: list(p.default) if isinstance(p.default, tuple) else p.default
+        for p in signature.parameters.values()
+        if p.name not in _NOT_SETTABLE and p.default is not p.empty and isinstance(p.default, plain)
+    }
+    found = {"lr": 1e-3, "weight_decay": 0.0} | found | dict(info.defaults or {})
+    return {k: 1e-3 if k == "lr" and v is None else v for k, v in found.items()}

@@ -1,0 +1,298 @@
+"""From a board to its trials: overrides applied, names checked, everything resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from harness import datasets, losses, models, optimizers
+from harness.board import Board, Protocol, ScenarioSpec, Trial, checked
+from harness.distilled import distillers
+from harness.errors import BoardError, MissingTargets, at, suggest
+from harness.registry import check_type
+from harness.resolution import ResolvedLoss, ResolvedModel, ResolvedOptimizer, probe_loss, resolve_model, resolve_optimizer
+from harness.scenario import Scenario, named
+from harness.spec import Spec
+from harness.workshop import PreparedSet, Workshop
+
+if TYPE_CHECKING:
+    from harness.datasets.base import Dataset
+
+
+@dataclass
+class Plan:
+    """A board as one of its scenarios sees it: overrides applied, sets prepared. This is what `Scenario.trials` is given."""
+
+    workshop: Workshop
+    spec: ScenarioSpec
+    place: str
+    counter: Iterator[int]
+    read_options: set[str] = field(default_factory=set)
+
+    @property
+    def board(self) -> Board:
+        return self.workshop.board
+
+    @property
+    def losses(self) -> tuple[Spec, ...]:
+        return self.spec.losses or self.board.losses
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.spec.seeds or self.board.seeds
+
+    @property
+    def protocol(self) -> Protocol:
+        return self.spec.protocol or self.board.protocol
+
+    @property
+    def model(self) -> Spec:
+        return self.spec.model or self.board.model
+
+    @property
+    def optimizer(self) -> Spec:
+        return self.spec.optimizer or self.protocol.optimizer
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.workshop.dataset
+
+    @property
+    def sets(self) -> list[PreparedSet]:
+        """The distilled sets that this scenario is asked about."""
+        found = self.workshop.sets()
+        if self.spec.sets is not None:
+            names = {s.name for s in found}
+            for name in self.spec.sets:
+                if name not in names:
+                    raise BoardError(f"{self.place}.sets: no set {name!r} on this board; {suggest(name, names)}")
+            found = [s for s in found if s.name in self.spec.sets]
+        if self.spec.ipc is not None:
+            found = [s for s in found if s.file.ipc in self.spec.ipc]
+            if not found:
+                raise BoardError(f"{self.place}.ipc: no set of this board has IPC {' or '.join(map(str, self.spec.ipc))}")
+        return found
+
+    def option(self, name: str, default: Any) -> Any:
+        """Return an option of the scenario, checked to be of the default's type; reading it makes it known."""
+        self.read_options.add(name)
+        value = self.spec.options.get(name, default)
+        check_type(f"{self.place}.{name}", default, value)
+        return value
+
+    def check_options(self) -> None:
+        """Raise BoardError for an option that the scenario did not read."""
+        for name in self.spec.options:
+            if name not in self.read_options:
+                valid = {*self.read_options, *ScenarioSpec.model_fields} - {"name"}
+                raise BoardError(f"{self.place}: scenario {self.spec.name!r} has no option {name!r}; {suggest(name, valid)}")
+
+    def vary(
+        self,
+        scenario: Scenario,
+        *,
+        model: Any = None,
+        optimizer: Any = None,
+        losses: Sequence[Any] | None = None,
+        seeds: Sequence[int] | None = None,
+        sets: Sequence[PreparedSet] | None = None,
+        protocol: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        labels: Mapping[str, Any] | None = None,
+    ) -> Iterator[Trial]:
+        """Yield a trial for every set, loss and seed; see `Scenario.vary`."""
+        chosen = self.protocol if protocol is None else Protocol.model_validate(self.protocol.model_dump() | dict(protocol))
+        student = self.resolve_model(self.model if model is None else model)
+        made = resolve_optimizer(optimizer if optimizer is not None else self.optimizer, student.spec.name)
+        for prepared in self.sets if sets is None else sets:
+            for loss in self.losses if losses is None else losses:
+                resolved = self.resolve_loss(loss, prepared, chosen)
+                for seed in self.seeds if seeds is None else seeds:
+                    yield self._trial(scenario, prepared, student, resolved, made, chosen, seed, options or {}, labels or {})
+
+    def resolve_model(self, spec: Any) -> ResolvedModel:
+        """Return a student's full spec, label and adaptation, having built it once without weights."""
+        with at(f"{self.place}: model"):
+            given = Spec.model_validate(spec)
+            return resolve_model(given.model_dump_json(), self.dataset.shape, len(self.dataset.classes))
+
+    def resolve_loss(self, spec: Any, prepared: PreparedSet, protocol: Protocol) -> ResolvedLoss:
+        """Return a loss's full spec and where its soft labels come from. Raises MissingTargets when they cannot come."""
+        with at(f"{self.place}: losses"):
+            given = Spec.model_validate(spec)
+            probe = probe_loss(given.model_dump_json())
+            stored = prepared.has_soft and protocol.labels in ("auto", "stored")
+            online = not stored and protocol.labels in ("auto", "teacher")
+            if probe.needs_soft and not stored and not online:
+                raise MissingTargets(
+                    f"loss {str(given)!r} needs soft labels; set {prepared.name!r} stores none and the protocol's labels are "
+                    f"{protocol.labels!r}: use labels = \"teacher\" or a loss on hard labels such as 'ce'"
+                )
+            return replace(probe, online=online and probe.uses_soft)
+
+    def _trial(
+        self,
+        scenario: Scenario,
+        prepared: PreparedSet,
+        student: ResolvedModel,
+        loss: ResolvedLoss,
+        optimizer: ResolvedOptimizer,
+        protocol: Protocol,
+        seed: int,
+        options: Mapping[str, Any],
+        labels: Mapping[str, Any],
+    ) -> Trial:
+        full = protocol.resolved(prepared.file.images, self.dataset.name)
+        teachers = self.workshop.teacher_files() if loss.online else []
+        return Trial.model_construct(
+            scenario=scenario.name,
+            version=scenario.version,
+            options=dict(options),
+            dataset={"name": str(self.board.dataset), "digest": self.dataset.digest},
+            distilled=prepared.file.digest,
+            teacher=tuple(file.digest for file in teachers),
+            model=student.spec,
+            loss=loss.spec,
+            optimizer=optimizer.spec,
+            protocol=full,
+            seed=seed,
+            labels={
+                "order": next(self.counter),
+                "dataset": self.dataset.name,
+                "method": prepared.name,
+                "ipc": prepared.file.ipc,
+                "images": prepared.file.images,
+                "model": student.label,
+                "adaptation": student.adaptation,
+                "loss": loss.label,
+                "native": losses.registry.label(prepared.native) if prepared.native is not None else "",
+                "optimizer": optimizer.label,
+                "learning_rate": optimizer.spec.options.get("lr"),
+                "teacher": " + ".join(file.label for file in teachers),
+                "teacher_accuracy": sum(f.accuracy for f in teachers) / len(teachers) if teachers else None,
+                "protocol": protocol.label,
+                "epochs": full.epochs,
+                "batch_size": full.batch_size,
+                "augmentation": full.augmentation,
+                "precision": full.precision,
+                **labels,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line says instead of the board; None leaves the board's word."""
+
+    scenarios: Sequence[str] = ()
+    losses: Sequence[str] = ()
+    seeds: int | None = None
+    protocol: str | None = None
+    precision: str | None = None
+
+    def apply(self, board: Board) -> Board:
+        """Return the board with the overrides in place. Raises BoardError for an unknown scenario or protocol."""
+        scenarios = list(board.scenarios)
+        if self.scenarios:
+            present = {s.name for s in scenarios}
+            extra = [ScenarioSpec(name=name) for name in self.scenarios if name not in present]
+            for spec in extra:
+                named(spec.name)
+            scenarios = [s for s in scenarios if s.name in self.scenarios] + extra
+        changes: dict[str, Any] = {}
+        if self.losses:
+            changes["losses"] = tuple(Spec.model_validate(loss) for loss in self.losses)
+        if self.seeds is not None:
+            changes["seeds"] = tuple(range(self.seeds))
+
+        def protocol(current: Protocol) -> Protocol:
+            made = checked(Protocol, self.protocol, "--protocol") if self.protocol else current
+            fields = made.model_dump() | ({"precision": self.precision} if self.precision else {})
+            return checked(Protocol, fields, "--precision")
+
+        scenarios = [
+            s.model_copy(
+                update={
+                    **({"losses": None} if self.losses else {}),
+                    **({"seeds": None} if self.seeds is not None else {}),
+                    **({"protocol": protocol(s.protocol)} if s.protocol is not None else {}),
+                }
+            )
+            for s in scenarios
+        ]
+        return board.model_copy(update={**changes, "scenarios": tuple(scenarios), "protocol": protocol(board.protocol)})
+
+
+def check_names(board: Board, source: str) -> None:
+    """Check every name and parameter on a board before anything is made. Raises with the place in the file."""
+
+    def each(values: Sequence[Any] | None, place: str, resolve: Callable[[Any], Any]) -> None:
+        for i, value in enumerate(values or ()):
+            with at(f"{source}: {place}[{i}]"):
+                resolve(value)
+
+    with at(f"{source}: dataset"):
+        datasets.registry.resolve(board.dataset)
+    with at(f"{source}: model"):
+        models.registry.resolve(board.model)
+    each(board.losses, "losses", losses.registry.resolve)
+    each(board.teacher.models, "teacher.models", models.registry.resolve)
+    with at(f"{source}: teacher.optimizer"):
+        optimizers.resolve(board.teacher.optimizer)
+    _check_protocol(board.protocol, f"{source}: protocol")
+    for i, spec in enumerate(board.sets):
+        with at(f"{source}: sets[{i}]"):
+            if spec.method:
+                distillers.resolve(Spec(name=spec.method, options=spec.options))
+            if spec.native is not None:
+                losses.registry.resolve(spec.native)
+    for i, scenario in enumerate(board.scenarios):
+        place = f"scenarios[{i}]"
+        with at(f"{source}: {place}.name"):
+            named(scenario.name)
+        each(scenario.losses, f"{place}.losses", losses.registry.resolve)
+        if scenario.model is not None:
+            with at(f"{source}: {place}.model"):
+                models.registry.resolve(scenario.model)
+        if scenario.optimizer is not None:
+            with at(f"{source}: {place}.optimizer"):
+                optimizers.resolve(scenario.optimizer)
+        if scenario.protocol is not None:
+            _check_protocol(scenario.protocol, f"{source}: {place}.protocol")
+
+
+def _check_protocol(protocol: Protocol, place: str) -> None:
+    with at(f"{place}.optimizer"):
+        optimizers.resolve(protocol.optimizer)
+    with at(f"{place}.schedule"):
+        optimizers.schedules.resolve(protocol.schedule)
+
+
+def plan(workshop: Workshop) -> list[Trial]:
+    """Return the board's trials in order, each once. Raises BoardError with the place of what is wrong."""
+    check_names(workshop.board, workshop.source)
+    trials: dict[str, Trial] = {}
+    counter = count()
+    for i, spec in enumerate(workshop.board.scenarios):
+        view = Plan(workshop, spec, f"{workshop.source}: scenarios[{i}]", counter)
+        scenario = named(spec.name)
+        within: set[str] = set()
+        for trial in scenario.trials(view):
+            if trial.id in within:
+                raise BoardError(
+                    f"{view.place}: scenario {spec.name!r} yields two trials with one id ({describe(trial)}); "
+                    "name a thing once, and put what differs into the trial's options"
+                )
+            within.add(trial.id)
+            trials.setdefault(trial.id, trial)
+        view.check_options()
+    return list(trials.values())
+
+
+def describe(trial: Trial) -> str:
+    """Return a trial in a few words, for messages."""
+    labels = trial.labels
+    words = [labels.get("method"), f"IPC {labels.get('ipc')}", labels.get("loss"), labels.get("model"), labels.get("optimizer")]
+    return ", ".join(str(word) for word in words if word) + f", seed {trial.seed}"

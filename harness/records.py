@@ -1,0 +1,137 @@
+"""Records: one JSON file a trial, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.board import Trial
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA = "giftbench.record/1"
+Status = Literal["done", "diverged", "failed"]
+
+
+class Record(BaseModel):
+    """A trial with its outcome and provenance.
+
+    Attributes:
+        metrics: `accuracy` (last epoch, percent), `best_accuracy` (best of those evaluated), `top5_accuracy`, and the scenario's own.
+        history: one entry an evaluation: epoch, accuracy, top5_accuracy.
+        error: what went wrong, when the status is `failed`.
+        timing: seconds by phase.
+        environment: versions, device, threads, precision, commit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_: str = Field(SCHEMA, alias="schema")
+    id: str
+    trial: Trial
+    status: Status
+    metrics: dict[str, float] = Field(default_factory=dict)
+    history: list[dict[str, float]] = Field(default_factory=list)
+    error: str = ""
+    timing: dict[str, float] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    created: str = ""
+
+    @classmethod
+    def of(cls, trial: Trial, status: Status, **rest: Any) -> Record:
+        """Return a record of `trial`, stamped with the time."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(schema=SCHEMA, id=trial.id, trial=trial, status=status, created=now, **rest)
+
+
+class RecordStore:
+    """The records of one board, in a folder: `ID.json` each."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def write(self, record: Record) -> Path:
+        """Write a record whole or not at all: temporary file, fsync, rename."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{record.id}.json"
+        temporary = self.folder / f".{record.id}.{os.getpid()}.tmp"
+        content = json.dumps(record.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True, allow_nan=False)
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(content + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        return path
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield every record, by id. A broken one is named on standard error and moved to `broken/`."""
+        for path in sorted(self.folder.glob("*.json")):
+            record = self._read(path)
+            if record is not None:
+                yield record
+
+    def _read(self, path: Path) -> Record | None:
+        try:
+            record = Record.model_validate_json(path.read_bytes())
+            if record.schema_ != SCHEMA:
+                raise ValueError(f"schema {record.schema_!r}, expected {SCHEMA!r}")
+            if record.id != path.stem or record.trial.id != record.id:
+                raise ValueError("its id is not the hash of its trial")
+            return record
+        except (ValidationError, ValueError) as error:
+            aside = self.folder / "broken" / path.name
+            aside.parent.mkdir(exist_ok=True)
+            path.replace(aside)
+            reason = str(error).splitlines()[0]
+            print(f"{path}: broken record, set aside in {aside.parent}: {reason}", file=sys.stderr)
+            return None
+
+    def statuses(self) -> dict[str, Status]:
+        """Return {trial id: status} of every record."""
+        return {record.id: record.status for record in self}
+
+    def frame(self) -> pandas.DataFrame:
+        """Return the records as a DataFrame: see `to_frame`."""
+        return to_frame(list(self))
+
+
+def to_frame(records: list[Record]) -> pandas.DataFrame:
+    """Return one row a record: the trial's labels and options, status, seed, metrics, and what it ran on.
+
+    Sorted by the order in which the board planned the trials, then by id, so that the same records give the same frame.
+    """
+    import pandas
+
+    rows = []
+    for record in records:
+        trial, environment = record.trial, record.environment
+        rows.append(
+            {
+                **trial.labels,
+                "scenario": trial.scenario,
+                "scenario_version": trial.version,
+                "options": trial.options,
+                "distilled": trial.distilled,
+                "seed": trial.seed,
+                "status": record.status,
+                "error": record.error,
+                "seconds": record.timing.get("total", 0.0),
+                "device": environment.get("device", ""),
+                "versions": ", ".join(f"{k} {v}" for k, v in environment.get("versions", {}).items()),
+                "history": record.history,
+                "id": record.id,
+                **record.metrics,
+            }
+        )
+    frame = pandas.DataFrame(rows)
+    if frame.empty:
+        return frame
+    return frame.sort_values(["order", "id"], kind="stable", ignore_index=True)

@@ -1,0 +1,177 @@
+"""Running a board: what is missing is made, what is done is left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from filelock import FileLock, Timeout
+
+from harness import plugins
+from harness.artefacts import Artefacts
+from harness.board import Board, Trial, board_path, load_board
+from harness.errors import BoardError, PluginError
+from harness.executors import local
+from harness.records import Record, RecordStore
+from harness.scenario import Scenario, named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.planning import Overrides
+
+
+class Watcher(Protocol):
+    """Is told what goes on; the command line draws it."""
+
+    def preparing(self, what: str, done: int, total: int) -> None: ...
+    def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
+    def started(self, trial: Trial) -> None: ...
+    def ended(self, trial: Trial, record: Record) -> None: ...
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def preparing(self, what: str, done: int, total: int) -> None: ...
+    def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
+    def started(self, trial: Trial) -> None: ...
+    def ended(self, trial: Trial, record: Record) -> None: ...
+
+
+@dataclass
+class Summary:
+    """What a run came to: trials planned, those that ran now, and the failed ones (now or before) with their errors."""
+
+    planned: int = 0
+    ran: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, beside what the board says.
+
+    `jobs` of 0 takes one worker a core on the CPU and one on a GPU. `threads` are each worker's; results on a CPU depend on
+    them in the last digits and never on `jobs`, so one thread is the default. `retry` runs failed trials again, `rerun` all.
+    """
+
+    device: str = "auto"
+    jobs: int = 0
+    threads: int = 1
+    data_dir: Path | None = None
+    plugins: tuple[str, ...] = ()
+    retry: bool = False
+    rerun: bool = False
+
+
+def open_board(path: str | Path, extra_plugins: Iterable[str] = ()) -> tuple[Path, Board, tuple[str, ...]]:
+    """Read a board, load its plugins and the command line's, and return its file, itself and the plugin files."""
+    file = board_path(path)
+    board = load_board(file)
+    files = [str(Path(p).expanduser().resolve()) for p in extra_plugins]
+    for i, plugin in enumerate(board.plugins):
+        place = (file.parent / plugin).expanduser().resolve()
+        if not place.is_file():
+            raise BoardError(f"{file}: plugins[{i}]: no file {place}")
+        files.append(str(place))
+    try:
+        plugins.load_files(files)
+    except PluginError as error:
+        raise BoardError(f"{error}") from error.__cause__
+    return file, board, tuple(dict.fromkeys(files))
+
+
+def run_board(path: str | Path, overrides: Overrides, options: Options, watcher: Watcher | None = None) -> Summary:
+    """Run every trial of a board that has no record yet.
+
+    Records are written beside the board as trials end; a run that is cut off is continued by the same call.
+    Raises: BoardError and its kin before anything is trained, when the input is wrong.
+    """
+    from harness.planning import plan
+    from harness.workshop import Workshop
+
+    watcher = watcher or Silent()
+    file, board, plugin_files = open_board(path, options.plugins)
+    board = overrides.apply(board)
+    store = RecordStore(file.parent / "records")
+    with _alone(file.parent):
+        artefacts = Artefacts(file.parent / "artefacts")
+        workshop = Workshop(board, str(path), artefacts, options.data_dir, options.device, watcher.preparing, file.parent)
+        trials = plan(workshop)
+        statuses = {} if options.rerun else store.statuses()
+        errors = {record.id: record.error for record in store if record.status == "failed"}
+        finished = {i for i, status in statuses.items() if status != "failed" or not options.retry}
+        missing = [trial for trial in trials if trial.id not in finished]
+        watcher.planned(trials, missing)
+        summary = Summary(planned=len(trials), failed={t.id: errors[t.id] for t in trials if t.id in finished & set(errors)})
+        if not missing:
+            return summary
+        device = workshop.resolved_device
+        settings = local.Settings(device, options.threads, artefacts.folder, options.data_dir, plugin_files, {"commit": commit()})
+        for event in local.run(bundles(missing), settings, options.jobs or default_jobs(device, options.threads)):
+            if event.record is None:
+                watcher.started(event.trial)
+                continue
+            store.write(event.record)
+            summary.ran += 1
+            if event.record.status == "failed":
+                summary.failed[event.trial.id] = event.record.error
+            watcher.ended(event.trial, event.record)
+    return summary
+
+
+def bundles(trials: list[Trial]) -> list[list[Trial]]:
+    """Group trials that differ only in their seed, for scenarios that train them together; others go one by one."""
+    groups = []
+    for _, group in groupby(trials, key=lambda trial: trial.bundle):
+        members = list(group)
+        together = type(named(members[0].scenario)).run_bundle is not Scenario.run_bundle
+        groups.extend([members] if together else [[trial] for trial in members])
+    return groups
+
+
+def default_jobs(device: str, threads: int) -> int:
+    """Return how many workers to use: one on a GPU, as many as cores allow on the CPU."""
+    return 1 if device != "cpu" else max(1, cores() // threads)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the board's lock; the system drops it when this process ends, however it ends."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BoardError(f"{folder}: another giftbench run is at work on this board; wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def commit() -> str:
+    """Return the commit of the checkout that the harness runs from, with a plus when it was changed; empty outside of one."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        if not git("ls-files", "--", "__init__.py"):
+            return ""
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "--", ".", "../scenarios") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""

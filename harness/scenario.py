@@ -1,0 +1,102 @@
+"""The base class of scenarios: which trials a board asks for, how one runs, how records become tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from harness.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas
+
+    from harness.board import Trial
+    from harness.leaderboard.tables import Table
+    from harness.planning import Plan
+    from harness.workbench import Workbench
+
+
+@dataclass
+class Outcome:
+    """What a trial gave.
+
+    `metrics` hold at least `accuracy`, in percent; `history` one entry an evaluation; `timing` seconds by phase.
+    """
+
+    metrics: dict[str, float]
+    history: list[dict[str, float]] = field(default_factory=list)
+    status: Literal["done", "diverged"] = "done"
+    timing: dict[str, float] = field(default_factory=dict)
+
+
+class Scenario:
+    """A question asked of distilled sets. Subclasses give data first, then `trials`; the rest has defaults.
+
+    Class attributes:
+        name: set when registered.
+        version: raised whenever a score would change under the same name.
+        summary: one line for lists and tables.
+        rows, columns: the labels that make a table's rows and columns, beside method and IPC.
+    """
+
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    summary: ClassVar[str] = ""
+    rows: ClassVar[str] = "loss"
+    columns: ClassVar[str] = "optimizer"
+
+    def trials(self, board: Plan) -> Iterable[Trial]:
+        """Yield the trials that the board asks for. The default: every set, loss and seed once."""
+        yield from self.vary(board)
+
+    def run(self, trial: Trial, workbench: Workbench) -> Outcome:
+        """Train one student on the trial's distilled set and test it on the dataset's test split."""
+        student = workbench.student(trial)
+        outcome = workbench.fit(student, workbench.material(trial), trial)
+        last = outcome.history[-1]
+        return Outcome(
+            metrics={
+                "accuracy": last["accuracy"],
+                "best_accuracy": max(entry["accuracy"] for entry in outcome.history),
+                "top5_accuracy": last["top5_accuracy"],
+                "epochs": outcome.epochs,
+                "steps": outcome.steps,
+            },
+            history=outcome.history,
+            status="diverged" if outcome.diverged else "done",
+            timing={"train": outcome.train_seconds, "evaluate": outcome.evaluate_seconds},
+        )
+
+    def run_bundle(self, trials: Sequence[Trial], workbench: Workbench) -> Iterator[Outcome]:
+        """Yield the outcome of each of several trials that differ only in their seed."""
+        for trial in trials:
+            yield self.run(trial, workbench)
+
+    def tables(self, records: pandas.DataFrame) -> list[Table]:
+        """Return the tables of a DataFrame of records (`harness.records.to_frame`), a pure function of it."""
+        from harness.leaderboard.tables import pivot
+
+        return pivot(records, rows=self.rows, columns=self.columns)
+
+    def option(self, board: Plan, name: str, default: Any) -> Any:
+        """Return an option of this scenario from the board, checked to be of the default's type."""
+        return board.option(name, default)
+
+    def vary(self, board: Plan, **changes: Any) -> Iterator[Trial]:
+        """Yield a trial for every set, loss and seed of the board.
+
+        `changes` replace what the board says: model, optimizer, losses, seeds, sets, protocol (a mapping of changed fields),
+        options (what the trial's id shall also rest on), labels (more columns for tables).
+        """
+        yield from board.vary(self, **changes)
+
+
+registry: Registry[type[Scenario]] = Registry("scenario", group="giftbench.scenarios", base=Scenario)
+
+
+def named(name: str) -> Scenario:
+    """Return an instance of the scenario of this name. Raises UnknownName with a suggestion."""
+    made = registry.get(name)()
+    type(made).name = name
+    return made

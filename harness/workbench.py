@@ -1,0 +1,169 @@
+"""What a trial runs with: device, dataset, distilled set, teacher; each loaded once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from harness import datasets, losses, models, seeds, teachers
+from harness.artefacts import Artefacts
+from harness.board import Precision, Trial
+from harness.datasets.base import Dataset
+from harness.distilled.set import DistilledSet
+from harness.errors import DataError
+from harness.losses.targets import Targets
+from harness.training import Fit, Material, Recipe, fit, test
+
+
+class Workbench:
+    """Everything that `Scenario.run` needs. Made once a worker; data move to the device once.
+
+    Args:
+        device: `auto` (CUDA when there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.
+        artefacts: where distilled sets and teachers lie, by digest.
+        data_dir: folder of the dataset's files.
+        sets: distilled sets that lie in memory instead, by digest.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        artefacts: Artefacts | None = None,
+        data_dir: str | Path | None = None,
+        sets: Mapping[str, DistilledSet] | None = None,
+    ) -> None:
+        self.device = resolve_device(device)
+        self.artefacts = artefacts
+        self.data_dir = data_dir
+        self._sets = dict(sets or {})
+        self._kept: dict[Any, Any] = {}
+        if self.device.startswith("cuda"):
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def dataset(self, trial: Trial) -> Dataset:
+        """Return the trial's dataset. Raises DataError when the files here are not the ones that the trial names."""
+        dataset: Dataset = self._once(("dataset", trial.dataset["name"]), lambda: datasets.load(trial.dataset["name"], self.data_dir))
+        if dataset.digest != trial.dataset["digest"]:
+            raise DataError(f"dataset {dataset.name} has digest {dataset.digest[:12]}, the trial names {trial.dataset['digest'][:12]}")
+        return dataset
+
+    def distilled(self, trial: Trial) -> DistilledSet:
+        """Return the trial's distilled set."""
+
+        def load() -> DistilledSet:
+            if trial.distilled in self._sets:
+                return self._sets[trial.distilled]
+            if self.artefacts is None:
+                raise DataError(f"no distilled set {trial.distilled[:12]} at hand")
+            return DistilledSet.load(self.artefacts.find("set", trial.distilled))
+
+        found: DistilledSet = self._once(("set", trial.distilled), load)
+        return found
+
+    def teacher(self, trial: Trial) -> teachers.Teacher | None:
+        """Return the trial's teacher on the device, or None when its loss takes none."""
+        if not trial.teacher:
+            return None
+
+        def load() -> teachers.Teacher:
+            if self.artefacts is None:
+                raise DataError("no teacher at hand")
+            files = [teachers.read_header(self.artefacts.find("teacher", d))[0] for d in trial.teacher]
+            return teachers.load(files, self.dataset(trial), self.device)
+
+        found: teachers.Teacher = self._once(("teacher", trial.teacher), load)
+        return found
+
+    def student(self, trial: Trial) -> nn.Module:
+        """Return a fresh student on the device; its weights depend on the trial's seed alone."""
+        dataset = self.dataset(trial)
+        torch.manual_seed(seeds.derive(trial.seed, "init"))
+        student: nn.Module = models.build(trial.model, dataset.shape, len(dataset.classes))
+        torch.manual_seed(seeds.derive(trial.seed, "dropout"))
+        return student.to(self.device, memory_format=torch.channels_last)
+
+    def material(self, trial: Trial) -> Material:
+        """Return the trial's distilled set on the device."""
+        return self._once(("material", trial.distilled, trial.protocol.labels), lambda: self._material(trial))  # type: ignore[no-any-return]
+
+    def _material(self, trial: Trial) -> Material:
+        distilled, dataset = self.distilled(trial), self.dataset(trial)
+        normalisation = {} if distilled.normalised else {"mean": dataset.mean, "std": dataset.std}
+        soft = distilled.soft_labels if trial.protocol.labels in ("auto", "stored") else None
+        return Material.on_device(
+            self.device,
+            distilled.images,
+            distilled.labels,
+            soft=None if soft is None else soft.to(self.device),
+            soft_kind=distilled.soft_kind,
+            factor=distilled.factor,
+            **normalisation,
+        )
+
+    def test_material(self, trial: Trial) -> Material:
+        """Return the dataset's test split on the device."""
+        dataset = self.dataset(trial)
+
+        def load() -> Material:
+            return Material.on_device(self.device, dataset.test.images, dataset.test.labels, mean=dataset.mean, std=dataset.std)
+
+        found: Material = self._once(("test", trial.dataset["digest"]), load)
+        return found
+
+    def loss(self, trial: Trial) -> Callable[[Tensor, Targets], Tensor]:
+        """Return the trial's loss with its parameters bound."""
+        made: Callable[[Tensor, Targets], Tensor] = losses.create(trial.loss)
+        return made
+
+    def fit(self, student: nn.Module, material: Material, trial: Trial, **changes: Any) -> Fit:
+        """Train `student` on `material` by the trial's protocol, testing it on the dataset's test split as the protocol says.
+
+        `changes` replace arguments of `harness.training.fit`: evaluate, teacher, loss, seed.
+        """
+        teacher = self.teacher(trial)
+        arguments: dict[str, Any] = {
+            "loss": self.loss(trial),
+            "seed": trial.seed,
+            "teacher": teacher.logits if teacher is not None else None,
+            "evaluate": lambda network: self.test(network, trial),
+        }
+        return fit(student, material, recipe=recipe(trial), **(arguments | changes))
+
+    def test(self, student: nn.Module, trial: Trial) -> dict[str, float]:
+        """Return top-1 and top-5 accuracy on the dataset's test split, in percent."""
+        precision: Precision = trial.protocol.precision
+        return test(student, self.test_material(trial), precision)
+
+
+def recipe(trial: Trial) -> Recipe:
+    """Return what `fit` needs of a trial's protocol."""
+    protocol = trial.protocol
+    return Recipe(
+        epochs=protocol.epochs,
+        batch_size=protocol.batch_size,
+        optimizer=trial.optimizer,
+        schedule=protocol.schedule,
+        augmentation=protocol.augmentation,
+        precision=protocol.precision,
+        evaluations=protocol.evaluations,
+    )
+
+
+def resolve_device(device: str) -> str:
+    """Return `cpu` or a CUDA device for `auto`, and check that a device asked for is there."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device != "cpu" and device.partition(":")[0] != "cuda":
+        raise DataError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise DataError(f"device {device} was asked for, and torch finds no CUDA device; use auto or cpu")
+    return device
