@@ -145,6 +145,7 @@ class Plan:
         labels: Mapping[str, Any],
     ) -> Trial:
         full = protocol.resolved(prepared.file.images, self.dataset.name)
+        full = full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule)})
         teachers = self.workshop.teacher_files() if loss.online else []
         return Trial.model_construct(
             scenario=scenario.name,

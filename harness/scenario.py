@@ -34,13 +34,13 @@ class Scenario:
     """A question asked of distilled sets. Subclasses give data first, then `trials`; the rest has defaults.
 
     Class attributes:
-        name: set when registered.
+        name: the name it was registered under, set on every instance.
         version: raised whenever a score would change under the same name.
         summary: one line for lists and tables.
         rows, columns: the labels that make a table's rows and columns, beside method and IPC.
     """
 
-    name: ClassVar[str] = ""
+    name: str = ""
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
     rows: ClassVar[str] = "loss"
@@ -98,5 +98,5 @@ registry: Registry[type[Scenario]] = Registry("scenario", group="giftbench.scena
 def named(name: str) -> Scenario:
     """Return an instance of the scenario of this name. Raises UnknownName with a suggestion."""
     made = registry.get(name)()
-    type(made).name = name
+    made.name = name
     return made

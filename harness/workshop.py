@@ -108,6 +108,12 @@ class Workshop:
         found: list[PreparedSet] = self._kept["sets"]
         return found
 
+    def use(self, distilled: DistilledSet) -> None:
+        """Take a set that lies in memory as the only one."""
+        distilled.check_fits(self.dataset.name, self.dataset.shape, len(self.dataset.classes))
+        file = SetFile(Path("memory"), distilled.digest, len(distilled), distilled.metadata)
+        self._kept["sets"] = [self._prepared(distilled.method, file, None)]
+
     def _prepare(self, spec: SetSpec, place: str) -> Iterator[PreparedSet]:
         native = spec.native
         with at(f"{self.source}: {place}"):

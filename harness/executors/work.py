@@ -15,19 +15,21 @@ import torch
 from harness.board import Trial
 from harness.errors import PluginError
 from harness.records import Record
-from harness.scenario import Outcome, named
+from harness.scenario import Outcome, Scenario, named
 from harness.workbench import Workbench
 
 
-def run_bundle(trials: Sequence[Trial], workbench: Workbench, facts: dict[str, Any] | None = None) -> Iterator[Record]:
+def run_bundle(
+    trials: Sequence[Trial], workbench: Workbench, facts: dict[str, Any] | None = None, scenario: Scenario | None = None
+) -> Iterator[Record]:
     """Yield one record a trial. An error ends its own trial as `failed`; the trials after it still run.
 
-    `facts` are added to the records' environment (the commit, say).
+    `facts` are added to the records' environment (the commit, say); `scenario` defaults to the one that the trials name.
     """
     pending = list(trials)
     while pending:
         started = time.perf_counter()
-        outcomes = named(pending[0].scenario).run_bundle(pending, workbench)
+        outcomes = (scenario or named(pending[0].scenario)).run_bundle(tuple(pending), workbench)
         try:
             for outcome in outcomes:
                 trial = pending.pop(0)

@@ -96,7 +96,7 @@ def _candidates(name: str, shape: Shape, keywords: dict[str, Any]) -> Iterator[S
 
     if not fixed or own is None:
         yield at(image)
-    elif min(image) // own >= TOKENS:
+    elif min(image) // own >= TOKENS or own == 1:
         yield at(next_multiple(image, own))
     else:
         patch = _smaller(own, min(image))
@@ -105,12 +105,11 @@ def _candidates(name: str, shape: Shape, keywords: dict[str, Any]) -> Iterator[S
         enlarge = -(-TOKENS * own // min(image))
         yield at(next_multiple((image[0] * enlarge, image[1] * enlarge), own))
 
-    top = published.input_size[1:] if published is not None else (224, 224)
-    for step in range(0, max(top), STRIDE):
-        size = next_multiple((image[0] + step, image[1] + step), STRIDE)
-        if size != image and max(size) <= max(top):
+    top = (224, 224) if published is None else (int(published.input_size[1]), int(published.input_size[2]))
+    steps = [next_multiple((image[0] + step, image[1] + step), STRIDE) for step in range(0, max(top), STRIDE)]
+    for size in dict.fromkeys([*(s for s in steps if max(s) <= max(top)), top]):
+        if size != image and size[0] >= image[0] and size[1] >= image[1]:
             yield at(size)
-    yield at((int(top[0]), int(top[1])))
 
 
 def _try(name: str, shape: Shape, keywords: dict[str, Any], candidate: Settings) -> None:

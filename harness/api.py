@@ -1,0 +1,115 @@
+"""`evaluate`: the job of a board, from a notebook or a distiller's own training script."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from harness.artefacts import Artefacts
+from harness.board import Board, ScenarioSpec, checked
+from harness.distilled.set import DistilledSet
+from harness.errors import GiftbenchError
+from harness.records import Record
+from harness.spec import Spec
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The records of some seeds and what they come to.
+
+    Attributes:
+        records: one a seed, in order.
+        mean, std: of the last epoch's test accuracy in percent, over the seeds that gave one; std with ddof 1, 0 for one seed.
+    """
+
+    records: tuple[Record, ...]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Test accuracy after the last epoch, in percent, one a seed that did not fail."""
+        return [record.metrics["accuracy"] for record in self.records if record.status != "failed"]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def std(self) -> float:
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.std:.1f} (n = {len(self.accuracies)})"
+
+
+def evaluate(
+    distilled: DistilledSet | str | Path,
+    *,
+    loss: str | Mapping[str, Any] = "gift",
+    model: str | Mapping[str, Any] = "convnet3",
+    optimizer: str | Mapping[str, Any] | None = None,
+    protocol: str | Mapping[str, Any] = "quick",
+    seeds: int | tuple[int, ...] = 3,
+    teacher: str | Mapping[str, Any] = "convnet3",
+    dataset: str | None = None,
+    scenario: str | Mapping[str, Any] | None = None,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+) -> Evaluation:
+    """Train students on a distilled set, one a seed, and test them on the dataset's real test split.
+
+    Args:
+        distilled: a set, or the path of its file.
+        loss, model, optimizer, teacher: as boards write them, `"gift(gamma=0.2)"`; the optimizer defaults to the protocol's.
+        protocol: `paper`, `quick`, `smoke`, or a table of a name and changed fields.
+        seeds: how many (0 to n-1), or which.
+        teacher: gives the soft labels when the loss takes them and the set stores none; trained once and cached.
+        dataset: defaults to the one the set names.
+        scenario: a scenario to run instead of training once; see `giftbench list scenarios`.
+        device: auto, cpu, cuda or cuda:N. Runs in this process, with torch's number of threads.
+    Returns: an Evaluation; `mean` and `std` are in percent.
+    Raises: GiftbenchError and its kin when the input is wrong, or when every seed failed.
+    """
+    import torch
+
+    from harness.executors.work import run_bundle
+    from harness.planning import Plan, check_names
+    from harness.scenario import Scenario, named
+    from harness.workbench import Workbench
+    from harness.workshop import Workshop
+
+    loaded = distilled if isinstance(distilled, DistilledSet) else DistilledSet.load(distilled)
+    content = {
+        "dataset": dataset or loaded.dataset,
+        "model": model,
+        "losses": [loss],
+        "protocol": protocol,
+        "teacher": teacher,
+        "seeds": seeds,
+        "sets": [{"file": "memory.safetensors", "title": loaded.method}],
+        "scenarios": [{"name": "evaluate"} if scenario is None else scenario],
+    }
+    board: Board = checked(Board, content, "evaluate")
+    spec: ScenarioSpec = board.scenarios[0]
+    if optimizer is not None:
+        spec = spec.model_copy(update={"optimizer": Spec.model_validate(optimizer)})
+    check_names(board.model_copy(update={"scenarios": () if scenario is None else (spec,)}), "evaluate")
+    with tempfile.TemporaryDirectory() as folder:
+        artefacts = Artefacts(Path(folder))
+        workshop = Workshop(board, "evaluate", artefacts, data_dir, device)
+        workshop.use(loaded)
+        plan = Plan(workshop, spec, "evaluate", count())
+        asked = Scenario() if scenario is None else named(spec.name)
+        asked.name = spec.name
+        trials = list(asked.trials(plan))
+        plan.check_options()
+        workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})
+        with torch.random.fork_rng():
+            records = tuple(run_bundle(trials, workbench, scenario=asked))
+    if all(record.status == "failed" for record in records):
+        raise GiftbenchError(f"every trial failed: {records[0].error}" if records else "no trials")
+    return Evaluation(records)

@@ -1,0 +1,86 @@
+"""ConvNet-D: its parts, its size, its poolings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from harness import models
+from harness.models.convnet import ConvNet, poolings
+
+
+def test_convnet3_has_the_parameters_of_the_literature() -> None:
+    convolutions = (3 * 9 * 128 + 128) + 2 * (128 * 9 * 128 + 128)
+    norms, linear = 3 * 2 * 128, 128 * 4 * 4 * 10 + 10
+    assert convolutions + norms + linear == 320_010
+    assert models.parameters_count(models.build("convnet3", (3, 32, 32), 10)) == 320_010
+
+
+def test_a_block_is_convolution_norm_relu_average_pool() -> None:
+    model = models.build("convnet2", (1, 8, 8), 10)
+    assert isinstance(model, ConvNet)
+    kinds = [type(layer) for layer in model.features]
+    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d] * 2
+    first = model.features[0]
+    assert (first.kernel_size, first.padding, first.stride) == ((3, 3), (1, 1), (1, 1))
+    assert first.bias is not None
+
+
+@pytest.mark.parametrize("depth", range(1, 9))
+def test_the_name_says_the_depth(depth: int) -> None:
+    model = models.build(f"convnet{depth}(width=4)", (3, 16, 16), 10)
+    assert sum(isinstance(m, nn.Conv2d) for m in model.modules()) == depth
+
+
+@pytest.mark.parametrize(("norm", "kind"), [("batch", nn.BatchNorm2d), ("instance", nn.GroupNorm), ("none", None)])
+def test_the_norm_is_the_one_asked_for(norm: str, kind: type[nn.Module] | None) -> None:
+    model = models.build({"name": "convnet3", "norm": norm, "width": 8}, (3, 16, 16), 10)
+    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm))]
+    assert [type(m) for m in norms] == ([kind] * 3 if kind else [])
+    assert all(m.weight is not None and m.bias is not None for m in norms)
+
+
+def test_instance_norm_normalises_each_channel_of_each_image_alone() -> None:
+    norm = next(m for m in models.build("convnet1(norm=instance, width=6)", (3, 8, 8), 2).modules() if isinstance(m, nn.GroupNorm))
+    maps = 3 * torch.randn(4, 6, 8, 8) + torch.randn(4, 6, 1, 1)
+    out = norm(maps)
+    assert torch.allclose(out.mean((2, 3)), torch.zeros(4, 6), atol=1e-5)
+    assert torch.allclose(out.var((2, 3), unbiased=False), torch.ones(4, 6), atol=1e-3)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_features_are_flattened_channel_row_column_in_any_memory_format(memory_format: torch.memory_format) -> None:
+    model = models.build("convnet2(width=5)", (3, 8, 12), 1).eval()
+    assert isinstance(model, ConvNet)
+    model = model.to(memory_format=memory_format)
+    images = torch.randn(2, 3, 8, 12).to(memory_format=memory_format)
+    with torch.no_grad():
+        maps = model.features(images)
+        channel, row, column = 3, 1, 2
+        model.classifier.weight.zero_()[0, channel * 2 * 3 + row * 3 + column] = 1
+        model.classifier.bias.zero_()
+        assert torch.allclose(model(images)[:, 0], maps[:, channel, row, column])
+
+
+def test_the_table_of_poolings_is_what_is_built(docstring_table: Callable[[Any], list[list[str]]]) -> None:
+    for pixels, depth, maps, recorded in docstring_table(poolings):
+        model = models.build(f"convnet{depth}(width=2)", (1, int(pixels), int(pixels)), 3)
+        sides: list[int] = []
+        images = torch.zeros(1, 1, int(pixels), int(pixels))
+        model.eval()
+        for layer in model.get_submodule("features"):
+            if isinstance(layer, nn.Conv2d):
+                sides.append(images.shape[-1])
+            images = layer(images)
+        assert [*sides[1:], images.shape[-1]] == [int(side) for side in maps.split()], (pixels, depth)
+        assert models.adaptation(model) == recorded, (pixels, depth)
+
+
+def test_an_oblong_image_is_pooled_as_its_smaller_side_allows() -> None:
+    model = models.build("convnet4(width=2)", (1, 4, 64), 3)
+    assert models.adaptation(model) == "2 of 4 poolings"
+    assert model(torch.zeros(2, 1, 4, 64)).shape == (2, 3)

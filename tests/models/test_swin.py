@@ -1,0 +1,72 @@
+"""Swin-V2-Tiny, and the patch and window that it meets an image with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from harness import models
+from harness.models.fitting import Resized
+from harness.models.swin import settings
+
+
+def test_the_published_model_is_unchanged_and_of_its_published_size() -> None:
+    with torch.device("meta"):
+        model = models.build("swin-v2-tiny", (3, 256, 256), 1000)
+    assert models.adaptation(model) == ""
+    assert models.parameters_count(model) == pytest.approx(28.35e6, rel=1e-3)
+
+
+def test_the_table_of_patches_and_windows_is_what_is_built(docstring_table: Callable[[Any], list[list[str]]]) -> None:
+    for pixels, tokens, patch, window, recorded in docstring_table(settings):
+        side = int(pixels)
+        with torch.device("meta"):
+            model = models.build("swin-v2-tiny", (1, side, side), 10)
+            assert models.adaptation(model) == recorded, pixels
+            inner: Any = model.model if isinstance(model, Resized) else model
+            seen: list[int] = []
+            for stage in inner.layers:
+                stage.register_forward_hook(lambda module, args, out: seen.append(out.shape[1]))
+            assert model(torch.empty(2, 1, side, side)).shape == (2, 10)
+        assert seen == [int(n) for n in tokens.split()], pixels
+        assert inner.patch_embed.patch_size == (int(patch), int(patch)), pixels
+        windows = [stage.blocks[0].window_size for stage in inner.layers]
+        assert windows == [(min(int(window), n),) * 2 for n in seen], pixels
+
+
+@pytest.mark.parametrize("width", [None, 64])
+def test_every_size_leaves_two_tokens_to_the_last_stage_and_whole_patches(width: int | None) -> None:
+    for side in range(1, 300):
+        height, across = side, width or side
+        chosen = settings(height, across)
+        assert chosen.size[0] >= height and chosen.size[1] >= across
+        assert all(pixels % chosen.patch == 0 for pixels in chosen.size), side
+        grids = [-(-pixels // (chosen.patch * 2**stage)) for pixels in chosen.size for stage in range(4)]
+        assert min(grids) >= 2, side
+        uneven = [grid for grid in grids if grid > chosen.window and grid % chosen.window]
+        assert chosen.padded == bool(uneven), side
+
+
+def test_a_patch_that_is_given_is_used_and_recorded() -> None:
+    with torch.device("meta"):
+        model = models.build("swin-v2-tiny(patch=2)", (1, 16, 16), 10)
+        assert models.adaptation(model) == "patch 2"
+        assert model(torch.empty(2, 1, 16, 16)).shape == (2, 10)
+        assert models.adaptation(models.build("swin-v2-tiny(patch=4)", (3, 32, 32), 10)) == ""
+
+
+def test_an_oblong_image_with_padded_windows_trains() -> None:
+    with torch.device("meta"):
+        model = models.build("swin-v2-tiny", (3, 30, 64), 10)
+        assert models.adaptation(model) == "patch 2, windows padded"
+        model(torch.empty(2, 3, 30, 64)).sum().backward()
+
+
+@pytest.mark.parametrize(("spec", "last"), [("swin-v2-tiny", 0.1), ("swin-v2-tiny(drop_path=0.3)", 0.3)])
+def test_stochastic_depth_is_timms_unless_it_is_set(spec: str, last: float) -> None:
+    with torch.device("meta"):
+        model: Any = models.build(spec, (3, 32, 32), 10)
+    assert model.layers[-1].blocks[-1].drop_path1.drop_prob == pytest.approx(last)
