@@ -89,7 +89,8 @@ def render(name: str, options: Mapping[str, Any]) -> str:
     """Write a name and its parameters the way `parse` reads them; a flag that is on is its bare word."""
     if not options:
         return name
-    return f"{name}({', '.join(k if v is True else f'{k}={_text(v)}' for k, v in options.items())})"
+    flags = [k for k, v in options.items() if v is True]  # bare words come first, as Python's arguments do
+    return f"{name}({', '.join(flags + [f'{k}={_text(v)}' for k, v in options.items() if v is not True])})"
 
 
 def _text(value: Any) -> str:

@@ -18,7 +18,7 @@ from harness.datasets.base import Dataset, normalise
 from harness.digests import digest, digest_json
 from harness.errors import DataError
 from harness.spec import Spec
-from harness.training import Material, Recipe, fit, test
+from harness.training import Material, Recipe, evaluate, fit
 
 FORMAT = "giftbench.teacher/1"
 #: Raised whenever the same recipe would train another network.
@@ -112,7 +112,7 @@ def train(
         outcome = fit(network, train_material, losses.create("ce"), steps, seed=recipe["seed"], evaluate=tick)
     if outcome.diverged:
         raise DataError(f"the teacher {recipe['model']['name']} diverged on {dataset.name}; lower its learning rate")
-    return save(network, recipe, test(network, test_material)["accuracy"], folder)
+    return save(network, recipe, evaluate(network, test_material)["accuracy"], folder)
 
 
 def save(network: nn.Module, recipe: dict[str, Any], accuracy: float, folder: Path) -> TeacherFile:

@@ -16,7 +16,7 @@ from harness.datasets.base import Dataset
 from harness.distilled.set import DistilledSet
 from harness.errors import DataError
 from harness.losses.targets import Targets
-from harness.training import Fit, Material, Recipe, fit, test
+from harness.training import Fit, Material, Recipe, evaluate, fit
 
 
 class Workbench:
@@ -134,14 +134,14 @@ class Workbench:
             "loss": self.loss(trial),
             "seed": trial.seed,
             "teacher": teacher.logits if teacher is not None else None,
-            "evaluate": lambda network: self.test(network, trial),
+            "evaluate": lambda network: self.evaluate(network, trial),
         }
         return fit(student, material, recipe=recipe(trial), **(arguments | changes))
 
-    def test(self, student: nn.Module, trial: Trial) -> dict[str, float]:
+    def evaluate(self, student: nn.Module, trial: Trial) -> dict[str, float]:
         """Return top-1 and top-5 accuracy on the dataset's test split, in percent."""
         precision: Precision = trial.protocol.precision
-        return test(student, self.test_material(trial), precision)
+        return evaluate(student, self.test_material(trial), precision)
 
 
 def recipe(trial: Trial) -> Recipe:

@@ -208,6 +208,9 @@ def test_saturation_leaves_one_channel_alone() -> None:
     batch = images(4, 1, 9, 9)
     grey = replace(neutral(4), saturation=torch.tensor([0.0, 0.5, 1.0, 2.0]))
     assert torch.equal(DSA("color").apply(batch, grey), batch)
+    drawn = DSA("color").draw(4, 9, 9, generator=generator())
+    plain = replace(drawn, saturation=torch.ones(4))
+    assert torch.equal(DSA("color").apply(batch, drawn), DSA("color").apply(batch, plain))
     colour = DSA("color").apply(batch.expand(-1, 3, -1, -1) + images(1, 3, 1, 1), grey)
     assert torch.allclose(colour[0, 0], colour[0, 2], atol=1e-6), "saturation 0 makes an image grey"
 
@@ -346,6 +349,16 @@ def test_one_geometric_word_is_drawn_for_the_whole_batch(strategy: str, kinds: i
         (geometric,) = found - {"flip", "color", "cutout"}
         counts[geometric] += 1
     assert_even(counts, kinds, 900)
+
+
+def test_which_word_is_drawn_says_nothing_about_the_first_sample() -> None:
+    """The choice for the batch and what is drawn for sample 0 come from different random numbers."""
+    augment, stream, rows = DSA("color_flip_cutout_crop_scale"), generator(), []
+    for _ in range(2_000):
+        p = augment.draw(2, 64, 64, generator=stream)
+        cropped = p.scale.eq(1).all()
+        rows.append(torch.stack((cropped, p.flip[0], p.brightness[0], p.saturation[0], p.contrast[0], *p.cutout[0])))
+    assert torch.corrcoef(torch.stack(rows).T)[0, 1:].abs().max() < 0.12
 
 
 @pytest.mark.parametrize(("strategy", "kinds"), [(ALL, 6), ("flip_color", 2), ("cutout", 1)])

@@ -65,7 +65,6 @@ def settings(name: str, shape: Shape, keywords: dict[str, Any]) -> Settings:
     | vgg11 | 16 | input upsampled 16 -> 32 px |
     | xcit_nano_12_p16_224 | 32 | input upsampled 32 -> 128 px |
     | vit_tiny_patch16_224 | 16 | patch 2 |
-    | vit_tiny_patch16_224 | 28 | patch 2 |
     | vit_tiny_patch16_224 | 32 | patch 4 |
     | vit_tiny_patch16_224 | 50 | patch 4, input upsampled 50 -> 52 px |
     | vit_tiny_patch16_224 | 64 | patch 8 |

@@ -37,11 +37,12 @@ class Settings:
 def settings(height: int, width: int, patch: int = 0) -> Settings:
     """Decide how Swin-V2-Tiny meets an image of height x width pixels, as near to the published model as works.
 
-    Patch: `patch` when it is given, else the largest of 4 (published), 2 and 1 that leaves the last stage two tokens a side; a single token attends to
-    itself alone, and the weights that compare tokens would learn nothing. Window: the largest of 8 (published) to 4 that
-    divides the token grid of each stage that is larger than it; when none does, 8, and timm pads the grids with zeros (as
-    it does before merging an odd grid). A stage whose grid is no larger than the window attends to all of it. An image
-    whose sides the patch does not divide, or that is too small for patch 1, is upsampled bilinearly.
+    Patch: `patch` when it is given, else the largest of 4 (published), 2 and 1 that leaves the last stage two tokens a
+    side; a single token attends to itself alone, and the weights that compare tokens would learn nothing. Window: the
+    largest of 8 (published) to 4 that divides the token grid of each stage that is larger than it; when none does, 8, and
+    timm pads the grids with zeros (as it does before merging an odd grid). A stage whose grid is no larger than the window
+    attends to all of it. An image whose sides the patch does not divide, or that is too small for patch 1, is upsampled
+    bilinearly.
 
     | pixels | tokens a side at each stage | patch | window | recorded |
     | ---: | --- | ---: | ---: | --- |
@@ -49,11 +50,9 @@ def settings(height: int, width: int, patch: int = 0) -> Settings:
     | 16 | 16 8 4 2 | 1 | 8 | patch 1 |
     | 28 | 14 7 4 2 | 2 | 7 | patch 2, window 7 |
     | 32 | 16 8 4 2 | 2 | 8 | patch 2 |
-    | 48 | 12 6 3 2 | 4 | 6 | window 6 |
     | 50 | 13 7 4 2 | 4 | 8 | windows padded, input upsampled 50 -> 52 px |
     | 64 | 16 8 4 2 | 4 | 8 | |
     | 96 | 24 12 6 3 | 4 | 6 | window 6 |
-    | 128 | 32 16 8 4 | 4 | 8 | |
     | 224 | 56 28 14 7 | 4 | 7 | window 7 |
     | 256 | 64 32 16 8 | 4 | 8 | |
     """

@@ -206,6 +206,7 @@ def test_no_loss_looks_at_a_number_on_the_device(name, kind):
     losses.create(name)(z, Targets(hard=y, soft=t, kind=kind)).backward()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_loss
 def test_no_loss_waits_for_a_cuda_device(batch, name):

@@ -43,8 +43,8 @@ def test_trying_sizes_leaves_the_random_stream_alone() -> None:
 
 
 def test_stochastic_depth_reaches_the_model() -> None:
-    model = models.build("timm/test_vit(drop_path=0.2)", (3, 32, 32), 10)
-    rates = [m.drop_prob for m in model.modules() if hasattr(m, "drop_prob")]
+    layers: list[Any] = list(models.build("timm/test_vit(drop_path=0.2)", (3, 32, 32), 10).modules())
+    rates = [layer.drop_prob for layer in layers if hasattr(layer, "drop_prob")]
     assert max(rates) == pytest.approx(0.2)
 
 
@@ -56,12 +56,21 @@ def test_a_model_that_works_at_no_size_is_refused_with_the_reason(monkeypatch: p
         raise AssertionError(f"no good at {candidate.size[0]}")
 
     monkeypatch.setattr("harness.models.any_timm._try", refuse)
-    with pytest.raises(BadOption, match="'timm/resnet10t' takes no images of shape .* no good at 40"):
+    with pytest.raises(BadOption, match=r"'timm/resnet10t' takes no images of shape .* no good at 40"):
         models.build("timm/resnet10t", (3, 40, 40), 10)
     assert tried == [(40, 40), (64, 64), (96, 96), (128, 128), (160, 160), (176, 176)]
 
 
 def test_a_model_that_is_no_classifier_is_refused() -> None:
-    name = "hieradet_small"
-    with torch.device("meta"):
-        assert models.build(f"timm/{name}", (3, 64, 64), 10)(torch.empty(2, 3, 64, 64)).shape == (2, 10)
+    with pytest.raises(BadOption, match="'timm/deepseek_vit_412m_enc' is no image classifier"):
+        models.build("timm/deepseek_vit_412m_enc", (3, 56, 56), 10)
+
+
+def test_no_image_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, shape: models.Shape, keywords: dict[str, Any], candidate: Any) -> None:
+        assert candidate.size[0] >= shape[1] and candidate.size[1] >= shape[2]
+        raise AssertionError("no good")
+
+    monkeypatch.setattr("harness.models.any_timm._try", refuse)
+    with pytest.raises(BadOption, match="no good"):
+        models.build("timm/resnet10t", (3, 200, 20), 10)

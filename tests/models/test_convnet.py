@@ -25,7 +25,7 @@ def test_a_block_is_convolution_norm_relu_average_pool() -> None:
     assert isinstance(model, ConvNet)
     kinds = [type(layer) for layer in model.features]
     assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d] * 2
-    first = model.features[0]
+    first: Any = model.features[0]
     assert (first.kernel_size, first.padding, first.stride) == ((3, 3), (1, 1), (1, 1))
     assert first.bias is not None
 
@@ -45,7 +45,8 @@ def test_the_norm_is_the_one_asked_for(norm: str, kind: type[nn.Module] | None) 
 
 
 def test_instance_norm_normalises_each_channel_of_each_image_alone() -> None:
-    norm = next(m for m in models.build("convnet1(norm=instance, width=6)", (3, 8, 8), 2).modules() if isinstance(m, nn.GroupNorm))
+    model = models.build("convnet1(norm=instance, width=6)", (3, 8, 8), 2)
+    norm = next(layer for layer in model.modules() if isinstance(layer, nn.GroupNorm))
     maps = 3 * torch.randn(4, 6, 8, 8) + torch.randn(4, 6, 1, 1)
     out = norm(maps)
     assert torch.allclose(out.mean((2, 3)), torch.zeros(4, 6), atol=1e-5)
@@ -71,8 +72,9 @@ def test_the_table_of_poolings_is_what_is_built(docstring_table: Callable[[Any],
         model = models.build(f"convnet{depth}(width=2)", (1, int(pixels), int(pixels)), 3)
         sides: list[int] = []
         images = torch.zeros(1, 1, int(pixels), int(pixels))
+        assert isinstance(model, ConvNet)
         model.eval()
-        for layer in model.get_submodule("features"):
+        for layer in model.features:
             if isinstance(layer, nn.Conv2d):
                 sides.append(images.shape[-1])
             images = layer(images)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from harness import models
 from harness.models.fitting import Resized
@@ -27,14 +28,19 @@ def test_the_table_of_patches_and_windows_is_what_is_built(docstring_table: Call
             model = models.build("swin-v2-tiny", (1, side, side), 10)
             assert models.adaptation(model) == recorded, pixels
             inner: Any = model.model if isinstance(model, Resized) else model
-            seen: list[int] = []
-            for stage in inner.layers:
-                stage.register_forward_hook(lambda module, args, out: seen.append(out.shape[1]))
-            assert model(torch.empty(2, 1, side, side)).shape == (2, 10)
+            seen = _tokens_at_each_stage(model, inner, torch.empty(2, 1, side, side))
         assert seen == [int(n) for n in tokens.split()], pixels
         assert inner.patch_embed.patch_size == (int(patch), int(patch)), pixels
         windows = [stage.blocks[0].window_size for stage in inner.layers]
         assert windows == [(min(int(window), n),) * 2 for n in seen], pixels
+
+
+def _tokens_at_each_stage(model: nn.Module, inner: Any, images: torch.Tensor) -> list[int]:
+    seen: list[int] = []
+    for stage in inner.layers:
+        stage.register_forward_hook(lambda module, args, out: seen.append(out.shape[1]))
+    assert model(images).shape == (2, 10)
+    return seen
 
 
 @pytest.mark.parametrize("width", [None, 64])

@@ -62,7 +62,12 @@ def test_resnet_blocks_start_with_open_residual_branches() -> None:
 def test_no_student_is_pretrained(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda *args, **keywords: asked.append(keywords) or create(*args, **keywords))
+
+    def watched(*args: Any, **keywords: Any) -> nn.Module:
+        asked.append(keywords)
+        return create(*args, **keywords)
+
+    monkeypatch.setattr(timm, "create_model", watched)
     with torch.device("meta"):
         models.build(name, (3, 32, 32), 10)
     assert asked

@@ -1,0 +1,82 @@
+"""The records' DataFrame made uniform: every column that tables rest on is there, labels are text, rows are in plan order."""
+
+from __future__ import annotations
+
+import pandas
+
+from harness.leaderboard.text import as_text
+
+#: Labels and facts of a record that tables know. What a plugin's records lack is empty.
+LABELS = (
+    "scenario scenario_version dataset dataset_digest method ipc images distilled loss native optimizer model adaptation teacher "
+    "teacher_accuracy teacher_digest protocol epochs batch_size augmentation precision learning_rate device versions status error "
+    "id bundle"
+).split()
+METRICS = ["accuracy", "best_accuracy", "top5_accuracy"]
+#: Columns of the frame that are neither compared nor shown as labels.
+OTHER = ["order", "seed", "seconds", "history", "options", "set_title", "created", *METRICS]
+#: What tables usually have as axes; an axis of another name is a scenario's own.
+AXES = ("loss", "optimizer", "model")
+
+
+def uniform(frame: pandas.DataFrame, rows: str, columns: str) -> pandas.DataFrame:
+    """Return the records with text labels, numeric metrics, their `row`, `column` and `position` (plan order), and `options`.
+
+    The labels that a plugin added keep their names, `label NAME`; its own metrics are left out.
+    """
+    if "order" in frame and "id" in frame:
+        frame = frame.sort_values(["order", "id"], kind="stable")
+    frame = frame.reset_index(drop=True)
+    made = pandas.DataFrame({name: _text(frame, name) for name in LABELS}, index=frame.index)
+    for name in METRICS:
+        numbers = pandas.to_numeric(frame[name], errors="coerce") if name in frame else float("nan")
+        made[name] = pandas.Series(numbers, index=frame.index, dtype="float64").where(made["status"] != "failed")
+    made["row"], made["column"] = _text(frame, rows), _text(frame, columns)
+    made["seed"] = pandas.Series(frame["seed"] if "seed" in frame else 0, index=frame.index).astype("int64")
+    made["position"] = range(len(frame))
+    made["device_kind"] = made["device"].map(device_kind)
+    made["options"] = _options(frame, made, rows, columns)
+    for name in frame.columns:
+        if name not in (*LABELS, *OTHER, rows, columns) and frame[name].map(lambda v: isinstance(v, (str, bool))).any():
+            made[f"label {name}"] = _text(frame, str(name))
+    return made
+
+
+def _text(frame: pandas.DataFrame, name: str) -> pandas.Series[str]:
+    return frame[name].map(as_text) if name in frame else pandas.Series("", index=frame.index)
+
+
+def device_kind(device: str) -> str:
+    """Return `CPU` or `GPU`, or nothing when the record does not say."""
+    return "" if not device else "CPU" if device.lower().startswith("cpu") else "GPU"
+
+
+def _options(frame: pandas.DataFrame, made: pandas.DataFrame, rows: str, columns: str) -> pandas.Series[str]:
+    """Return the scenario's options as text, without those that an axis already shows."""
+    if "options" not in frame:
+        return pandas.Series("", index=frame.index)
+    texts = _text(frame, "options")
+    distinct = {text: frame["options"][i] for i, text in texts.drop_duplicates().items()}
+    dicts = {text: value if isinstance(value, dict) else {} for text, value in distinct.items()}
+    shown: dict[str, list[str]] = {text: [] for text in dicts}
+    for option in sorted({name for value in dicts.values() for name in value}):
+        values = texts.map({text: as_text(value.get(option)) for text, value in dicts.items()})
+        if option not in (rows, columns) and not follows_own_axis(values, made, rows, columns):
+            for text, value in dicts.items():
+                if option in value:
+                    shown[text].append(f"{option}={as_text(value[option])}")
+    return texts.map({text: ", ".join(parts) for text, parts in shown.items()})
+
+
+def follows_own_axis(
+    values: pandas.Series[str], made: pandas.DataFrame, rows: str, columns: str, within: pandas.Series[int] | None = None
+) -> bool:
+    """Tell whether an axis of the scenario's own (not loss, optimizer or model) decides `values`: one value a label."""
+    groups = [] if within is None else [within]
+    own = [column for name, column in ((rows, "row"), (columns, "column")) if name not in AXES]
+    return any(values.groupby([*groups, made[column]]).nunique().le(1).all() for column in own)
+
+
+def follows_an_axis(values: pandas.Series[str], made: pandas.DataFrame) -> bool:
+    """Tell whether the row label alone, or the column label alone, decides `values`."""
+    return any(values.groupby(made[axis]).nunique().le(1).all() for axis in ("row", "column"))

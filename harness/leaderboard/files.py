@@ -1,0 +1,77 @@
+"""The CSV files of a leaderboard, and how its files are written: whole or not at all, and only when they change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas
+
+from harness.leaderboard.columns import AXES, uniform
+from harness.leaderboard.tables import Table
+from harness.leaderboard.text import fixed, without_paths
+
+LABELS = ["scenario", "table", "dataset", "method", "ipc", *AXES]
+FIGURES = ["mean", "std", "best_on_test_mean", "top5_mean", "gain"]
+COUNTS = ["diverged", "failed"]
+
+
+def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
+    """Return (scenario, table) pairs in long form: one line a cell, figures with four decimals, no times.
+
+    `best_on_test_mean` is the mean of each seed's best test evaluation, as papers report it; nothing is ranked by it. `n` counts
+    the seeds in the mean; a cell without a record has n, diverged and failed 0.
+    """
+    own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.columns) if axis not in LABELS))
+    names = [*LABELS, *own, "n", *FIGURES, *COUNTS, "distilled"]
+    made = pandas.DataFrame(columns=names, dtype="object")
+    for scenario, table in tables:
+        cells = table.cells.assign(scenario=scenario, table=table.title)
+        for axis, name in ((table.rows, "row"), (table.columns, "column")):
+            if axis not in cells:
+                cells[axis] = cells[name]
+        made = pandas.concat([made, cells.reindex(columns=names).astype("object")], ignore_index=True)
+    for name in FIGURES:
+        made[name] = [fixed(float(value), 4) if pandas.notna(value) else "" for value in made[name]]
+    for name in [*LABELS, *own]:
+        made[name] = [without_paths(str(value)) if pandas.notna(value) else "" for value in made[name]]
+    return _csv(made)
+
+
+def timing_csv(frame: pandas.DataFrame) -> str:
+    """Return how long trials took, by scenario, model, loss, optimizer and IPC: the one generated file that holds times."""
+    by = ["scenario", "model", "loss", "optimizer", "ipc"]
+    names = [*by, "trials", "total_seconds", "mean_seconds"]
+    if frame.empty:
+        return _csv(pandas.DataFrame(columns=names))
+    records = uniform(frame, "loss", "optimizer")
+    order = frame.sort_values(["order", "id"], kind="stable") if {"order", "id"} <= {*frame.columns} else frame
+    records["seconds"] = order["seconds"].to_numpy(dtype="float64") if "seconds" in order else 0.0
+    made = records.groupby(by, sort=False)["seconds"].agg(trials="size", total_seconds="sum", mean_seconds="mean").reset_index()
+    made = made.sort_values("scenario", kind="stable")
+    for name in names[-2:]:
+        made[name] = made[name].map(lambda value: fixed(value, 4))
+    return _csv(made)
+
+
+def _csv(frame: pandas.DataFrame) -> str:
+    text: str = frame.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def write(path: Path, text: str) -> bool:
+    """Write a file whole or not at all (temporary file, fsync, rename). One that holds these bytes already is not touched."""
+    content = text.encode()
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True

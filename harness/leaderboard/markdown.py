@@ -1,0 +1,74 @@
+"""Tables as GitHub Markdown that reads well as plain text too."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+from harness.leaderboard.tables import Table
+from harness.leaderboard.text import escape
+
+
+def markdown(table: Table, level: int = 3, fold: bool = False) -> str:
+    """Return a table with its heading, footnotes and notes.
+
+    Args:
+        level: of the heading; 0 leaves the heading out.
+        fold: put the notes (not the footnotes) behind a line that opens on a click.
+    """
+    parts = [f"{'#' * level} {table.title}"] if level else []
+    parts.append(grid(table))
+    parts.append(bullets(table.footnotes))
+    if fold and table.notes:
+        parts.append(f"<details><summary>What these numbers rest on</summary>\n\n{bullets(table.notes)}\n\n</details>")
+    else:
+        parts.append(bullets(table.notes))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def bullets(notes: list[str]) -> str:
+    """Return a Markdown list."""
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def grid(table: Table) -> str:
+    """Return the table itself: a method's name stands in its first row only."""
+    cells = table.cells
+    shown = dict(
+        zip(
+            cells[["method", "row", "ipc", "column"]].astype(str).itertuples(index=False, name=None),
+            (_cell(*each) for each in zip(cells["value"], _column(table, "rank", 0), _column(table, "suffix", ""), strict=True)),
+            strict=True,
+        )
+    )
+    several = len({ipc for ipc, _ in table.column_labels}) > 1
+    native = _native(table)
+    lines, above = [], None
+    for method, row in table.row_labels:
+        values = [shown.get((method, row, ipc, column), "") for ipc, column in table.column_labels]
+        label = escape(row) + (" (native)" if (method, row) in native else "")
+        lines.append(["" if method == above else escape(method), label, *values])
+        above = method
+    heads = [" / ".join(filter(None, [f"IPC {ipc}" if several else "", escape(column)])) for ipc, column in table.column_labels]
+    return tabulate(
+        lines,
+        headers=["set", escape(table.rows), *heads],
+        tablefmt="pipe",
+        colalign=["left", "left", *["right"] * len(heads)],
+        disable_numparse=True,
+    )
+
+
+def _cell(value: object, rank: object, suffix: object) -> str:
+    text = escape(str(value))
+    return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(int(str(rank)), text) + escape(str(suffix))
+
+
+def _column(table: Table, name: str, default: object) -> list[object]:
+    return list(table.cells[name]) if name in table.cells else [default] * len(table.cells)
+
+
+def _native(table: Table) -> set[tuple[str, str]]:
+    if table.rows != "loss" or "native" not in table.cells:
+        return set()
+    rows = table.cells[table.cells["native"].astype(bool)]
+    return set(zip(rows["method"].astype(str), rows["row"].astype(str), strict=True))

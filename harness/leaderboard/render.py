@@ -1,0 +1,149 @@
+"""From a board's records to its leaderboard files. A pure function of the records: the same ones give the same bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas
+
+from harness.board import Board, board_path, load_board
+from harness.errors import BoardError, PluginError, UnknownName
+from harness.leaderboard.files import table_csv, timing_csv, write
+from harness.leaderboard.markdown import markdown
+from harness.leaderboard.tables import Table, pivot
+from harness.leaderboard.text import code, short_error
+from harness.records import Record, RecordStore, to_frame
+from harness.scenario import named
+
+
+@dataclass
+class Section:
+    """One scenario's part of a leaderboard."""
+
+    name: str
+    summary: str = ""
+    tables: list[Table] = field(default_factory=list)
+    note: str = ""
+
+    def markdown(self, level: int, fold: bool = False) -> str:
+        """Return heading, summary, tables and note; `level` is the heading's."""
+        parts = [f"{'#' * level} {self.name}", self.summary, self.note]
+        parts += [markdown(table, level + 1, fold).rstrip("\n") for table in self.tables] or ["No records yet."]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render(board_file: Path) -> list[Path]:
+    """Write README.md, table.csv and timing.csv beside a board from its records, and return their paths.
+
+    Args:
+        board_file: the board's file, or its folder.
+    Raises: BoardError when the board cannot be read.
+    """
+    file = board_path(board_file).resolve()
+    board, frame = load_board(file), records_of(file)
+    sections = sections_of(board, frame)
+    contents = {
+        "README.md": _readme(file, board, frame, sections),
+        "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
+        "timing.csv": timing_csv(frame),
+    }
+    for name, text in contents.items():
+        write(file.parent / name, text)
+    return [file.parent / name for name in contents]
+
+
+def insert(readme: Path, board_file: Path) -> bool:
+    """Put a board's tables between `<!-- giftbench: NAME -->` and `<!-- /giftbench -->` in a Markdown file.
+
+    NAME is the board's folder. Returns whether the file changed.
+    Raises: BoardError when the file or the markers are not there.
+    """
+    file, readme = board_path(board_file).resolve(), Path(readme)
+    name = file.parent.name
+    start, end = f"<!-- giftbench: {name} -->", "<!-- /giftbench -->"
+    if not readme.is_file():
+        raise BoardError(f"{readme}: no such file to put tables into")
+    text = readme.read_bytes().decode("utf-8")
+    marked = re.compile(rf"({re.escape(start)})((?:(?!<!-- giftbench: ).)*?)({re.escape(end)})", re.DOTALL)
+    if not marked.search(text):
+        raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
+    frame = records_of(file)
+    body = [f"{_status(frame)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
+    body += [section.markdown(3, fold=True).rstrip("\n") for section in sections_of(load_board(file), frame)]
+    block = "\n\n" + "\n\n".join(body) + "\n\n"
+    block = block.replace("\n", "\r\n") if "\r\n" in text else block
+    return write(readme, marked.sub(lambda found: found[1] + block + found[3], text))
+
+
+def records_of(file: Path) -> pandas.DataFrame:
+    """Return a board's records as a DataFrame, with the digests of dataset and teachers and the bundle of each trial.
+
+    Labels of trials that look alike may hide that these differ; tables keep such trials apart.
+    """
+    records: list[Record] = list(RecordStore(file.parent / "records"))
+    frame = to_frame(records)
+    if frame.empty:
+        return frame
+    trials = {record.id: record.trial for record in records}
+    frame["dataset_digest"] = [trials[i].dataset.get("digest", "") for i in frame["id"]]
+    frame["teacher_digest"] = ["+".join(trials[i].teacher) for i in frame["id"]]
+    frame["bundle"] = [trials[i].bundle for i in frame["id"]]
+    return frame
+
+
+def sections_of(board: Board, frame: pandas.DataFrame) -> list[Section]:
+    """Return the sections: the board's scenarios in its order, then what else there are records of, by name."""
+    planned = list(dict.fromkeys(spec.name for spec in board.scenarios))
+    parts = {str(name): part.reset_index(drop=True) for name, part in frame.groupby("scenario")} if len(frame) else {}
+    return [section(name, parts.get(name, frame.iloc[:0])) for name in [*planned, *sorted(parts.keys() - {*planned})]]
+
+
+def section(name: str, frame: pandas.DataFrame) -> Section:
+    """Return a scenario's section; one that is not to be had here, or whose own tables fail, gets the default layout."""
+    try:
+        scenario = named(name)
+    except (UnknownName, PluginError) as error:
+        why = "is not installed here" if isinstance(error, UnknownName) else "does not load here"
+        return Section(name, "", pivot(frame), f"The scenario {why}: its records are shown in the default layout.")
+    if frame.empty:
+        return Section(name, scenario.summary)
+    try:
+        tables = scenario.tables(frame.copy())
+        if not all(isinstance(table, Table) for table in tables):
+            raise TypeError("tables() must return a list of harness.leaderboard.tables.Table")
+    except Exception as error:  # a plugin's code may fail in any way; its records are shown all the same
+        why = code(short_error(f"{type(error).__name__}: {error}"))
+        return Section(name, scenario.summary, pivot(frame), f"The scenario's own tables failed ({why}): this is the default layout.")
+    return Section(name, scenario.summary, tables)
+
+
+def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section]) -> str:
+    name = _place(file, file)
+    again = f" `giftbench run {name} --retry` repeats the failed ones." if len(frame) and (frame["status"] == "failed").any() else ""
+    parts = [
+        f"# {board.title or file.parent.name}",
+        board.description.strip(),
+        f"Run or continue this board with `giftbench run {name}`; `giftbench table {name}` writes these files again from its records.",
+        _status(frame) + again,
+        *(section.markdown(2).rstrip("\n") for section in sections),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _status(frame: pandas.DataFrame) -> str:
+    if frame.empty:
+        return "No records yet: nothing has been run."
+    counts = frame["status"].value_counts()
+    return "Trials: " + ", ".join(f"{int(counts.get(status, 0))} {status}" for status in ("done", "diverged", "failed")) + "."
+
+
+def _place(file: Path, readme: Path) -> str:
+    """Return how a command names the board: its folder, from the folder of `readme` when that lies above it."""
+    place = file.parent if file.name == "board.toml" else file
+    above = readme.resolve().parent
+    if place.is_relative_to(above) and place != above and above != file.parent:
+        return place.relative_to(above).as_posix()
+    return file.parent.name if place == file.parent else f"{file.parent.name}/{file.name}"

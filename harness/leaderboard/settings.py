@@ -1,0 +1,192 @@
+"""Which records may stand in one table: those that differ in row, column, set and seed, and in nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas
+
+from harness.leaderboard.columns import follows_an_axis, follows_own_axis, uniform
+from harness.leaderboard.text import escape, listed, number
+
+#: What makes a setting, in the order in which a heading looks for what differs, and how the heading says it.
+PHRASES: Mapping[str, str] = {
+    "dataset": "{}",
+    "model": "model {}",
+    "optimizer": "optimizer {}",
+    "loss": "loss {}",
+    "protocol": "protocol {}",
+    "epochs": "{} epochs",
+    "precision": "{}",
+    "augmentation": "augmentation {}",
+    "batch_size": "batch size {}",
+    "learning_rate": "learning rate {}",
+    "teacher": "teacher {}",
+    "adaptation": "{}",
+    "options": "{}",
+    "device_kind": "on the {}",
+    "scenario_version": "scenario version {}",
+    "dataset_digest": "dataset files {}",
+    "scenario": "scenario {}",
+}
+
+
+@dataclass
+class Setting:
+    """One table's worth of records.
+
+    Attributes:
+        records: in plan order, as `uniform` makes them.
+        dataset: its name.
+        heading: what tells this setting from the others of the same records; empty when there is no other.
+        notes: what a reader must know of how it was told apart.
+    """
+
+    records: pandas.DataFrame
+    dataset: str
+    heading: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def separate(frame: pandas.DataFrame, rows: str, columns: str) -> list[Setting]:
+    """Split records into settings, in plan order.
+
+    Batch size and learning rate make a setting only where they differ for one set, or one optimizer and model: the paper's rule
+    sets them by the number of images and by the student. A loss that takes no teacher belongs with every teacher.
+    """
+    records = uniform(frame, rows, columns)
+    keys = pandas.DataFrame({name: records[name] for name in PHRASES if name not in (rows, columns, "teacher")})
+    for name in records.columns:
+        if name.startswith("label ") and not follows_an_axis(records[name], records):
+            keys[name] = records[name]
+    soft = ["epochs", "batch_size", "learning_rate", "adaptation", "device_kind"]
+    strict = _ids(keys.drop(columns=[name for name in soft if name in keys]))
+    if "device_kind" in keys:
+        known = records["device_kind"].where(records["device_kind"] != "")
+        keys["device_kind"] = _filled(known, records["device_kind"] == "", strict).fillna("")
+    if "epochs" in keys:
+        records["epochs"] = keys["epochs"] = _planned_epochs(records, strict)
+        if follows_own_axis(keys["epochs"], records, rows, columns, strict):
+            keys["epochs"] = ""
+    strict = _ids(keys.drop(columns=[name for name in soft[1:4] if name in keys]))
+    given = {"batch_size": ["method", "ipc", "distilled"], "learning_rate": ["optimizer", "model"], "adaptation": ["model"]}
+    for name in [name for name in given if name in keys]:
+        keys[name] = _unexplained(records[name], strict, [records[other] for other in given[name]])
+        if follows_own_axis(records[name], records, rows, columns, strict):
+            keys[name] = ""
+    if "teacher" not in (rows, columns):
+        records, keys = _with_every_teacher(records, keys)
+    records["setting"] = _ids(keys)
+    headings = _headings(records, keys)
+    dataset = records["dataset"].groupby(records["setting"], sort=False).first()
+    found = []
+    for setting, group in records.groupby("setting", sort=False):
+        whole = Setting(group.drop(columns="setting"), str(dataset[setting]), headings[int(str(setting))])
+        found.extend(part for each in _by_digest(whole) for part in _by_variant(each))
+    return found
+
+
+def _ids(keys: pandas.DataFrame) -> pandas.Series[int]:
+    return keys.groupby(list(keys.columns), sort=False).ngroup()
+
+
+def _filled(known: pandas.Series[str], wanting: pandas.Series[bool], group: pandas.Series[int]) -> pandas.Series[str]:
+    """Give the `wanting` ones the one value that is `known` in their group, when it is one."""
+    one = known.groupby(group).transform("nunique") == 1
+    return known.mask(wanting & one, known.groupby(group).transform("first"))
+
+
+def _planned_epochs(records: pandas.DataFrame, group: pandas.Series[int]) -> pandas.Series[str]:
+    """Return the epochs that a trial was planned with: a diverged one stopped early, and may report where it stopped."""
+    diverged = records["status"] == "diverged"
+    known = records["epochs"].where(~diverged)
+    filled = _filled(known, diverged, group).fillna(records["epochs"])
+    longest = pandas.to_numeric(records["epochs"], errors="coerce").groupby(group).transform("max").map(number)
+    alone = diverged & (known.groupby(group).transform("nunique") == 0)
+    return filled.mask(alone, longest)
+
+
+def _unexplained(value: pandas.Series[str], group: pandas.Series[int], given: list[pandas.Series[str]]) -> pandas.Series[str]:
+    """Return `value` in groups where it differs though all of `given` are the same, and nothing in the others."""
+    differs = value.groupby([group, *given]).transform("nunique") > 1
+    return value.where(differs.groupby(group).transform("any"), "")
+
+
+def _with_every_teacher(records: pandas.DataFrame, keys: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Tell teachers apart by label, accuracy and digest; records without one are repeated beside each teacher of their group."""
+    group = _ids(keys)
+    parts = [records["teacher"], records["teacher_accuracy"], records["teacher_digest"].str[:8]]
+    words = parts[0].str.cat([parts[1].map(lambda a: f" ({a} %)" if a else ""), parts[2].map(lambda d: f" [{d}]" if d else "")])
+    teacher = words.where(records["teacher"] != "", "")
+    keys = keys.assign(teacher=teacher)
+    with_one = pandas.DataFrame({"group": group, "teacher": teacher})[teacher != ""].drop_duplicates()
+    several = with_one["group"].value_counts().to_dict()
+    first = group.map(with_one.groupby("group")["teacher"].first()).fillna("")
+    copies = [(records, keys.assign(teacher=teacher.where(teacher != "", first)))]
+    for current, amount in several.items():
+        for other in with_one["teacher"][with_one["group"] == current].iloc[1:amount]:
+            chosen = (group == current) & (teacher == "")
+            copies.append((records[chosen], keys[chosen].assign(teacher=other)))
+    if len(copies) == 1:
+        return records, copies[0][1]
+    both = pandas.concat([a for a, _ in copies]), pandas.concat([b for _, b in copies])
+    order = both[0]["position"].argsort(kind="stable")
+    return both[0].iloc[order].reset_index(drop=True), both[1].iloc[order].reset_index(drop=True)
+
+
+def _headings(records: pandas.DataFrame, keys: pandas.DataFrame) -> dict[int, list[str]]:
+    """Return for each setting what its heading says: as few of the keys as tell all settings apart."""
+    unique = keys.assign(setting=records["setting"]).drop_duplicates("setting").set_index("setting")
+    chosen: list[str] = []
+    apart = 1
+    for name in sorted(keys.columns, key=lambda n: [*PHRASES].index(n) if n in PHRASES else len(PHRASES)):
+        now = len(unique[[*chosen, name]].drop_duplicates())
+        if now > apart:
+            chosen, apart = [*chosen, name], now
+    chosen = [name for name in chosen if name != "dataset"]
+    return {int(s): [_phrase(name, value) for name, value in zip(chosen, row, strict=True)] for s, *row in unique[chosen].itertuples()}
+
+
+def _phrase(name: str, value: str) -> str:
+    if name in ("adaptation", "options", "device_kind", "teacher") and not value:
+        return {"adaptation": "not adapted", "options": "no options", "device_kind": "on an unknown device"}.get(name, "no teacher")
+    value = value[:8] if name == "dataset_digest" else value
+    return PHRASES.get(name, name.removeprefix("label ") + " {}").format(escape(value) or "unknown")
+
+
+def _by_digest(setting: Setting) -> list[Setting]:
+    """Split where one method and IPC has several distilled sets: the board was changed between runs."""
+    records, same = setting.records, ["method", "ipc"]
+    if (records.groupby(same)["distilled"].nunique() == 1).all():
+        return [setting]
+    sets = records.drop_duplicates([*same, "distilled"]).sort_values(["position", "distilled"], kind="stable")
+    sets = sets.assign(generation=sets.groupby(same).cumcount(), several=sets.groupby(same)["distilled"].transform("size") > 1)
+    generation = records[[*same, "distilled"]].merge(sets[[*same, "distilled", "generation"]], how="left")["generation"]
+    found = []
+    for number, chosen in records.groupby(generation.to_numpy()):
+        here = sets[(sets["generation"] == number) & sets["several"]]
+        digests = list(dict.fromkeys(here["distilled"].str[:8]))
+        words = [f"{escape(s.method)} at IPC {s.ipc} is `{s.distilled[:8]}`" for s in here.itertuples()]
+        note = f"The board has had several sets of one name, and they are never averaged: here {listed(words)}."
+        heading = f"set{'s' if len(digests) > 1 else ''} {', '.join(digests[:3])}{', …' if len(digests) > 3 else ''}"
+        found.append(Setting(chosen, setting.dataset, [*setting.heading, heading], [*setting.notes, note]))
+    return found
+
+
+def _by_variant(setting: Setting) -> list[Setting]:
+    """Split where one cell has several trials of a seed, or several bundles, that no label tells apart."""
+    records, cell = setting.records, ["method", "ipc", "row", "column"]
+    variant = records.groupby([*cell, "seed"]).cumcount()
+    if (records["bundle"] != "").all():
+        bundles = records.drop_duplicates([*cell, "bundle"])
+        bundles = bundles.assign(variant=bundles.groupby(cell).cumcount())
+        merged = records[[*cell, "bundle"]].merge(bundles[[*cell, "bundle", "variant"]], how="left")["variant"]
+        variant = pandas.Series(merged.to_numpy(), index=records.index)
+    if not variant.any():
+        return [setting]
+    note = "Other trials with the same labels stand in another table: something that no label shows was changed between the runs."
+    return [
+        Setting(chosen, setting.dataset, [*setting.heading, f"variant {int(str(number)) + 1}"], [*setting.notes, note])
+        for number, chosen in records.groupby(variant)
+    ]

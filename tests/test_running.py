@@ -1,0 +1,242 @@
+"""Running boards: interrupted, repeated, on several workers, with trials that fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BoardError
+from harness.leaderboard.render import render
+from harness.planning import Overrides
+from harness.records import Record, RecordStore
+from harness.running import Options, Silent, run_board
+
+BOARD = """
+dataset = "digits"
+model = "convnet1(width=4)"
+teacher = { model = "convnet1(width=4)", epochs = 1 }
+protocol = "smoke"
+losses = ["gift", "ce"]
+seeds = 2
+sets = [{ method = "random", ipc = 1 }]
+scenarios = [{ name = "cross-optimizer", optimizers = ["adamw", "sgd"] }]
+"""
+
+PLUGIN = """
+import os, signal, time
+from harness import Outcome, Scenario, scenarios
+
+@scenarios.register("troubled")
+class Troubled(Scenario):
+    def trials(self, board):
+        for trouble in self.option(board, "troubles", default=["none"]):
+            yield from self.vary(board, options={"trouble": trouble}, labels={"optimizer": trouble})
+
+    def run(self, trial, workbench):
+        trouble = trial.options["trouble"]
+        if trouble == "memory":
+            raise MemoryError("not enough for this")
+        if trouble == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trouble == "slow":
+            time.sleep(0.3)
+        if trouble == "diverged":
+            return Outcome({"accuracy": 10.0, "best_accuracy": 12.0, "top5_accuracy": 50.0}, status="diverged")
+        return Outcome({"accuracy": 50.0, "best_accuracy": 50.0, "top5_accuracy": 90.0})
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board with its artefacts made and no records, to be copied."""
+    folder = tmp_path_factory.mktemp("board") / "small"
+    folder.mkdir()
+    (folder / "board.toml").write_text(BOARD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIFTBENCH_HOME", str(folder.parent / "home"))
+        run_board(folder, Overrides(losses=("ce",), seeds=1, scenarios=("cross-optimizer",)), Options(jobs=1))
+        run_board(folder, Overrides(seeds=1), Options(jobs=1))
+    shutil.rmtree(folder / "records")
+    return folder
+
+
+@pytest.fixture
+def board(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
+    return Path(shutil.copytree(prepared, tmp_path / "small"))
+
+
+class Counting(Silent):
+    def __init__(self) -> None:
+        self.began: Counter[str] = Counter()
+        self.records: list[Record] = []
+
+    def started(self, trial):  # type: ignore[no-untyped-def]
+        self.began[trial.id] += 1
+
+    def ended(self, trial, record):  # type: ignore[no-untyped-def]
+        self.records.append(record)
+
+
+def run(board: Path, **options: object) -> Counting:
+    watcher = Counting()
+    run_board(board, Overrides(), Options(**{"jobs": 1, **options}), watcher)  # type: ignore[arg-type]
+    return watcher
+
+
+def accuracies(board: Path) -> dict[str, float]:
+    return {record.id: record.metrics["accuracy"] for record in RecordStore(board / "records")}
+
+
+def troubled(board: Path, *troubles: str) -> Path:
+    (board / "plugin.py").write_text(PLUGIN)
+    text = BOARD.replace('losses = ["gift", "ce"]', 'losses = ["ce"]\nplugins = ["plugin.py"]')
+    text = text.replace('{ name = "cross-optimizer", optimizers = ["adamw", "sgd"] }', f'{{ name = "troubled", troubles = {list(troubles)} }}')
+    (board / "board.toml").write_text(text)
+    return board
+
+
+def test_one_and_two_workers_give_equal_accuracies_and_equal_tables(board: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(board, tmp_path / "other" / "small"))
+    run(board, jobs=1)
+    run(other, jobs=2)
+    assert len(accuracies(board)) == 8
+    assert accuracies(board) == accuracies(other)
+    for name in ("README.md", "table.csv"):
+        render(board), render(other)
+        assert (board / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_a_second_run_trains_nothing_and_changes_no_byte(board: Path) -> None:
+    run(board, jobs=2)
+    render(board)
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(board.rglob("*")) if p.is_file() and p.name != ".lock"}
+    assert not run(board, jobs=2).began
+    render(board)
+    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(board.rglob("*")) if p.is_file() and p.name != ".lock"}
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_table(board: Path, tmp_path: Path) -> None:
+    text = (board / "board.toml").read_text().replace('protocol = "smoke"', 'protocol = { name = "smoke", epochs = 40 }')
+    (board / "board.toml").write_text(text)
+    whole = Path(shutil.copytree(board, tmp_path / "whole" / "small"))
+    run(whole, jobs=2)
+    render(whole)
+
+    command = [sys.executable, "-m", "harness.cli", "run", str(board), "--jobs", "2"]
+    records = board / "records"
+    for wanted in (1, 4):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while len(list(records.glob("*.json"))) < wanted and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.005)
+        workers = children(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert wait_until(lambda gone=workers: not any(alive(pid) for pid in gone)), "workers outlive the run"  # type: ignore[misc]
+    kept = {p.name: p.read_bytes() for p in records.glob("*.json")}
+    assert 1 <= len(kept) < 8, "the kill came too late to show anything"
+    last = run(board, jobs=2)
+    assert len(last.began) == 8 - len(kept)
+    assert all((records / name).read_bytes() == content for name, content in kept.items())
+    assert accuracies(board) == accuracies(whole)
+    render(board)
+    for name in ("README.md", "table.csv"):
+        assert (board / name).read_bytes() == (whole / name).read_bytes()
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition) -> bool:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_out_of_memory_fails_its_trial_and_the_next_one_runs(board: Path) -> None:
+    watcher = run(troubled(board, "memory", "none"))
+    assert [r.status for r in watcher.records] == ["failed", "failed", "done", "done"]
+    assert watcher.records[0].error == "out of memory: not enough for this"
+
+
+def test_a_worker_that_is_killed_fails_its_trial_and_another_takes_over(board: Path) -> None:
+    watcher = run(troubled(board, "killed", "none"), jobs=2)
+    assert Counter(r.status for r in watcher.records) == {"failed": 2, "done": 2}
+    assert all("signal 9" in r.error for r in watcher.records if r.status == "failed")
+
+
+def test_failed_trials_are_repeated_only_when_asked_and_diverged_ones_are_kept(board: Path) -> None:
+    troubled(board, "memory", "diverged")
+    assert [r.status for r in run(board).records] == ["failed", "failed", "diverged", "diverged"]
+    assert run(board).records == []
+    assert [r.status for r in run(board, retry=True).records] == ["failed", "failed"]
+    assert len(run(board, rerun=True).records) == 4
+
+
+def test_a_failed_trial_is_reported_by_the_command_line_with_status_1_and_its_table_says_why(board: Path) -> None:
+    troubled(board, "memory", "none")
+    command = [sys.executable, "-m", "harness.cli", "run", str(board), "--jobs", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "out of memory" in done.stderr
+    assert "2 of 4 trials failed" in done.stderr
+    assert "out of memory" in (board / "README.md").read_text()
+
+
+def test_two_runs_of_one_board_do_not_mix(board: Path) -> None:
+    troubled(board, "slow", "none")
+    refused: list[str] = []
+
+    class Second(Silent):
+        def started(self, trial):  # type: ignore[no-untyped-def]
+            if not refused:
+                with pytest.raises(BoardError) as error:
+                    run_board(board, Overrides(), Options(jobs=1))
+                refused.append(str(error.value))
+
+    run_board(board, Overrides(), Options(jobs=1), Second())
+    assert "another giftbench run" in refused[0]
+
+
+def test_records_say_where_they_come_from(board: Path) -> None:
+    run(board)
+    record = json.loads(next((board / "records").glob("*.json")).read_text())
+    assert set(record) == {"schema", "id", "trial", "status", "metrics", "history", "error", "timing", "environment", "created"}
+    assert {"torch", "timm", "kornia", "giftbench", "Python"} <= set(record["environment"]["versions"])
+    assert record["environment"]["threads"] == 1
+    assert record["environment"]["precision"] == "float32"
+    assert {"train", "evaluate", "total"} <= set(record["timing"])
+    assert record["metrics"]["best_accuracy"] >= record["metrics"]["accuracy"]
+
+
+def test_a_board_carried_elsewhere_resumes_without_its_cache(board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(board)
+    moved = Path(shutil.copytree(board, tmp_path / "elsewhere" / "small"))
+    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("harness.teachers.train", lambda *a, **k: pytest.fail("trained a teacher that lies beside the board"))
+    assert not run(moved).began
