@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import BoardError, GiftbenchError, suggest
 from harness.spec import Spec
@@ -30,9 +30,22 @@ Specs = Annotated[tuple[Spec, ...], BeforeValidator(_listed), Field(min_length=1
 
 
 def _seeds(value: Any) -> Any:
-    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else value
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return list(range(value))
+    raise ValueError(f"must be how many (1 or more) or a list such as [4, 7], not {value!r}")
 
 
+def _known_operations(value: str) -> str:
+    words = {"color", "crop", "cutout", "flip", "scale", "rotate"}
+    for word in value.split("_") if value not in ("", "none") else ():
+        if word not in words:
+            raise ValueError(f"unknown DSA operation {word!r}; {suggest(word, words)}")
+    return value
+
+
+Augmentation = Annotated[str, AfterValidator(_known_operations)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], BeforeValidator(_seeds), Field(min_length=1)]
 
 
@@ -54,19 +67,10 @@ class Protocol(Frozen):
     batch_size: Annotated[int, Field(ge=0, strict=True)] = 0
     optimizer: Spec = Spec(name="adamw")
     schedule: Spec = Spec(name="multistep")
-    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    augmentation: Augmentation = "color_crop_cutout_flip_scale_rotate"
     labels: Literal["auto", "teacher", "stored", "hard"] = "auto"
     precision: Precision = "float32"
     evaluations: Count = 4
-
-    @field_validator("augmentation")
-    @classmethod
-    def _known_words(cls, value: str) -> str:
-        words = {"color", "crop", "cutout", "flip", "scale", "rotate"}
-        for word in value.split("_") if value not in ("", "none") else ():
-            if word not in words:
-                raise ValueError(f"unknown DSA operation {word!r}; {suggest(word, words)}")
-        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -97,7 +101,7 @@ class Protocol(Frozen):
 #: Protocols by name: `paper` is Table 11 of the GIFT paper; the others shorten it.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "quick": {"epochs": 150},
+    "quick": {"epochs": 100},
     "smoke": {"epochs": 2, "evaluations": 1},
 }
 
@@ -148,7 +152,7 @@ class TeacherSpec(Frozen):
     batch_size: Count = 128
     optimizer: Spec = Spec(name="adamw", options={"weight_decay": 0.01})
     schedule: Spec = Spec(name="cosine")
-    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    augmentation: Augmentation = "color_crop_cutout_flip_scale_rotate"
     precision: Precision = "float32"
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
@@ -218,6 +222,8 @@ def load_board(path: str | Path) -> Board:
         content = tomllib.loads(file.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BoardError(f"{file}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise BoardError(f"{file}: cannot be read: {error.strerror}") from None
     return checked(Board, content, str(file))
 
 
@@ -229,14 +235,15 @@ def checked(model: type[M], content: Any, source: str) -> M:
         raise BoardError(f"{source}: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise BoardError(f"{source}: {_place(first['loc'])}: {_reason(model, dict(first))}") from None
+        place = f"{source}: {_place(first['loc'])}" if first["loc"] else source
+        raise BoardError(f"{place}: {_reason(model, dict(first))}") from None
 
 
 def _place(location: tuple[Any, ...]) -> str:
     text = ""
     for step in location:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
-    return text or "the whole file"
+    return text
 
 
 def _reason(model: type[BaseModel], error: dict[str, Any]) -> str:

@@ -42,7 +42,6 @@ def run(
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
-    from harness.leaderboard.render import render
     from harness.planning import Overrides
     from harness.progress import Reporter
     from harness.running import Options, run_board
@@ -51,6 +50,8 @@ def run(
     options = Options(device, jobs, threads, data_dir, tuple(plugin or ()), retry, rerun)
     with Reporter() as reporter:
         summary = run_board(board, overrides, options, reporter)
+    from harness.leaderboard.render import render  # pandas loads once the work is done, and a mistake is answered sooner
+
     for path in render(board):
         print(path)
     if summary.failed:
@@ -100,11 +101,13 @@ def distill(
     plugin: PluginOption = None,
 ) -> None:
     """Make a distilled set from a dataset and write it to a file."""
+    from harness.board import TeacherSpec, checked
     from harness.plugins import load_files
     from harness.progress import Reporter
     from harness.workshop import distil
 
     load_files(plugin or ())
+    checked(TeacherSpec, teacher, "--teacher")
     with Reporter() as reporter:
         made = distil(dataset, method, ipc, teacher, seed, device, data_dir, reporter.preparing)
     print(f"{made.save(output)}: {made!r}")
@@ -129,7 +132,7 @@ def main() -> None:
     try:
         app()
     except GiftbenchError as error:
-        print(f"giftbench: {error}", file=sys.stderr)
+        print("giftbench:", *str(error).split("\n"), file=sys.stderr)  # one line, whatever a library's message brings
         sys.exit(2)
     except KeyboardInterrupt:
         print("giftbench: stopped; the same command goes on where it was", file=sys.stderr)

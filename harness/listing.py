@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness.errors import UnknownName, suggest
 from harness.plugins import load_files
@@ -77,7 +78,7 @@ def show(kind: str, plugins: Iterable[str] = ()) -> None:
     table = Table("name", "parameters", "what it is", "from", box=None, header_style="bold", pad_edge=False)
     for entry in entries(kind):
         parameters = ", ".join(f"{name}={default}" for name, default in entry.parameters.items())
-        table.add_row(entry.name, parameters, entry.summary, entry.origin)
+        table.add_row(*map(Text, (entry.name, parameters, entry.summary, entry.origin)))  # a list in brackets is no markup
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BadOption, UnknownName, suggest
-from harness.registry import Registry, check_type
+from harness.registry import Registry, check_type, like
 from harness.spec import Spec, render
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def resolve(spec: str | Mapping[str, Any] | Spec) -> Spec:
         if option not in defaults:
             raise BadOption(f"optimizer {given.name!r} has no parameter {option!r}; {suggest(option, defaults)}")
         check_type(f"optimizer {given.name!r}: {option}", defaults[option], value)
-    return Spec(name=given.name, options=defaults | dict(given.options))
+    return Spec(name=given.name, options=defaults | {k: like(defaults[k], v) for k, v in given.options.items()})
 
 
 def label(spec: str | Mapping[str, Any] | Spec) -> str:

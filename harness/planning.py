@@ -105,7 +105,8 @@ class Plan:
         """Yield a trial for every set, loss and seed; see `Scenario.vary`."""
         chosen = self.protocol if protocol is None else Protocol.model_validate(self.protocol.model_dump() | dict(protocol))
         student = self.resolve_model(self.model if model is None else model)
-        made = resolve_optimizer(optimizer if optimizer is not None else self.optimizer, student.spec.name)
+        with at(f"{self.place}: optimizer"):
+            made = resolve_optimizer(optimizer if optimizer is not None else self.optimizer, student.spec.name)
         for prepared in self.sets if sets is None else sets:
             for loss in self.losses if losses is None else losses:
                 resolved = self.resolve_loss(loss, prepared, chosen)
@@ -242,6 +243,8 @@ def check_names(board: Board, source: str) -> None:
     each(board.teacher.models, "teacher.models", models.registry.resolve)
     with at(f"{source}: teacher.optimizer"):
         optimizers.resolve(board.teacher.optimizer)
+    with at(f"{source}: teacher.schedule"):
+        optimizers.schedules.resolve(board.teacher.schedule)
     _check_protocol(board.protocol, f"{source}: protocol")
     for i, spec in enumerate(board.sets):
         with at(f"{source}: sets[{i}]"):

@@ -37,7 +37,7 @@ def load_file(path: str | Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         if isinstance(error, SyntaxError):
             raise PluginError(f"plugin {path}: line {error.lineno}: {error.msg}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -47,7 +48,12 @@ class Record(BaseModel):
 
     @classmethod
     def of(cls, trial: Trial, status: Status, **rest: Any) -> Record:
-        """Return a record of `trial`, stamped with the time."""
+        """Return a record of `trial`, stamped with the time. Metrics that no JSON can hold make it a failed one that says so."""
+        odd = [name for name, value in rest.get("metrics", {}).items() if not math.isfinite(value)]
+        if odd:
+            named = ", ".join(f"{name} = {rest['metrics'][name]}" for name in odd)
+            status, rest = "failed", {k: v for k, v in rest.items() if k not in ("metrics", "history")}
+            rest["error"] = f"the scenario returned metrics that are not finite: {named}"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(schema=SCHEMA, id=trial.id, trial=trial, status=status, created=now, **rest)
 

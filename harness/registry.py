@@ -7,6 +7,8 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -64,7 +66,7 @@ class Registry(Generic[T]):
             entry = self._entries.get(name)
             if entry is not None and entry.target is not None and entry.object is None:
                 if entry.target == f"{module}:{getattr(thing, '__name__', '')}":  # the lazy target registering itself
-                    entry.object = thing
+                    entry.object = self._checked(name, thing)
                     return thing
             self._insert(name, _Entry(origin=_origin(module), object=self._checked(name, thing)))
             return thing
@@ -94,7 +96,7 @@ class Registry(Generic[T]):
         for point in importlib.metadata.entry_points(group=str(self.group)):
             origin = point.dist.name if point.dist is not None else "entry point"
             known = self._entries.get(point.name)
-            if known is not None and known.target == point.value:
+            if known is not None and point.value in (known.target, _target(known.object)):
                 continue
             try:
                 self.add(point.name, point.value, origin=origin)
@@ -116,8 +118,8 @@ class Registry(Generic[T]):
         return isinstance(name, str) and (name in self._entries or self._prefix(name) is not None)
 
     def _prefix(self, name: str) -> tuple[str, str] | None:
-        head, slash, rest = name.replace(":", "/", 1).partition("/")
-        return (f"{head}/*", rest) if slash and rest and f"{head}/*" in self._entries else None
+        head, *rest = re.split("[/:]", name, maxsplit=1)
+        return (f"{head}/*", rest[0]) if rest and rest[0] and f"{head}/*" in self._entries else None
 
     def _find(self, name: str) -> tuple[_Entry, str | None]:
         self._scan()
@@ -164,7 +166,7 @@ class Registry(Generic[T]):
             if option not in defaults:
                 raise BadOption(f"{self.kind} {spec.name!r} has no parameter {option!r}; {suggest(option, defaults)}")
             check_type(f"{self.kind} {spec.name!r}: {option}", defaults[option], value)
-        given = {k: _like(defaults[k], v) for k, v in spec.options.items()}
+        given = {k: like(defaults[k], v) for k, v in spec.options.items()}
         missing = [k for k, v in (defaults | given).items() if v is inspect.Parameter.empty]
         if missing:
             raise BadOption(f"{self.kind} {spec.name!r} needs {', '.join(missing)}")
@@ -179,6 +181,8 @@ class Registry(Generic[T]):
     def create(self, spec: str | Mapping[str, Any] | Spec, **options: Any) -> Any:
         """Return the object under the name with its parameters bound: an instance of a class, a partial of a function."""
         full = self.resolve(spec, **options)
+        if full.name.endswith("/*"):
+            raise UnknownName(f"{self.kind} {full.name!r} stands for many; name one of them, such as {full.name[:-1] + 'NAME'!r}")
         thing: Any = self.get(full.name)
         return thing(**full.options) if isinstance(thing, type) else partial(thing, **full.options)
 
@@ -202,6 +206,10 @@ class Registry(Generic[T]):
         return Description(name, entry.origin, *_read_source(entry.target))
 
 
+def _target(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}:{getattr(thing, '__qualname__', '')}"
+
+
 def keyword_defaults(thing: Any) -> dict[str, Any]:
     """Return {keyword-only parameter: default} of a callable; a parameter without default maps to `inspect.Parameter.empty`."""
     parameters = inspect.signature(thing).parameters.values()
@@ -209,13 +217,16 @@ def keyword_defaults(thing: Any) -> dict[str, Any]:
 
 
 def check_type(place: str, default: Any, value: Any) -> None:
-    """Refuse a value whose type cannot stand where `default` stands. A default of None accepts anything."""
-    if default is None or default is inspect.Parameter.empty or value is None and default is None:
+    """Refuse a value whose type cannot stand where `default` stands. A default of None accepts anything finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadOption(f"{place} must be finite, not {value!r}")
+    if default is None or default is inspect.Parameter.empty:
         return
     if isinstance(default, bool):
         good = isinstance(value, bool)
     elif isinstance(default, (int, float)):
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and (isinstance(default, float) or value == int(value))
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        good = number and (isinstance(default, float) or isinstance(value, int) or value.is_integer())
     elif isinstance(default, (list, tuple)):
         good = isinstance(value, (list, tuple))
     else:
@@ -229,7 +240,8 @@ def _kind(default: Any) -> str:
     return names.get(type(default), type(default).__name__)
 
 
-def _like(default: Any, value: Any) -> Any:
+def like(default: Any, value: Any) -> Any:
+    """Return a number in the type of `default`, so that 1 and 1.0 make one trial."""
     if isinstance(default, float) and isinstance(value, int):
         return float(value)
     if isinstance(default, int) and not isinstance(default, bool) and isinstance(value, float):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import losses, models, optimizers
-from harness.errors import DataError, MissingTargets
+from harness.errors import DataError, GiftbenchError, PluginError
 from harness.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,26 @@ def resolve_model(spec: str, shape: tuple[int, int, int], classes: int) -> Resol
 
     given = Spec.model_validate_json(spec)
     full = models.registry.resolve(given)
-    with torch.device("meta"):
-        built = models.build(full, shape, classes)
+    try:
+        with torch.device("meta"):
+            built = models.build(full, shape, classes)
+    except GiftbenchError:
+        raise
+    except Exception:  # a plugin may compute with its tensors while it builds, which meta tensors cannot
+        built = _really_built(full, shape, classes)
     return ResolvedModel(full, models.registry.label(given), str(getattr(built, "giftbench_adaptation", "")))
+
+
+def _really_built(spec: Spec, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    import torch
+
+    try:
+        with torch.random.fork_rng():
+            return models.build(spec, shape, classes)
+    except GiftbenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"model {spec.name!r} cannot be built for images {shape}: {type(error).__name__}: {error}") from error
 
 
 @cache
@@ -67,10 +87,15 @@ def probe_loss(spec: str) -> ResolvedLoss:
         return float(found)
 
     label = losses.registry.label(given)
-    with_soft = value(Targets(hard, soft))
+    try:
+        with_soft = value(Targets(hard, soft))
+    except GiftbenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"loss {full.name!r} fails on a small batch: {type(error).__name__}: {error}") from error
     try:
         without = value(Targets(hard))
-    except (MissingTargets, AttributeError, TypeError):
+    except Exception:  # MissingTargets from ours; whatever None does to somebody else's
         return ResolvedLoss(full, label, needs_soft=True, uses_soft=True)
     return ResolvedLoss(full, label, needs_soft=False, uses_soft=with_soft != without)
 

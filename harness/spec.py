@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import keyword
+import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import BadOption
 
-_FORM = re.compile(r"^\s*([^()]+?)\s*(?:\((.*)\))?\s*$", re.DOTALL)
+_FORM = re.compile(r"^\s*([^()\s][^()]*?)\s*(?:\((.*)\))?\s*$", re.DOTALL)
 _WORDS = {"true": True, "false": False, "none": None}
 
 
@@ -43,6 +45,14 @@ class Spec(BaseModel):
             return {"name": value["name"], "options": {k: v for k, v in value.items() if k != "name"}}
         raise ValueError(f'expected a name such as "gift" or "gift(gamma=0.2)", or a table with a name; got {value!r}')
 
+    @classmethod
+    def model_validate(cls, obj: Any, **settings: Any) -> Self:
+        """Read a string, a table or a Spec. Raises BadOption, in one line, when it is none of them or cannot be parsed."""
+        try:
+            return super().model_validate(obj, **settings)
+        except ValidationError as error:
+            raise BadOption(re.sub(r"^Value error, ", "", error.errors(include_url=False)[0]["msg"])) from None
+
     def __str__(self) -> str:
         return render(self.name, self.options)
 
@@ -56,20 +66,38 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     if not inside or not inside.strip():
         return name, {}
     try:
-        call = ast.parse(f"f({inside})", mode="eval").body
-        assert isinstance(call, ast.Call)
         options: dict[str, Any] = {}
-        for flag in call.args:
-            if not isinstance(flag, ast.Name):
+        for key, value in _arguments(inside):
+            if key in options:
                 raise ValueError
-            options[flag.id] = True
-        for keyword in call.keywords:
-            if keyword.arg is None or keyword.arg in options:
-                raise ValueError
-            options[keyword.arg] = _value(keyword.value)
-    except (SyntaxError, ValueError, AssertionError):
+            options[key] = value
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nesting too deep for Python's parser
         raise BadOption(f"cannot read the parameters of {text!r}; write them as {name}(parameter=value, …)") from None
     return name, options
+
+
+def _arguments(inside: str) -> Iterator[tuple[str, Any]]:
+    """Yield each parameter and its value. Python alone would refuse a flag after a value: `kl(temperature=4, rescale)`."""
+    text = ""
+    for piece in inside.split(","):
+        text += piece
+        try:
+            call = ast.parse(f"f({text})", mode="eval").body
+        except SyntaxError:  # the comma was inside a list or a quotation
+            text += ","
+            continue
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise ValueError
+        match call.args, call.keywords:
+            case [ast.Name(id=flag)], []:
+                yield flag, True
+            case [], [ast.keyword(arg=str(key), value=value)]:
+                yield key, _value(value)
+            case _:
+                raise ValueError
+        text = ""
+    if text:
+        raise ValueError
 
 
 def _value(node: ast.expr) -> Any:
@@ -82,7 +110,10 @@ def _value(node: ast.expr) -> Any:
         raise ValueError
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_value(item) for item in node.elts]
-    return ast.literal_eval(node)
+    value = ast.literal_eval(node)
+    if value is None or isinstance(value, (bool, int, float, str, dict)):
+        return value
+    raise ValueError  # bytes, sets, complex numbers: nothing that JSON can hold
 
 
 def render(name: str, options: Mapping[str, Any]) -> str:
@@ -97,7 +128,11 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return value if re.fullmatch(r"[A-Za-z_]\w*(-[A-Za-z_]\w*)*", value) else repr(value)
+        parts = value.split("-")
+        bare = all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", part) and not keyword.iskeyword(part) for part in parts)
+        return value if bare and not _WORDS.keys() & {part.lower() for part in parts} else repr(value)
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_text(v) for v in value) + "]"
+    if isinstance(value, float) and math.isinf(value):
+        return "1e999" if value > 0 else "-1e999"
     return repr(value)

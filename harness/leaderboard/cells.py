@@ -29,8 +29,8 @@ def cells_of(records: pandas.DataFrame, rows: str, columns: str) -> pandas.DataF
         cells[name] = grouped[name].first()
     failed = records[records["status"] == "failed"]
     short = {error: short_error(error) for error in failed["error"].unique()}
-    errors = failed.assign(error=failed["error"].map(short)).groupby(CELL)["error"].agg(lambda each: tuple(dict.fromkeys(each)))
-    cells["errors"] = [errors.get(key, ()) for key in cells.index]
+    errors = failed.assign(error=failed["error"].map(short)).groupby(CELL)["error"].agg(list)
+    cells["errors"] = [tuple(dict.fromkeys(errors.get(key, ()))) for key in cells.index]
     cells = cells.reset_index()
     cells["native"] = is_native(cells, natives(records))
     cells["gain"] = gains(cells, rows, columns)
@@ -40,9 +40,9 @@ def cells_of(records: pandas.DataFrame, rows: str, columns: str) -> pandas.DataF
 
 def natives(records: pandas.DataFrame) -> dict[str, str]:
     """Return {method: the loss its authors train with}; where records disagree, what most of them say."""
-    said = records[records["native"] != ""].groupby(["method", "native"], sort=False).size().sort_values(ascending=False, kind="stable")
+    said = records[records["native"] != ""].groupby(["method", "native"], sort=False).size()
     found: dict[str, str] = {}
-    for method, native in said.index:
+    for method, native in said.sort_values(ascending=False, kind="stable").index:
         found.setdefault(method, native)
     return found
 
@@ -59,7 +59,8 @@ def gains(cells: pandas.DataFrame, rows: str, columns: str) -> pandas.Series[flo
     key = ["method", "ipc", "column" if rows == "loss" else "row"]
     base = cells[cells["native"]].drop_duplicates(key)[[*key, "mean"]]
     against = cells[key].merge(base, how="left", on=key)["mean"].to_numpy()
-    return (cells["mean"] - against).mask(cells["native"])
+    gain: pandas.Series[float] = cells["mean"] - against
+    return gain.mask(cells["native"])
 
 
 def ranks(cells: pandas.DataFrame) -> pandas.Series[int]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import pandas
 
 from harness.leaderboard.text import as_text
 
 #: Labels and facts of a record that tables know. What a plugin's records lack is empty.
-LABELS = (
-    "scenario scenario_version dataset dataset_digest method ipc images distilled loss native optimizer model adaptation teacher "
-    "teacher_accuracy teacher_digest protocol epochs batch_size augmentation precision learning_rate device versions status error "
-    "id bundle"
-).split()
+LABELS = [
+    *("scenario", "scenario_version", "dataset", "dataset_digest", "method", "ipc", "images", "distilled", "loss", "native"),
+    *("optimizer", "learning_rate", "model", "adaptation", "teacher", "teacher_accuracy", "teacher_digest", "protocol", "epochs"),
+    *("batch_size", "augmentation", "precision", "device", "versions", "status", "error", "id", "bundle"),
+]
 METRICS = ["accuracy", "best_accuracy", "top5_accuracy"]
 #: Columns of the frame that are neither compared nor shown as labels.
 OTHER = ["order", "seed", "seconds", "history", "options", "set_title", "created", *METRICS]
@@ -27,23 +30,41 @@ def uniform(frame: pandas.DataFrame, rows: str, columns: str) -> pandas.DataFram
     if "order" in frame and "id" in frame:
         frame = frame.sort_values(["order", "id"], kind="stable")
     frame = frame.reset_index(drop=True)
-    made = pandas.DataFrame({name: _text(frame, name) for name in LABELS}, index=frame.index)
+    made = labels(frame, LABELS)
     for name in METRICS:
         numbers = pandas.to_numeric(frame[name], errors="coerce") if name in frame else float("nan")
         made[name] = pandas.Series(numbers, index=frame.index, dtype="float64").where(made["status"] != "failed")
     made["row"], made["column"] = _text(frame, rows), _text(frame, columns)
-    made["seed"] = pandas.Series(frame["seed"] if "seed" in frame else 0, index=frame.index).astype("int64")
+    made["seed"] = pandas.Series(frame.get("seed", 0), index=frame.index).astype("int64")
     made["position"] = range(len(frame))
     made["device_kind"] = made["device"].map(device_kind)
     made["options"] = _options(frame, made, rows, columns)
     for name in frame.columns:
-        if name not in (*LABELS, *OTHER, rows, columns) and frame[name].map(lambda v: isinstance(v, (str, bool))).any():
-            made[f"label {name}"] = _text(frame, str(name))
+        if name not in (*LABELS, *OTHER, rows, columns) and not pandas.api.types.is_float_dtype(frame[name]):
+            if frame[name].map(lambda value: isinstance(value, (str, bool))).any():
+                made[f"label {name}"] = _text(frame, str(name))
     return made
 
 
+def labels(frame: pandas.DataFrame, names: Sequence[str]) -> pandas.DataFrame:
+    """Return these columns as text; one that the frame lacks is empty."""
+    return pandas.DataFrame({name: _text(frame, name) for name in names}, index=frame.index)
+
+
 def _text(frame: pandas.DataFrame, name: str) -> pandas.Series[str]:
-    return frame[name].map(as_text) if name in frame else pandas.Series("", index=frame.index)
+    if name not in frame:
+        return pandas.Series("", index=frame.index)
+    try:
+        codes, distinct = pandas.factorize(frame[name])
+    except TypeError:  # dictionaries and lists do not hash
+        return frame[name].map(as_text)
+    texts = [*map(as_text, distinct), ""]  # the code of a missing value is -1
+    return pandas.Series([texts[code] for code in codes], index=frame.index)
+
+
+def each(frame: pandas.DataFrame) -> Iterator[Any]:
+    """Yield the rows of a frame as named tuples; their fields are whatever the columns hold."""
+    yield from frame.itertuples()
 
 
 def device_kind(device: str) -> str:
@@ -56,7 +77,7 @@ def _options(frame: pandas.DataFrame, made: pandas.DataFrame, rows: str, columns
     if "options" not in frame:
         return pandas.Series("", index=frame.index)
     texts = _text(frame, "options")
-    distinct = {text: frame["options"][i] for i, text in texts.drop_duplicates().items()}
+    distinct = dict(zip(texts, frame["options"], strict=True))
     dicts = {text: value if isinstance(value, dict) else {} for text, value in distinct.items()}
     shown: dict[str, list[str]] = {text: [] for text in dicts}
     for option in sorted({name for value in dicts.values() for name in value}):

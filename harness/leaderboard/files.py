@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas
 
-from harness.leaderboard.columns import AXES, uniform
+from harness.leaderboard.columns import AXES, labels
 from harness.leaderboard.tables import Table
 from harness.leaderboard.text import fixed, without_paths
 
@@ -45,9 +45,7 @@ def timing_csv(frame: pandas.DataFrame) -> str:
     names = [*by, "trials", "total_seconds", "mean_seconds"]
     if frame.empty:
         return _csv(pandas.DataFrame(columns=names))
-    records = uniform(frame, "loss", "optimizer")
-    order = frame.sort_values(["order", "id"], kind="stable") if {"order", "id"} <= {*frame.columns} else frame
-    records["seconds"] = order["seconds"].to_numpy(dtype="float64") if "seconds" in order else 0.0
+    records = labels(frame, by).assign(seconds=frame["seconds"])
     made = records.groupby(by, sort=False)["seconds"].agg(trials="size", total_seconds="sum", mean_seconds="mean").reset_index()
     made = made.sort_values("scenario", kind="stable")
     for name in names[-2:]:

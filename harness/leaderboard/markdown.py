@@ -17,11 +17,11 @@ def markdown(table: Table, level: int = 3, fold: bool = False) -> str:
     """
     parts = [f"{'#' * level} {table.title}"] if level else []
     parts.append(grid(table))
-    parts.append(bullets(table.footnotes))
     if fold and table.notes:
+        parts.append(bullets(table.footnotes))
         parts.append(f"<details><summary>What these numbers rest on</summary>\n\n{bullets(table.notes)}\n\n</details>")
     else:
-        parts.append(bullets(table.notes))
+        parts.append(bullets([*table.footnotes, *table.notes]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -49,13 +49,14 @@ def grid(table: Table) -> str:
         lines.append(["" if method == above else escape(method), label, *values])
         above = method
     heads = [" / ".join(filter(None, [f"IPC {ipc}" if several else "", escape(column)])) for ipc, column in table.column_labels]
-    return tabulate(
+    text: str = tabulate(
         lines,
         headers=["set", escape(table.rows), *heads],
         tablefmt="pipe",
         colalign=["left", "left", *["right"] * len(heads)],
         disable_numparse=True,
     )
+    return text
 
 
 def _cell(value: object, rank: object, suffix: object) -> str:

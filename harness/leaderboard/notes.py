@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas
 
 from harness.leaderboard.cells import natives
+from harness.leaderboard.columns import each
 from harness.leaderboard.text import code, escape, fixed, letter, listed, runs
 
 MEASURE = "Accuracy in percent on the test split after the last epoch, mean ± standard deviation (ddof 1)."
@@ -50,7 +51,7 @@ def _diverged(cells: pandas.DataFrame) -> str:
         return f"† the loss became non-finite in {counts[0]}, which count with the accuracy they had."
     several_ipc = cells["ipc"].nunique() > 1
     where: dict[str, list[str]] = {}
-    for count, cell in zip(counts, cells.itertuples(), strict=True):
+    for count, cell in zip(counts, each(cells), strict=True):
         at = [cell.method, cell.row, f"IPC {cell.ipc}" if several_ipc else "", cell.column]
         where.setdefault(count, []).append(" / ".join(escape(str(word)) for word in at if word))
     parts = "; ".join(f"{count} ({', '.join(places)})" for count, places in where.items())
@@ -80,9 +81,9 @@ def _legend(cells: pandas.DataFrame, rows: str, columns: str) -> str:
 def _sets(records: pandas.DataFrame) -> str:
     native, sets = natives(records), []
     for method, group in records.groupby("method", sort=False):
-        each = group.drop_duplicates(["ipc", "distilled"]).assign(at=lambda g: pandas.to_numeric(g["ipc"], errors="coerce"))
+        sizes = group.drop_duplicates(["ipc", "distilled"]).assign(at=lambda g: pandas.to_numeric(g["ipc"], errors="coerce"))
         parts = []
-        for s in each.sort_values("at", kind="stable").itertuples():
+        for s in each(sizes.sort_values("at", kind="stable")):
             facts = [f"{s.images} image{'' if s.images == '1' else 's'}" if s.images else "", code(s.distilled[:8])]
             parts.append((f"IPC {s.ipc} " if s.ipc else "") + f"({', '.join(fact for fact in facts if fact)})")
         ending = f", native loss {escape(native[str(method)])}" if str(method) in native else ""
@@ -92,12 +93,12 @@ def _sets(records: pandas.DataFrame) -> str:
 
 
 def _teachers(records: pandas.DataFrame) -> str:
-    each = records[records["teacher"] != ""].drop_duplicates(["teacher", "teacher_accuracy", "teacher_digest"])
-    if each.empty:
+    teachers = records[records["teacher"] != ""].drop_duplicates(["teacher", "teacher_accuracy", "teacher_digest"])
+    if teachers.empty:
         return "Teacher: none."
     named = [
         escape(t.teacher) + (f", {fixed(float(t.teacher_accuracy), 1)} % on the test split" if t.teacher_accuracy else "")
-        for t in each.itertuples()
+        for t in each(teachers)
     ]
     without = [loss for loss in records["loss"].unique() if not (records["teacher"][records["loss"] == loss] != "").any()]
     ending = f"; not used by {listed(map(escape, without))}" if without else ""
@@ -119,12 +120,12 @@ def _protocol(records: pandas.DataFrame) -> str:
 
 
 def _batches(records: pandas.DataFrame) -> str:
-    each = records[records["batch_size"] != ""].drop_duplicates(["ipc", "batch_size"])
-    if each.empty:
+    seen = records[records["batch_size"] != ""].drop_duplicates(["ipc", "batch_size"])
+    if seen.empty:
         return ""
-    if each["batch_size"].nunique() == 1:
-        return f"batch size {each['batch_size'].iloc[0]}"
-    sizes = each.groupby("batch_size")["ipc"].agg(list)
+    if seen["batch_size"].nunique() == 1:
+        return f"batch size {seen['batch_size'].iloc[0]}"
+    sizes = seen.groupby("batch_size")["ipc"].agg(list)
     order = sorted(sizes.index, key=lambda size: float(str(size)))
     return "batch size " + ", ".join(f"{size} at IPC {listed(_by_size(sizes[size]))}" for size in order)
 
@@ -147,8 +148,9 @@ def _optimizers(records: pandas.DataFrame) -> str:
         rates = group[group["learning_rate"] != ""].groupby("learning_rate", sort=False)["model"].agg(lambda m: list(m.unique()))
         ranked = sorted(rates.items(), key=lambda item: -len(item[1]))
         parts = [str(rate) + (f" for {listed(map(escape, models))}" if i else "") for i, (rate, models) in enumerate(ranked)]
-        named.append(escape(str(optimizer)) + (f" (learning rate {', '.join(parts)})" if parts else ""))
-    return f"Optimizer{'s' if len(named) > 1 else ''}: {', '.join(named)}." if named else ""
+        named.append(escape(str(optimizer)) + (f" ({', '.join(parts)})" if parts else ""))
+    rated = " (learning rate)" if (records["learning_rate"] != "").any() else ""
+    return f"Optimizer{'s' if len(named) > 1 else ''}{rated}: {', '.join(named)}." if named else ""
 
 
 def _devices(records: pandas.DataFrame) -> str:

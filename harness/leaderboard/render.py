@@ -116,18 +116,19 @@ def section(name: str, frame: pandas.DataFrame) -> Section:
             raise TypeError("tables() must return a list of harness.leaderboard.tables.Table")
     except Exception as error:  # a plugin's code may fail in any way; its records are shown all the same
         why = code(short_error(f"{type(error).__name__}: {error}"))
-        return Section(name, scenario.summary, pivot(frame), f"The scenario's own tables failed ({why}): this is the default layout.")
+        note = f"The scenario's own tables failed ({why}): this is the default layout."
+        return Section(name, scenario.summary, pivot(frame), note)
     return Section(name, scenario.summary, tables)
 
 
 def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section]) -> str:
     name = _place(file, file)
-    again = f" `giftbench run {name} --retry` repeats the failed ones." if len(frame) and (frame["status"] == "failed").any() else ""
+    failed = len(frame) and (frame["status"] == "failed").any()
     parts = [
         f"# {board.title or file.parent.name}",
         board.description.strip(),
-        f"Run or continue this board with `giftbench run {name}`; `giftbench table {name}` writes these files again from its records.",
-        _status(frame) + again,
+        f"Run or continue this board with `giftbench run {name}`; `giftbench table {name}` renders its records again.",
+        _status(frame) + (f" `giftbench run {name} --retry` repeats the failed ones." if failed else ""),
         *(section.markdown(2).rstrip("\n") for section in sections),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

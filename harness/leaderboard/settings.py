@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas
 
-from harness.leaderboard.columns import follows_an_axis, follows_own_axis, uniform
+from harness.leaderboard.columns import each, follows_an_axis, follows_own_axis, uniform
 from harness.leaderboard.text import escape, listed, number
 
 #: What makes a setting, in the order in which a heading looks for what differs, and how the heading says it.
@@ -30,6 +30,7 @@ PHRASES: Mapping[str, str] = {
     "dataset_digest": "dataset files {}",
     "scenario": "scenario {}",
 }
+ABSENT = {"adaptation": "not adapted", "options": "no options", "device_kind": "on an unknown device", "teacher": "no teacher"}
 
 
 @dataclass
@@ -79,11 +80,10 @@ def separate(frame: pandas.DataFrame, rows: str, columns: str) -> list[Setting]:
         records, keys = _with_every_teacher(records, keys)
     records["setting"] = _ids(keys)
     headings = _headings(records, keys)
-    dataset = records["dataset"].groupby(records["setting"], sort=False).first()
-    found = []
-    for setting, group in records.groupby("setting", sort=False):
-        whole = Setting(group.drop(columns="setting"), str(dataset[setting]), headings[int(str(setting))])
-        found.extend(part for each in _by_digest(whole) for part in _by_variant(each))
+    found: list[Setting] = []
+    for _, group in records.groupby("setting", sort=False):
+        whole = Setting(group.drop(columns="setting"), group["dataset"].iloc[0], headings[group["setting"].iloc[0]])
+        found.extend(part for one in _by_digest(whole) for part in _by_variant(one))
     return found
 
 
@@ -116,9 +116,9 @@ def _unexplained(value: pandas.Series[str], group: pandas.Series[int], given: li
 def _with_every_teacher(records: pandas.DataFrame, keys: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """Tell teachers apart by label, accuracy and digest; records without one are repeated beside each teacher of their group."""
     group = _ids(keys)
-    parts = [records["teacher"], records["teacher_accuracy"], records["teacher_digest"].str[:8]]
-    words = parts[0].str.cat([parts[1].map(lambda a: f" ({a} %)" if a else ""), parts[2].map(lambda d: f" [{d}]" if d else "")])
-    teacher = words.where(records["teacher"] != "", "")
+    facts = zip(records["teacher"], records["teacher_accuracy"], records["teacher_digest"], strict=True)
+    words = [label and label + f" ({top} %)" * bool(top) + f" [{digest[:8]}]" * bool(digest) for label, top, digest in facts]
+    teacher = pandas.Series(words, index=records.index, dtype="object")
     keys = keys.assign(teacher=teacher)
     with_one = pandas.DataFrame({"group": group, "teacher": teacher})[teacher != ""].drop_duplicates()
     several = with_one["group"].value_counts().to_dict()
@@ -145,12 +145,13 @@ def _headings(records: pandas.DataFrame, keys: pandas.DataFrame) -> dict[int, li
         if now > apart:
             chosen, apart = [*chosen, name], now
     chosen = [name for name in chosen if name != "dataset"]
-    return {int(s): [_phrase(name, value) for name, value in zip(chosen, row, strict=True)] for s, *row in unique[chosen].itertuples()}
+    rows = unique[chosen].itertuples(name=None)
+    return {int(setting): [_phrase(name, value) for name, value in zip(chosen, row, strict=True)] for setting, *row in rows}
 
 
 def _phrase(name: str, value: str) -> str:
-    if name in ("adaptation", "options", "device_kind", "teacher") and not value:
-        return {"adaptation": "not adapted", "options": "no options", "device_kind": "on an unknown device"}.get(name, "no teacher")
+    if not value and name in ABSENT:
+        return ABSENT[name]
     value = value[:8] if name == "dataset_digest" else value
     return PHRASES.get(name, name.removeprefix("label ") + " {}").format(escape(value) or "unknown")
 
@@ -164,10 +165,10 @@ def _by_digest(setting: Setting) -> list[Setting]:
     sets = sets.assign(generation=sets.groupby(same).cumcount(), several=sets.groupby(same)["distilled"].transform("size") > 1)
     generation = records[[*same, "distilled"]].merge(sets[[*same, "distilled", "generation"]], how="left")["generation"]
     found = []
-    for number, chosen in records.groupby(generation.to_numpy()):
-        here = sets[(sets["generation"] == number) & sets["several"]]
+    for which, chosen in records.groupby(generation.to_numpy()):
+        here = sets[(sets["generation"] == which) & sets["several"]]
         digests = list(dict.fromkeys(here["distilled"].str[:8]))
-        words = [f"{escape(s.method)} at IPC {s.ipc} is `{s.distilled[:8]}`" for s in here.itertuples()]
+        words = [f"{escape(s.method)} at IPC {s.ipc} is `{s.distilled[:8]}`" for s in each(here)]
         note = f"The board has had several sets of one name, and they are never averaged: here {listed(words)}."
         heading = f"set{'s' if len(digests) > 1 else ''} {', '.join(digests[:3])}{', …' if len(digests) > 3 else ''}"
         found.append(Setting(chosen, setting.dataset, [*setting.heading, heading], [*setting.notes, note]))
@@ -187,6 +188,6 @@ def _by_variant(setting: Setting) -> list[Setting]:
         return [setting]
     note = "Other trials with the same labels stand in another table: something that no label shows was changed between the runs."
     return [
-        Setting(chosen, setting.dataset, [*setting.heading, f"variant {int(str(number)) + 1}"], [*setting.notes, note])
-        for number, chosen in records.groupby(variant)
+        Setting(records[variant == which], setting.dataset, [*setting.heading, f"variant {which + 1}"], [*setting.notes, note])
+        for which in range(int(variant.max()) + 1)
     ]

@@ -49,8 +49,8 @@ def summaries(frame: pandas.DataFrame, by: Sequence[str], value: str) -> pandas.
 
     Missing values are left out; a group that has nothing else is there, with n = 0. Groups keep the order of their first row.
     """
-    made: pandas.DataFrame = frame.groupby(list(by), sort=False)[value].agg(n="count", mean="mean", std="std")  # type: ignore[call-overload]
-    return made
+    grouped = frame.groupby(list(by), sort=False)[value]
+    return pandas.DataFrame({"n": grouped.count(), "mean": grouped.mean(), "std": grouped.std(ddof=1)})
 
 
 def paired_difference(first: Mapping[Any, float], second: Mapping[Any, float], confidence: float = 0.95) -> Difference:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas
 
 from harness.leaderboard.cells import CELL, cells_of, is_native, natives
-from harness.leaderboard.columns import AXES
+from harness.leaderboard.columns import AXES, each
 from harness.leaderboard.notes import footnotes, notes, usual_count
 from harness.leaderboard.settings import Setting, separate
 from harness.leaderboard.text import escape, fixed
@@ -86,8 +86,8 @@ def _table(
     filled = _filled(cells, row_labels, column_labels, records, rows, columns)
     letters, marks = footnotes(filled)
     usual = usual_count(filled)
-    filled["value"] = [_value(cell) for cell in filled.itertuples()]
-    filled["suffix"] = [_suffix(cell, letters, usual) for cell in filled.itertuples()]
+    filled["value"] = [_value(cell) for cell in each(filled)]
+    filled["suffix"] = [_suffix(cell, letters, usual) for cell in each(filled)]
     single = f"IPC {ipcs[0]}" if len(ipcs) == 1 and ipcs[0] else ""
     title = ", ".join(part for part in (escape(setting.dataset), single) if part) or "Results"
     title += f" — {', '.join(setting.heading)}" if setting.heading else ""

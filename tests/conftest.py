@@ -1,0 +1,57 @@
+"""What all tests share: a cache of their own, tiny boards, and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.board import Board, Trial, checked
+
+TINY: dict[str, Any] = {
+    "dataset": "digits",
+    "model": "convnet1(width=8)",
+    "teacher": {"model": "convnet1(width=8)", "epochs": 1},
+    "protocol": "smoke",
+    "losses": ["gift"],
+    "seeds": 1,
+    "sets": [{"method": "random", "ipc": 1}],
+    "scenarios": ["cross-optimizer"],
+}
+
+Planner = Callable[..., list[Trial]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def giftbench_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the user's cache and data out of the tests; teachers made in one test serve the next."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIFTBENCH_HOME", str(home))
+        patch.delenv("GIFTBENCH_DATA", raising=False)
+        yield home
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Board]:
+    """Return a maker of tiny boards on digits; its arguments replace keys of the board."""
+    return lambda **changes: checked(Board, TINY | changes, "board.toml")
+
+
+@pytest.fixture
+def plan(tiny: Callable[..., Board], tmp_path: Path) -> Planner:
+    """Return a planner: a tiny board with changed keys, and perhaps overrides, in; its trials out."""
+    from harness.artefacts import Artefacts
+    from harness.planning import Overrides
+    from harness.planning import plan as planned
+    from harness.workshop import Workshop
+
+    def run(overrides: Overrides | None = None, **changes: Any) -> list[Trial]:
+        board = tiny(**changes)
+        if overrides is not None:
+            board = overrides.apply(board)
+        return planned(Workshop(board, "board.toml", Artefacts(tmp_path / "artefacts"), device="cpu"))
+
+    return run

@@ -1,0 +1,322 @@
+"""Registries: filled by decorator, lazy target and entry point; read without importing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import datasets, losses, models, plugins
+from harness.errors import BadOption, PluginError, UnknownName
+from harness.registry import Registry
+from harness.scenario import Scenario
+from harness.scenario import registry as scenarios
+
+MODULE = '''
+"""A lazy module of the tests."""
+from harness.registry import Registry
+
+def scale(x, *, factor: float = 2.0, mode: str = "up", steps=(1, 2), wild=max):
+    """Multiply. The rest of the docstring."""
+    return x * factor
+
+class Thing:
+    """A class with parameters.
+
+    More.
+    """
+    def __init__(self, *, size: int = 3, needed):
+        self.size = size
+'''
+
+
+@pytest.fixture
+def registry() -> Registry[Any]:
+    return Registry("widget")
+
+
+@pytest.fixture
+def lazy_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module that can be imported and has not been."""
+    name = f"lazy_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, name, None)  # so that the import is undone afterwards
+    del sys.modules[name]
+    return name
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, **points: str) -> None:
+    """Pretend that a package with these entry points is installed."""
+
+    class Package:
+        name = "some-package"
+
+    def entry_points(group: str) -> list[Any]:
+        made = [importlib.metadata.EntryPoint(name.replace("_", "-"), value, group) for name, value in points.items()]
+        for point in made:
+            vars(point).update(dist=Package())
+        return made
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+
+
+def test_a_decorated_function_is_found_by_its_name(registry: Registry[Any]) -> None:
+    @registry.register("double")
+    def double(x: int, *, times: int = 2) -> int:
+        return x * times
+
+    assert registry.names() == ["double"]
+    assert "double" in registry
+    assert registry.get("double") is double
+    assert registry.create("double(times=3)")(5) == 15
+    assert registry.create("double", times=4)(5) == 20
+
+
+def test_a_removed_name_is_gone(registry: Registry[Any]) -> None:
+    registry.register("x")(lambda: 0)
+    registry.remove("x")
+    assert "x" not in registry
+
+
+def test_a_lazy_target_is_imported_on_first_use_only(registry: Registry[Any], lazy_module: str) -> None:
+    registry.add("scale", f"{lazy_module}:scale")
+    assert "scale" in registry
+    assert registry.names() == ["scale"]
+    assert lazy_module not in sys.modules
+    assert registry.create("scale(factor=3)")(2) == 6
+    assert lazy_module in sys.modules
+
+
+def test_describing_a_lazy_target_reads_its_source_without_importing_it(registry: Registry[Any], lazy_module: str) -> None:
+    registry.add("scale", f"{lazy_module}:scale", origin="some-package")
+    registry.add("thing", f"{lazy_module}:Thing")
+    scale, thing = registry.describe("scale"), registry.describe("thing")
+    assert lazy_module not in sys.modules
+    assert (scale.origin, scale.summary) == ("some-package", "Multiply. The rest of the docstring.")
+    assert scale.parameters == {"factor": "2.0", "mode": "up", "steps": "[1, 2]", "wild": "max"}
+    assert (thing.summary, thing.parameters) == ("A class with parameters.", {"size": "3", "needed": "required"})
+
+
+def test_describing_says_the_same_before_and_after_the_import(registry: Registry[Any], lazy_module: str) -> None:
+    registry.add("thing", f"{lazy_module}:Thing")
+    before = registry.describe("thing")
+    registry.get("thing")
+    assert registry.describe("thing") == before
+
+
+def test_describing_a_target_that_is_not_there_leaves_its_summary_empty(registry: Registry[Any]) -> None:
+    registry.add("ghost", "no_such_package.module:thing", origin="some-package")
+    assert registry.describe("ghost").origin == "some-package"
+    assert registry.describe("ghost").summary == ""
+
+
+def test_a_lazy_target_may_register_itself(registry: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "self_registering.py").write_text(
+        "from harness.losses import register\n@register('selfish')\ndef selfish(logits, targets):\n    return logits.sum()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    losses.registry.add("selfish", "self_registering:selfish")
+    try:
+        assert losses.get("selfish").__name__ == "selfish"
+    finally:
+        losses.registry.remove("selfish")
+        sys.modules.pop("self_registering", None)
+
+
+def test_two_things_of_one_name_are_refused_naming_both_origins(registry: Registry[Any]) -> None:
+    registry.add("x", "a:b", origin="first-package")
+    with pytest.raises(PluginError, match=r"two widgets are named 'x': one from first-package, one from .*test_registry; rename"):
+        registry.register("x")(lambda: 0)
+    with pytest.raises(PluginError, match="two widgets are named 'x'"):
+        registry.add("x", "c:d")
+    assert registry.describe("x").origin == "first-package"
+
+
+def test_a_registered_class_must_derive_from_the_base() -> None:
+    registry: Registry[Any] = Registry("scenario", base=Scenario)
+    with pytest.raises(PluginError, match="scenario 'odd' must be a class derived from Scenario"):
+        registry.register("odd")(dict)
+    with pytest.raises(PluginError, match="must be a class derived from Scenario"):
+        registry.register("instance")(Scenario())
+    registry.add("lazy", "collections:OrderedDict")
+    with pytest.raises(PluginError, match="must be a class derived from Scenario"):
+        registry.get("lazy")
+
+
+def test_what_cannot_be_called_is_refused(registry: Registry[Any]) -> None:
+    with pytest.raises(PluginError, match="widget 'x' is not callable: 3"):
+        registry.register("x")(3)
+
+
+def test_a_target_that_does_not_import_is_named_with_its_error(registry: Registry[Any]) -> None:
+    registry.add("ghost", "no_such_package:thing", origin="some-package")
+    registry.add("hollow", "json:no_such_thing", origin="some-package")
+    with pytest.raises(PluginError, match="widget 'ghost' of some-package does not load: ModuleNotFoundError: No module named"):
+        registry.get("ghost")
+    with pytest.raises(PluginError, match="widget 'hollow' of some-package does not load: AttributeError"):
+        registry.get("hollow")
+
+
+# -- entry points ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_point_is_found_and_not_imported(monkeypatch: pytest.MonkeyPatch, lazy_module: str) -> None:
+    installed(monkeypatch, scale=f"{lazy_module}:scale")
+    registry: Registry[Any] = Registry("widget", group="giftbench.widgets")
+    assert registry.names() == ["scale"]
+    assert registry.describe("scale").origin == "some-package"
+    assert lazy_module not in sys.modules
+    assert registry.create("scale")(2) == 4
+
+
+def test_a_broken_entry_point_leaves_the_others_working(monkeypatch: pytest.MonkeyPatch, lazy_module: str) -> None:
+    installed(monkeypatch, broken="no_such_package:thing", scale=f"{lazy_module}:scale")
+    registry: Registry[Any] = Registry("widget", group="giftbench.widgets")
+    assert registry.names() == ["broken", "scale"]
+    with pytest.raises(PluginError, match="widget 'broken' of some-package does not load: ModuleNotFoundError"):
+        registry.create("broken")
+    assert registry.create("scale")(2) == 4
+
+
+def test_an_entry_point_under_a_taken_name_is_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch, lazy_module: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plugins, "failures", {})
+    installed(monkeypatch, mine="other:thing", scale=f"{lazy_module}:scale")
+    registry: Registry[Any] = Registry("widget", group="giftbench.widgets")
+    registry.register("mine")(len)
+    assert registry.names() == ["mine", "scale"]
+    assert registry.get("mine") is len
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "plugin some-package (giftbench.widgets) is left out: two widgets are named 'mine'" in said
+
+
+def test_an_entry_point_that_was_imported_before_the_scan_is_no_duplicate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed(monkeypatch, first=f"{__name__}:Registered")
+    registry: Registry[Any] = Registry("widget", group="giftbench.widgets")
+    registry.register("first")(Registered)
+    assert registry.names() == ["first"]
+    assert capsys.readouterr().err == ""
+
+
+class Registered:
+    """Stands for a plugin that registers itself when it is imported."""
+
+
+def test_the_scenarios_that_ship_are_entry_points() -> None:
+    assert {"cross-architecture", "cross-optimizer"} <= set(scenarios.names())
+    assert issubclass(scenarios.get("cross-optimizer"), Scenario)
+
+
+# -- names and parameters -------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match=r"no loss 'gfit'; did you mean 'gift'\?"):
+        losses.get("gfit")
+    with pytest.raises(UnknownName, match=r"no dataset 'zzz'; valid: cifar10, cifar100, digits, fashion-mnist, folder/\*"):
+        datasets.get("zzz")
+    assert "gfit" not in losses.registry
+    assert 3 not in losses.registry
+
+
+def test_a_prefix_serves_whatever_follows_it(registry: Registry[Any]) -> None:
+    @registry.register("echo/*")
+    def echo(rest: str, extra: str, *, loud: bool = False) -> str:
+        return f"{rest} {extra}" + "!" * loud
+
+    assert registry.create("echo/some/place")("x") == "some/place x"
+    assert registry.create("echo:some/place(loud)")("x") == "some/place x!"
+    assert registry.create("echo:/root/a:b")("x") == "/root/a:b x"
+    assert registry.create("echo/a:b")("x") == "a:b x"
+    assert "echo/x" in registry
+    for absent in ("echo", "echo/", "other/x"):
+        assert absent not in registry
+        with pytest.raises(UnknownName):
+            registry.get(absent)
+
+
+def test_a_prefix_alone_names_nothing(registry: Registry[Any]) -> None:
+    registry.register("echo/*")(lambda rest: rest)
+    with pytest.raises(UnknownName, match="widget 'echo/\\*' stands for many; name one of them, such as 'echo/NAME'"):
+        registry.create("echo/*")
+
+
+def test_timm_models_and_folders_are_served_by_prefix() -> None:
+    assert "timm/resnet10t" in models.registry
+    assert "folder:some/place" in datasets.registry
+    assert models.registry.label("timm/resnet10t(drop_path=0.1)") == "timm/resnet10t(drop_path=0.1)"
+
+
+def test_resolving_fills_in_every_parameter() -> None:
+    assert losses.registry.resolve("gift(gamma=0.2)").options == {"gamma": 0.2, "alpha": 0.1, "smoothing": "uniform"}
+    assert losses.registry.resolve({"name": "gift", "gamma": 0.2}) == losses.registry.resolve("gift", gamma=0.2)
+
+
+def test_a_label_shows_only_what_differs_from_the_defaults() -> None:
+    assert losses.registry.label("gift(gamma=0.1)") == "gift"
+    assert losses.registry.label("kl(temperature=4, rescale)") == "kl(temperature=4.0, rescale)"
+
+
+def test_a_whole_number_and_a_float_make_the_same_parameter() -> None:
+    resolved = losses.registry.resolve("kl(temperature=4)")
+    assert isinstance(resolved.options["temperature"], float)
+    assert isinstance(models.registry.resolve("convnet1(width=8.0)").options["width"], int)
+
+
+def test_an_unknown_parameter_is_answered_with_the_nearest() -> None:
+    with pytest.raises(BadOption, match=r"loss 'gift' has no parameter 'gama'; did you mean 'gamma'\?"):
+        losses.create("gift(gama=0.2)")
+
+
+def test_a_parameter_without_default_must_be_given(registry: Registry[Any]) -> None:
+    @registry.register("needy")
+    def needy(*, first: int, second: int = 2) -> int:
+        return first + second
+
+    with pytest.raises(BadOption, match="widget 'needy' needs first"):
+        registry.create("needy")
+    assert registry.create("needy(first=1)")() == 3
+    assert registry.describe("needy").parameters == {"first": "required", "second": "2"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad", "kind"),
+    [
+        ("flag", ["true", "false"], ["1", "yes", "none"], "true or false"),
+        ("count", ["3", "3.0"], ["3.5", "true", "three", "none"], "a whole number"),
+        ("share", ["3", "0.5"], ["true", "half", "[0.5]"], "a number"),
+        ("word", ["some", "'some words'"], ["3", "true"], "a word"),
+        ("several", ["[1]", "(1, 2)", "[]"], ["1", "one"], "a list"),
+    ],
+)
+def test_a_parameter_keeps_the_type_of_its_default(
+    registry: Registry[Any], parameter: str, good: list[str], bad: list[str], kind: str
+) -> None:
+    @registry.register("typed")
+    def typed(*, flag: bool = False, count: int = 1, share: float = 1.0, word: str = "a", several: tuple[int, ...] = (1,), free: Any = None) -> None:
+        return
+
+    for value in good:
+        registry.resolve(f"typed({parameter}={value})")
+    for value in bad:
+        with pytest.raises(BadOption, match=f"widget 'typed': {parameter} must be {kind}, not "):
+            registry.resolve(f"typed({parameter}={value})")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("default", [1, 1.0, None])
+def test_a_number_must_be_finite(registry: Registry[Any], default: Any, value: float) -> None:
+    def thing(*, size: Any = default) -> None:
+        return
+
+    registry.register("thing")(thing)
+    with pytest.raises(BadOption, match="widget 'thing': size must be finite"):
+        registry.resolve({"name": "thing", "size": value})
