@@ -100,9 +100,10 @@ class RecordStore:
             print(f"{path}: broken record, set aside in {aside.parent}: {reason}", file=sys.stderr)
             return None
 
-    def statuses(self) -> dict[str, Status]:
-        """Return {trial id: status} of every record."""
-        return {record.id: record.status for record in self}
+    def sweep(self) -> None:
+        """Remove what writers that were killed have left; nobody else may be writing."""
+        for path in self.folder.glob(".*.tmp"):
+            path.unlink()
 
     def frame(self) -> pandas.DataFrame:
         """Return the records as a DataFrame: see `to_frame`."""

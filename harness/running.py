@@ -105,12 +105,13 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
         artefacts = Artefacts(file.parent / "artefacts")
         workshop = Workshop(board, str(path), artefacts, options.data_dir, options.device, watcher.preparing, file.parent)
         trials = plan(workshop)
-        statuses = {} if options.rerun else store.statuses()
-        errors = {record.id: record.error for record in store if record.status == "failed"}
-        finished = {i for i, status in statuses.items() if status != "failed" or not options.retry}
-        missing = [trial for trial in trials if trial.id not in finished]
+        store.sweep()
+        known = {} if options.rerun else {record.id: record for record in store}
+        kept = {i: record for i, record in known.items() if record.status != "failed" or not options.retry}
+        missing = [trial for trial in trials if trial.id not in kept]
         watcher.planned(trials, missing)
-        summary = Summary(planned=len(trials), failed={t.id: errors[t.id] for t in trials if t.id in finished & set(errors)})
+        failed = {t.id: kept[t.id].error for t in trials if t.id in kept and kept[t.id].status == "failed"}
+        summary = Summary(planned=len(trials), failed=failed)
         if not missing:
             return summary
         device = workshop.resolved_device

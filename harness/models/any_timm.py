@@ -51,7 +51,7 @@ def any_timm(name: str, shape: Shape, classes: int, *, drop_path: float | None =
 def settings(name: str, shape: Shape, keywords: dict[str, Any]) -> Settings:
     """Decide how timm's model `name` meets an image, by trying on the meta device, which computes shapes and nothing else.
 
-    The first of these that turns two images into two rows of logits, in train and in eval mode:
+    The first of these that turns two images into two rows of logits in train mode:
 
     1. The image as it is. A model of fixed size is made for it (`img_size`), with its own patch where that leaves 8 tokens
        a side, else with the largest power of two that does, or 1; the image is upsampled to a multiple of the patch.
@@ -115,11 +115,9 @@ def _try(name: str, shape: Shape, keywords: dict[str, Any], candidate: Settings)
     """Raise unless the model, made as the candidate says, returns logits; BadOption when it returns something else."""
     with torch.device("meta"), torch.no_grad():
         model = timm.create_model(name, pretrained=False, **keywords, **candidate.keywords)
-        images = torch.empty(2, shape[0], *candidate.size)
-        for training in (True, False):
-            logits = model.train(training)(images)
-            if not isinstance(logits, torch.Tensor) or logits.shape != (2, keywords["num_classes"]):
-                raise BadOption(f"model 'timm/{name}' is no image classifier: it does not return one row of logits an image")
+        logits = model.train()(torch.empty(2, shape[0], *candidate.size))
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, keywords["num_classes"]):
+        raise BadOption(f"model 'timm/{name}' is no image classifier: it does not return one row of logits an image")
 
 
 def _patch(name: str, keywords: dict[str, Any]) -> int | None:
