@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class SetFile:
 
 
 class Artefacts:
-    """The artefacts of one board. What is missing beside the board is taken from the cache, else made and kept in both."""
+    """The artefacts of one board. What is missing beside it is taken from the cache, else made; the cache keeps teachers too."""
 
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
         self.folder = folder
@@ -49,8 +50,7 @@ class Artefacts:
         key = digest_json(recipe)
         for folder in (self.folder, self.cache):
             for path in sorted(folder.glob("teacher-*.safetensors")):
-                file, its_key = teachers.read_header(path)
-                if its_key == key:
+                if teachers.read_header(path)[1] == key:
                     return teachers.read_header(self._kept(path))[0]
         self.cache.mkdir(parents=True, exist_ok=True)
         with FileLock(self.cache / f"{key[:20]}.lock"):  # another process may train the same teacher
@@ -67,7 +67,8 @@ class Artefacts:
             for path in sorted(folder.glob("set-*.safetensors")):
                 file = read_set_header(path)
                 provenance = file.metadata["provenance"]
-                if provenance.get("recipe") == key and provenance.get("teacher_digest") in (None, teacher()):
+                named = provenance.get("teacher_digest")
+                if provenance.get("recipe") == key and (named is None or named == teacher()):  # train none that none is made with
                     return read_set_header(self._kept(path))
         made = make()
         made.provenance["recipe"] = key
@@ -84,16 +85,21 @@ class Artefacts:
         kept = self.folder / path.name
         if not kept.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = kept.with_name(f".{kept.name}.tmp")
+            temporary = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
             shutil.copyfile(path, temporary)
             temporary.replace(kept)
         return kept
 
     def find(self, kind: str, digest: str) -> Path:
-        """Return the file of a digest; `kind` is `set` or `teacher`. Raises DataError when it is gone."""
+        """Return the file of a digest; `kind` is `set` or `teacher`. Raises DataError when it is gone or holds another."""
+        from harness import teachers
+
         path = self.folder / f"{kind}-{digest[:20]}.safetensors"
         if not path.is_file():
             raise DataError(f"{path}: gone; run the board again to make it")
+        stated = read_set_header(path).digest if kind == "set" else teachers.read_header(path)[0].digest
+        if stated != digest:
+            raise DataError(f"{path}: holds the {kind} {stated[:20]}; delete it and run the board again")
         return path
 
 
@@ -109,8 +115,11 @@ def read_set_header(path: Path) -> SetFile:
             count = file.get_slice("labels").get_shape()[0]
         if header.get("format") != FORMAT:
             raise DataError(f"{path}: not a distilled set")
-        return SetFile(path, header["digest"], count, json.loads(header["set"]))
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        metadata = json.loads(header["set"])
+        if not isinstance(metadata["provenance"], dict) or not isinstance(metadata["classes"], int):
+            raise TypeError("provenance or classes")
+        return SetFile(path, header["digest"], count, metadata)
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a distilled set, or truncated: {error}") from None

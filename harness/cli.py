@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.errors import GiftbenchError
+from harness.errors import GiftbenchError, at
 
 app = typer.Typer(
     name="giftbench",
@@ -20,7 +20,9 @@ app = typer.Typer(
 )
 
 BoardArgument = Annotated[Path, typer.Argument(help="board.toml, or the folder that holds it", metavar="BOARD")]
-PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="a Python file that registers plugins (repeatable)", metavar="FILE")]
+PluginOption = Annotated[
+    list[str] | None, typer.Option("--plugin", help="a Python file that registers plugins (repeatable)", metavar="FILE")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 DataOption = Annotated[Path | None, typer.Option(help="folder of the dataset's files (else GIFTBENCH_DATA)", metavar="PATH")]
 
@@ -29,7 +31,9 @@ DataOption = Annotated[Path | None, typer.Option(help="folder of the dataset's f
 def run(
     board: BoardArgument,
     scenario: Annotated[list[str] | None, typer.Option(help="only this scenario (repeatable)", metavar="NAME")] = None,
-    loss: Annotated[list[str] | None, typer.Option(help='this loss instead of the board\'s, as "gift(gamma=0.2)" (repeatable)')] = None,
+    loss: Annotated[
+        list[str] | None, typer.Option(help='this loss instead of the board\'s, as "gift(gamma=0.2)" (repeatable)')
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="this many seeds, 0 to N-1", min=1, metavar="N")] = None,
     protocol: Annotated[str | None, typer.Option(help="paper, quick or smoke instead of the board's")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bf16 (autocast)")] = None,
@@ -45,7 +49,9 @@ def run(
     from harness.planning import Overrides
     from harness.progress import Reporter
     from harness.running import Options, run_board
+    from harness.workbench import resolve_device
 
+    resolve_device(device)
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
     options = Options(device, jobs, threads, data_dir, tuple(plugin or ()), retry, rerun)
     with Reporter() as reporter:
@@ -62,7 +68,9 @@ def run(
 @app.command()
 def table(
     board: BoardArgument,
-    into: Annotated[Path | None, typer.Option(help="a Markdown file whose marked part the tables replace", metavar="FILE")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="a Markdown file whose marked part the tables replace", metavar="FILE")
+    ] = None,
     plugin: PluginOption = None,
 ) -> None:
     """Write a board's leaderboard from its records; nothing is trained."""
@@ -79,7 +87,9 @@ def table(
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="losses, models, optimizers, schedules, datasets, distillers, scenarios or protocols")],
+    kind: Annotated[
+        str, typer.Argument(help="losses, models, optimizers, schedules, datasets, distillers, scenarios or protocols")
+    ],
     plugin: PluginOption = None,
 ) -> None:
     """List what can be named on a board, its parameters, and where it comes from."""
@@ -101,13 +111,18 @@ def distill(
     plugin: PluginOption = None,
 ) -> None:
     """Make a distilled set from a dataset and write it to a file."""
+    from harness import models
     from harness.board import TeacherSpec, checked
     from harness.plugins import load_files
     from harness.progress import Reporter
+    from harness.workbench import resolve_device
     from harness.workshop import distil
 
+    resolve_device(device)
     load_files(plugin or ())
-    checked(TeacherSpec, teacher, "--teacher")
+    for model in checked(TeacherSpec, teacher, "--teacher").models:
+        with at("--teacher"):
+            models.registry.resolve(model)
     with Reporter() as reporter:
         made = distil(dataset, method, ipc, teacher, seed, device, data_dir, reporter.preparing)
     print(f"{made.save(output)}: {made!r}")
@@ -116,7 +131,9 @@ def distill(
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="a distilled set")],
-    png: Annotated[Path | None, typer.Option(help="where to write the grid of images (default: beside the file)", metavar="FILE")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="where to write the grid of images (default: beside the file)", metavar="FILE")
+    ] = None,
 ) -> None:
     """Check a distilled set, print what it is, and write a PNG grid of its images."""
     from harness.distilled.inspection import describe, draw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,9 @@ _NOT_SETTABLE = {"params", "self", "foreach", "fused", "capturable", "differenti
 
 
 @registry.register("sgd")
-def sgd(model: nn.Module, *, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = False) -> Optimizer:
+def sgd(
+    model: nn.Module, *, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = False
+) -> Optimizer:
     """Stochastic gradient descent with momentum and L2 weight decay."""
     import torch
 
@@ -31,7 +34,9 @@ def sgd(model: nn.Module, *, lr: float = 0.1, momentum: float = 0.9, weight_deca
 
 
 @registry.register("adam")
-def adam(model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 1e-4) -> Optimizer:
+def adam(
+    model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 1e-4
+) -> Optimizer:
     """Adam (Kingma and Ba 2015); weight decay is L2, as torch has it."""
     import torch
 
@@ -39,7 +44,9 @@ def adam(model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float
 
 
 @registry.register("adamw")
-def adamw(model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 1e-4) -> Optimizer:
+def adamw(
+    model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 1e-4
+) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019), the paper's optimizer; learning rate 1e-4 for Swin and ViT unless set."""
     import torch
 
@@ -47,7 +54,9 @@ def adamw(model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: floa
 
 
 @schedules.register("multistep")
-def multistep(optimizer: Optimizer, epochs: int, *, milestones: tuple[float, ...] = (2 / 3, 5 / 6), gamma: float = 0.2) -> LRScheduler:
+def multistep(
+    optimizer: Optimizer, epochs: int, *, milestones: tuple[float, ...] = (2 / 3, 5 / 6), gamma: float = 0.2
+) -> LRScheduler:
     """Multiply the learning rate by gamma at each milestone, a share of the epochs in [0, 1]."""
     from torch.optim.lr_scheduler import MultiStepLR
 
@@ -99,10 +108,8 @@ def create(spec: str | Mapping[str, Any] | Spec, model: nn.Module) -> Optimizer:
     if full.name in registry:
         make: Callable[..., Optimizer] = registry.create(full)
         return make(model)
-    from timm.optim import create_optimizer_v2
-
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in full.options.items()}
-    made: Optimizer = create_optimizer_v2(model, full.name.removeprefix("timm/"), filter_bias_and_bn=False, **options)
+    made: Optimizer = _timm().create_optimizer_v2(model, full.name.removeprefix("timm/"), filter_bias_and_bn=False, **options)
     return made
 
 
@@ -112,14 +119,16 @@ def create_schedule(spec: str | Mapping[str, Any] | Spec, optimizer: Optimizer, 
     return make(optimizer, epochs)
 
 
+def _timm() -> Any:  # its optimizers are not typed
+    return importlib.import_module("timm.optim")
+
+
 def _timm_defaults(name: str) -> dict[str, Any]:
     """Return the settable parameters of a timm optimizer. Raises UnknownName with a suggestion."""
-    from timm.optim import get_optimizer_info, list_optimizers
-
-    short = name.removeprefix("timm/")
-    if short not in list_optimizers():
-        raise UnknownName(f"no optimizer {name!r}; {suggest(short, {*registry.names(), *list_optimizers()})}")
-    info = get_optimizer_info(short)
+    timm, short = _timm(), name.removeprefix("timm/")
+    if short not in timm.list_optimizers():
+        raise UnknownName(f"no optimizer {name!r}; {suggest(short, {*registry.names(), *timm.list_optimizers()})}")
+    info = timm.get_optimizer_info(short)
     signature = inspect.signature(info.opt_class.__init__)
     plain = (int, float, str, bool, tuple, list, type(None))
     found = {

@@ -239,7 +239,7 @@ def check_names(board: Board, source: str) -> None:
         datasets.registry.resolve(board.dataset)
     with at(f"{source}: model"):
         models.registry.resolve(board.model)
-    each(board.losses, "losses", losses.registry.resolve)
+    each(board.losses, "losses", _check_loss)
     each(board.teacher.models, "teacher.models", models.registry.resolve)
     with at(f"{source}: teacher.optimizer"):
         optimizers.resolve(board.teacher.optimizer)
@@ -256,7 +256,7 @@ def check_names(board: Board, source: str) -> None:
         place = f"scenarios[{i}]"
         with at(f"{source}: {place}.name"):
             named(scenario.name)
-        each(scenario.losses, f"{place}.losses", losses.registry.resolve)
+        each(scenario.losses, f"{place}.losses", _check_loss)
         if scenario.model is not None:
             with at(f"{source}: {place}.model"):
                 models.registry.resolve(scenario.model)
@@ -265,6 +265,11 @@ def check_names(board: Board, source: str) -> None:
                 optimizers.resolve(scenario.optimizer)
         if scenario.protocol is not None:
             _check_protocol(scenario.protocol, f"{source}: {place}.protocol")
+
+
+def _check_loss(spec: Spec) -> None:
+    losses.registry.resolve(spec)
+    probe_loss(spec.model_dump_json())  # only a call tells a value out of its range
 
 
 def _check_protocol(protocol: Protocol, place: str) -> None:

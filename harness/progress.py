@@ -22,7 +22,13 @@ class Reporter:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, soft_wrap=True)
         self.live = self.console.is_terminal
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
         self.progress = Progress(*columns, console=self.console, disable=not self.live)
         self.tasks: dict[str, TaskID] = {}
         self.running: dict[str, tuple[Trial, float]] = {}
@@ -52,7 +58,9 @@ class Reporter:
         """Show how many trials there are, and start the bar."""
         self.total = len(missing)
         self.left = {trial.id: trial for trial in missing}
-        self.console.print(f"{len(trials)} trials: {len(trials) - len(missing)} have a record, {len(missing)} to run", highlight=False)
+        self.console.print(
+            f"{len(trials)} trials: {len(trials) - len(missing)} have a record, {len(missing)} to run", highlight=False
+        )
         if self.live and missing:
             self.tasks["trials"] = self.progress.add_task("trials", total=len(missing), note="")
 
@@ -124,7 +132,14 @@ class Estimate:
 
 
 def _kind(trial: Trial) -> Any:
-    return (trial.scenario, str(trial.model), trial.labels.get("images"), trial.protocol.epochs, bool(trial.teacher), str(trial.options))
+    return (
+        trial.scenario,
+        str(trial.model),
+        trial.labels.get("images"),
+        trial.protocol.epochs,
+        bool(trial.teacher),
+        str(trial.options),
+    )
 
 
 def _work(trial: Trial) -> float:

@@ -26,7 +26,8 @@ class Record(BaseModel):
     """A trial with its outcome and provenance.
 
     Attributes:
-        metrics: `accuracy` (last epoch, percent), `best_accuracy` (best of those evaluated), `top5_accuracy`, and the scenario's own.
+        metrics: `accuracy` (last epoch, percent), `best_accuracy` (best of those evaluated), `top5_accuracy`, and the
+            scenario's own.
         history: one entry an evaluation: epoch, accuracy, top5_accuracy.
         error: what went wrong, when the status is `failed`.
         timing: seconds by phase.

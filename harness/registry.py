@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from harness.errors import BadOption, PluginError, UnknownName, suggest
 from harness.spec import Spec, parse, render
@@ -64,10 +64,11 @@ class Registry(Generic[T]):
         def enter(thing: F) -> F:
             module = getattr(thing, "__module__", "")
             entry = self._entries.get(name)
-            if entry is not None and entry.target is not None and entry.object is None:
-                if entry.target == f"{module}:{getattr(thing, '__name__', '')}":  # the lazy target registering itself
-                    entry.object = self._checked(name, thing)
-                    return thing
+            if (
+                entry is not None and entry.object is None and entry.target == _target(thing)
+            ):  # the lazy target registering itself
+                entry.object = self._checked(name, thing)
+                return thing
             self._insert(name, _Entry(origin=_origin(module), object=self._checked(name, thing)))
             return thing
 
@@ -80,7 +81,9 @@ class Registry(Generic[T]):
     def _insert(self, name: str, entry: _Entry) -> None:
         known = self._entries.get(name)
         if known is not None:
-            raise PluginError(f"two {self.kind}s are named {name!r}: one from {known.origin}, one from {entry.origin}; rename one of them")
+            raise PluginError(
+                f"two {self.kind}s are named {name!r}: one from {known.origin}, one from {entry.origin}; rename one of them"
+            )
         self._entries[name] = entry
 
     def remove(self, name: str) -> None:
@@ -142,10 +145,12 @@ class Registry(Generic[T]):
             try:
                 thing = getattr(importlib.import_module(module), attribute)
             except Exception as error:
-                raise PluginError(f"{self.kind} {name!r} of {entry.origin} does not load: {type(error).__name__}: {error}") from error
+                raise PluginError(
+                    f"{self.kind} {name!r} of {entry.origin} does not load: {type(error).__name__}: {error}"
+                ) from error
             entry.object = self._checked(name, thing)
         thing = entry.object
-        return partial(thing, rest) if rest is not None else thing
+        return cast(T, partial(thing, rest) if rest is not None else thing)
 
     def _checked(self, name: str, thing: Any) -> Any:
         if not callable(thing):
@@ -162,11 +167,14 @@ class Registry(Generic[T]):
         """Return `spec` with every parameter filled in. Raises UnknownName or BadOption, with suggestions."""
         spec = self._spec(spec, options)
         defaults = self.parameters(spec.name)
+        given = {}
         for option, value in spec.options.items():
             if option not in defaults:
                 raise BadOption(f"{self.kind} {spec.name!r} has no parameter {option!r}; {suggest(option, defaults)}")
+            if value is None and isinstance(defaults[option], str):
+                value = "none"  # a bare none where a word is wanted: norm=none
             check_type(f"{self.kind} {spec.name!r}: {option}", defaults[option], value)
-        given = {k: like(defaults[k], v) for k, v in spec.options.items()}
+            given[option] = like(defaults[option], value)
         missing = [k for k, v in (defaults | given).items() if v is inspect.Parameter.empty]
         if missing:
             raise BadOption(f"{self.kind} {spec.name!r} needs {', '.join(missing)}")
@@ -200,7 +208,9 @@ class Registry(Generic[T]):
         entry, _ = self._find(name)
         if entry.object is not None:
             doc = inspect.getdoc(entry.object) or ""
-            shown = {k: "required" if v is inspect.Parameter.empty else _text(v) for k, v in keyword_defaults(entry.object).items()}
+            shown = {
+                k: "required" if v is inspect.Parameter.empty else _text(v) for k, v in keyword_defaults(entry.object).items()
+            }
             return Description(name, entry.origin, doc.partition("\n")[0], shown)
         assert entry.target is not None
         return Description(name, entry.origin, *_read_source(entry.target))
@@ -265,8 +275,8 @@ def _read_source(target: str) -> tuple[str, dict[str, str]]:
     """Read the first docstring line and the keyword-only parameters of `module:object` from its source text."""
     module, _, attribute = target.partition(":")
     try:
-        found = importlib.util.find_spec(module)
-        tree = ast.parse(Path(found.origin).read_text("utf-8")) if found and found.origin else None
+        file = _source(module)
+        tree = ast.parse(file.read_text("utf-8")) if file else None
     except Exception:  # a plugin's package may fail in any way; it is listed all the same
         return "", {}
     for node in tree.body if tree else ():
@@ -283,6 +293,17 @@ def _read_source(target: str) -> tuple[str, dict[str, str]]:
         shown = {a.arg: "required" if d is None else _shown(d) for a, d in pairs}
         return (ast.get_docstring(node) or "").partition("\n")[0], shown
     return "", {}
+
+
+def _source(module: str) -> Path | None:
+    """Find a module's file. importlib would import the packages around it, and a plugin's may bring torch."""
+    top, *rest = module.split(".")
+    found = importlib.util.find_spec(top)
+    if found is None or not rest:
+        return Path(found.origin) if found and found.origin else None
+    places = [Path(folder, *rest) for folder in found.submodule_search_locations or ()]
+    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
+    return next((file for file in files if file.is_file()), None)
 
 
 def _shown(default: ast.expr) -> str:

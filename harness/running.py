@@ -103,7 +103,8 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     store = RecordStore(file.parent / "records")
     with _alone(file.parent):
         artefacts = Artefacts(file.parent / "artefacts")
-        workshop = Workshop(board, str(path), artefacts, options.data_dir, options.device, watcher.preparing, file.parent)
+        workshop = Workshop(board, str(file), artefacts, options.data_dir, options.device, watcher.preparing, file.parent)
+        plan(workshop.rehearsal())
         trials = plan(workshop)
         store.sweep()
         known = {} if options.rerun else {record.id: record for record in store}

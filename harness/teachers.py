@@ -18,7 +18,7 @@ from harness.datasets.base import Dataset, normalise
 from harness.digests import digest, digest_json
 from harness.errors import DataError
 from harness.spec import Spec
-from harness.training import Material, Recipe, evaluate, fit
+from harness.training import Material, Recipe, evaluate, fit, on_device
 
 FORMAT = "giftbench.teacher/1"
 #: Raised whenever the same recipe would train another network.
@@ -94,7 +94,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seeds.derive(recipe["seed"], "teacher"))
         network = models.build(recipe["model"], dataset.shape, len(dataset.classes))
-        network = network.to(device, memory_format=torch.channels_last)
+        network = on_device(network, device)
         steps = Recipe(
             epochs=recipe["epochs"],
             batch_size=recipe["batch_size"],
@@ -142,7 +142,7 @@ def read_header(path: Path) -> tuple[TeacherFile, str]:
             raise DataError(f"{path}: not a teacher file")
         facts = json.loads(header["teacher"])
         return TeacherFile(path, facts["digest"], facts["model"], facts["accuracy"], facts["recipe"]), facts["key"]
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: not a teacher file, or truncated: {error}") from None
@@ -150,11 +150,15 @@ def read_header(path: Path) -> tuple[TeacherFile, str]:
 
 def load(files: Sequence[TeacherFile], dataset: Dataset, device: str) -> Teacher:
     """Load the networks, checking shapes and digests. Raises DataError that names the file."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     networks = []
     for file in files:
-        state = load_file(str(file.path))
+        try:
+            state = load_file(str(file.path))
+        except (SafetensorError, OSError) as error:
+            raise DataError(f"{file.path}: cannot be read: {error}") from None
         if digest(state, {"model": file.recipe["model"]}) != file.digest:
             raise DataError(f"{file.path}: its weights do not have the digest it states; delete it and it is trained again")
         with torch.random.fork_rng():
@@ -163,7 +167,7 @@ def load(files: Sequence[TeacherFile], dataset: Dataset, device: str) -> Teacher
             network.load_state_dict(state)
         except RuntimeError as error:
             raise DataError(f"{file.path}: does not fit {file.model}: {str(error).splitlines()[-1].strip()}") from None
-        network = network.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        network = on_device(network, device).eval().requires_grad_(False)
         networks.append(network)
     label = " + ".join(file.model for file in files)
     accuracies, digests = tuple(f.accuracy for f in files), tuple(f.digest for f in files)

@@ -119,7 +119,7 @@ def fit(
         started = time.perf_counter()
         progress = (epoch - 1) / recipe.epochs
         order = torch.randperm(count, generator=order_stream).to(device, non_blocking=True)
-        for index in order.split(sizes):
+        for index in torch.split(order, sizes):
             images = augment(material.batch(index), generator=augment_stream)
             soft, kind = _soft_labels(material, index, images, teacher, cast)
             optimizer.zero_grad(set_to_none=True)
@@ -161,6 +161,11 @@ def autocast(device: torch.device, precision: Precision) -> Callable[[], Abstrac
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+def on_device(network: nn.Module, device: str | torch.device) -> nn.Module:
+    """Move a network to the device, its weights in channels-last order."""
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
 def batch_sizes(count: int, batch_size: int) -> list[int]:
     """Return the sizes of an epoch's batches; a last batch of one joins the one before it (batch norm needs two values)."""
     sizes = [batch_size] * (count // batch_size) + ([count % batch_size] if count % batch_size else [])
@@ -185,7 +190,7 @@ def evaluate(student: nn.Module, material: Material, precision: Precision = "flo
     hits = torch.zeros(2, dtype=torch.int64, device=device)
     student.eval()
     with torch.inference_mode():
-        for index in torch.arange(len(material.labels), device=device).split(batch_size):
+        for index in torch.split(torch.arange(len(material.labels), device=device), batch_size):
             with cast():
                 logits = student(material.batch(index))
             logits = logits.float().nan_to_num(nan=-torch.inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from harness.datasets.base import Dataset
 from harness.distilled.set import DistilledSet
 from harness.errors import DataError
 from harness.losses.targets import Targets
-from harness.training import Fit, Material, Recipe, evaluate, fit
+from harness.training import Fit, Material, Recipe, evaluate, fit, on_device
 
 
 class Workbench:
@@ -51,9 +51,13 @@ class Workbench:
 
     def dataset(self, trial: Trial) -> Dataset:
         """Return the trial's dataset. Raises DataError when the files here are not the ones that the trial names."""
-        dataset: Dataset = self._once(("dataset", trial.dataset["name"]), lambda: datasets.load(trial.dataset["name"], self.data_dir))
+        dataset: Dataset = self._once(
+            ("dataset", trial.dataset["name"]), lambda: datasets.load(trial.dataset["name"], self.data_dir)
+        )
         if dataset.digest != trial.dataset["digest"]:
-            raise DataError(f"dataset {dataset.name} has digest {dataset.digest[:12]}, the trial names {trial.dataset['digest'][:12]}")
+            raise DataError(
+                f"dataset {dataset.name} has digest {dataset.digest[:12]}, the trial names {trial.dataset['digest'][:12]}"
+            )
         return dataset
 
     def distilled(self, trial: Trial) -> DistilledSet:
@@ -89,7 +93,7 @@ class Workbench:
         torch.manual_seed(seeds.derive(trial.seed, "init"))
         student: nn.Module = models.build(trial.model, dataset.shape, len(dataset.classes))
         torch.manual_seed(seeds.derive(trial.seed, "dropout"))
-        return student.to(self.device, memory_format=torch.channels_last)
+        return on_device(student, self.device)
 
     def material(self, trial: Trial) -> Material:
         """Return the trial's distilled set on the device."""
@@ -166,4 +170,7 @@ def resolve_device(device: str) -> str:
         raise DataError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
     if device != "cpu" and not torch.cuda.is_available():
         raise DataError(f"device {device} was asked for, and torch finds no CUDA device; use auto or cpu")
+    _, _, index = device.partition(":")
+    if index and not (index.isdecimal() and int(index) < torch.cuda.device_count()):
+        raise DataError(f"device {device}: there is no such CUDA device; torch finds {torch.cuda.device_count()}")
     return device

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness import datasets, losses, models
 from harness.artefacts import Artefacts, SetFile
 from harness.board import Board, SetSpec, TeacherSpec
+from harness.digests import digest_json
 from harness.distilled import distillers
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
@@ -108,6 +109,11 @@ class Workshop:
         found: list[PreparedSet] = self._kept["sets"]
         return found
 
+    def rehearsal(self) -> Rehearsal:
+        """Return a workshop for the same board that makes nothing."""
+        kept = {"dataset": self.dataset}
+        return Rehearsal(self.board, self.source, self.artefacts, self.data_dir, self.device, self.progress, self.folder, kept)
+
     def use(self, distilled: DistilledSet) -> None:
         """Take a set that lies in memory as the only one."""
         distilled.check_fits(self.dataset.name, self.dataset.shape, len(self.dataset.classes))
@@ -130,9 +136,10 @@ class Workshop:
                     "seed": spec.seed,
                     "dataset": self.dataset.digest,
                 }
-                make = self._distil(resolved, ipc, spec)
-                file = self.artefacts.distilled(recipe, self.teacher_digests, make)
-                yield self._prepared(spec.name, file, native)
+                yield self._prepared(spec.name, self._made(spec, resolved, ipc, recipe), native)
+
+    def _made(self, spec: SetSpec, resolved: Spec, ipc: int, recipe: dict[str, Any]) -> SetFile:
+        return self.artefacts.distilled(recipe, self.teacher_digests, self._distil(resolved, ipc, spec))
 
     def _distil(self, method: Spec, ipc: int, spec: SetSpec) -> Callable[[], DistilledSet]:
         def make() -> DistilledSet:
@@ -158,6 +165,22 @@ class Workshop:
         if native is None and file.metadata.get("native_loss"):
             native = Spec.model_validate(file.metadata["native_loss"])
         return PreparedSet(name, file, native)
+
+
+class Rehearsal(Workshop):
+    """Plans without making anything: stand-ins for teachers and distilled sets, so that mistakes show before any work."""
+
+    def teacher_files(self) -> list[TeacherFile]:
+        """Return a stand-in for each network, once its recipe is known to be sound."""
+        from harness import teachers
+
+        with at(f"{self.source}: teacher"):
+            recipes = teachers.recipes(self.board.teacher, self.dataset)
+        return [teachers.TeacherFile(Path(), digest_json(recipe), "", 0.0, recipe) for recipe in recipes]
+
+    def _made(self, spec: SetSpec, resolved: Spec, ipc: int, recipe: dict[str, Any]) -> SetFile:
+        classes = len(self.dataset.classes)
+        return SetFile(Path(), digest_json([recipe, self.teacher_digests()]), ipc * classes, {"classes": classes})
 
 
 def distil(

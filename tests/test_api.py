@@ -59,7 +59,9 @@ def test_the_callers_random_stream_is_left_alone(mine: harness.DistilledSet) -> 
 
 
 def test_a_scenario_can_be_run_instead(mine: harness.DistilledSet) -> None:
-    result = harness.evaluate(mine, loss="ce", seeds=1, scenario={"name": "cross-optimizer", "optimizers": ["sgd", "adam"]}, **SMALL)
+    result = harness.evaluate(
+        mine, loss="ce", seeds=1, scenario={"name": "cross-optimizer", "optimizers": ["sgd", "adam"]}, **SMALL
+    )
     assert [record.trial.optimizer.name for record in result.records] == ["sgd", "adam"]
 
 
@@ -80,7 +82,7 @@ def test_mistakes_are_refused_before_anything_is_trained(mine: harness.Distilled
     monkeypatch.setattr("harness.training.fit", lambda *a, **k: pytest.fail("trained"))
     with pytest.raises(UnknownName, match="did you mean 'gift'"):
         harness.evaluate(mine, loss="gfit", **SMALL)
-    with pytest.raises(DataError, match="10 classes, dataset .* 10|images are"):
+    with pytest.raises(DataError, match="images are 3x8x8"):
         wrong = harness.DistilledSet(torch.zeros(2, 3, 8, 8), torch.tensor([0, 9]), dataset="digits", method="mine")
         harness.evaluate(wrong, loss="ce", **SMALL)
     with pytest.raises(GiftbenchError, match="no protocol"):

@@ -101,6 +101,19 @@ def test_describing_a_lazy_target_reads_its_source_without_importing_it(registry
     assert (thing.summary, thing.parameters) == ("A class with parameters.", {"size": "3", "needed": "required"})
 
 
+def test_describing_leaves_the_package_around_a_target_alone(
+    registry: Registry[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "heavy_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "inner.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry.add("scale", "heavy_package.inner:scale")
+    assert registry.describe("scale").parameters["factor"] == "2.0"
+    assert "heavy_package" not in sys.modules
+
+
 def test_describing_says_the_same_before_and_after_the_import(registry: Registry[Any], lazy_module: str) -> None:
     registry.add("thing", f"{lazy_module}:Thing")
     before = registry.describe("thing")
@@ -141,7 +154,7 @@ def test_a_registered_class_must_derive_from_the_base() -> None:
     with pytest.raises(PluginError, match="scenario 'odd' must be a class derived from Scenario"):
         registry.register("odd")(dict)
     with pytest.raises(PluginError, match="must be a class derived from Scenario"):
-        registry.register("instance")(Scenario())
+        registry.register("function")(lambda: Scenario())
     registry.add("lazy", "collections:OrderedDict")
     with pytest.raises(PluginError, match="must be a class derived from Scenario"):
         registry.get("lazy")
@@ -262,7 +275,7 @@ def test_resolving_fills_in_every_parameter() -> None:
 
 def test_a_label_shows_only_what_differs_from_the_defaults() -> None:
     assert losses.registry.label("gift(gamma=0.1)") == "gift"
-    assert losses.registry.label("kl(temperature=4, rescale)") == "kl(temperature=4.0, rescale)"
+    assert losses.registry.label("kl(temperature=4, rescale)") == "kl(rescale, temperature=4.0)"
 
 
 def test_a_whole_number_and_a_float_make_the_same_parameter() -> None:
@@ -301,7 +314,15 @@ def test_a_parameter_keeps_the_type_of_its_default(
     registry: Registry[Any], parameter: str, good: list[str], bad: list[str], kind: str
 ) -> None:
     @registry.register("typed")
-    def typed(*, flag: bool = False, count: int = 1, share: float = 1.0, word: str = "a", several: tuple[int, ...] = (1,), free: Any = None) -> None:
+    def typed(
+        *,
+        flag: bool = False,
+        count: int = 1,
+        share: float = 1.0,
+        word: str = "a",
+        several: tuple[int, ...] = (1,),
+        free: Any = None,
+    ) -> None:
         return
 
     for value in good:

@@ -100,7 +100,9 @@ def accuracies(board: Path) -> dict[str, float]:
 def troubled(board: Path, *troubles: str) -> Path:
     (board / "plugin.py").write_text(PLUGIN)
     text = BOARD.replace('losses = ["gift", "ce"]', 'losses = ["ce"]\nplugins = ["plugin.py"]')
-    text = text.replace('{ name = "cross-optimizer", optimizers = ["adamw", "sgd"] }', f'{{ name = "troubled", troubles = {list(troubles)} }}')
+    text = text.replace(
+        '{ name = "cross-optimizer", optimizers = ["adamw", "sgd"] }', f'{{ name = "troubled", troubles = {list(troubles)} }}'
+    )
     (board / "board.toml").write_text(text)
     return board
 
@@ -122,7 +124,9 @@ def test_a_second_run_trains_nothing_and_changes_no_byte(board: Path) -> None:
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(board.rglob("*")) if p.is_file() and p.name != ".lock"}
     assert not run(board, jobs=2).began
     render(board)
-    assert before == {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(board.rglob("*")) if p.is_file() and p.name != ".lock"}
+    assert before == {
+        p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(board.rglob("*")) if p.is_file() and p.name != ".lock"
+    }
 
 
 @pytest.mark.slow
@@ -234,7 +238,9 @@ def test_records_say_where_they_come_from(board: Path) -> None:
     assert record["metrics"]["best_accuracy"] >= record["metrics"]["accuracy"]
 
 
-def test_a_board_carried_elsewhere_resumes_without_its_cache(board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_board_carried_elsewhere_resumes_without_its_cache(
+    board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(board)
     moved = Path(shutil.copytree(board, tmp_path / "elsewhere" / "small"))
     monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "empty"))

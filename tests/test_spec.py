@@ -77,7 +77,16 @@ def test_forms_that_boards_use(text: str, name: str, options: dict[str, object])
         *("", "   ", "(gamma=1)", "gift(gamma=0.2", "gift)", "gift(gamma=0.2) more", "gift(gamma=)", "gift(=1)", "gift(gamma 1)"),
         *("gift(gamma=1,)", "gift(,)", "gift(a=1,,b=2)", "gift(a=[1, 2)", "kl(rescale, rescale)"),
         *("gift(1)", "gift('a')", "gift(gamma=1, gamma=2)", "kl(rescale, rescale=false)", "gift(**x)", "gift(*x)"),
-        *("gift(a=1)(b=2)", "gift(a=1) or f(b=2)", "gift(a=1-2)", "gift(a=b.c)", "gift(a=b'c')", "gift(a={1, 2})", "gift(a=2j)", "gift(a=...)"),
+        *(
+            "gift(a=1)(b=2)",
+            "gift(a=1) or f(b=2)",
+            "gift(a=1-2)",
+            "gift(a=b.c)",
+            "gift(a=b'c')",
+            "gift(a={1, 2})",
+            "gift(a=2j)",
+            "gift(a=...)",
+        ),
         *("gift(a=" + "(" * 400, "gift(a=" + "-" * 20_000 + "1)", "gift(a='\0')"),
     ],
 )
@@ -86,7 +95,9 @@ def test_bad_syntax_is_refused_in_one_line(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("code", ["__import__('os').abort()", "open('made', 'w')", "[x for x in (1, 2)]", "(lambda: 1)()", "f'{1/0}'", "1/0"])
+@pytest.mark.parametrize(
+    "code", ["__import__('os').abort()", "open('made', 'w')", "[x for x in (1, 2)]", "(lambda: 1)()", "f'{1/0}'", "1/0"]
+)
 def test_nothing_is_executed(code: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadOption):
@@ -118,6 +129,6 @@ def test_what_is_no_spec_is_refused_as_the_users_mistake(form: object, message: 
 
 
 def test_a_flag_that_is_on_renders_as_its_bare_word() -> None:
-    assert render("kl", {"rescale": True, "temperature": 20.0}) == "kl(rescale, temperature=20.0)"
+    assert render("kl", {"temperature": 20.0, "rescale": True}) == "kl(rescale, temperature=20.0)"
     assert render("kl", {"rescale": False}) == "kl(rescale=false)"
     assert render("gift", {}) == "gift"

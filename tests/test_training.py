@@ -58,7 +58,7 @@ def test_every_epoch_shows_every_image_once_in_a_new_order(material: Material) -
         return torch.zeros(len(images), CLASSES)
 
     trained(material, replace(RECIPE, augmentation="none"), loss=loss, teacher=teacher)
-    epochs = [sum(seen[i : i + 3], []) for i in (0, 3, 6)]
+    epochs = [[mean for batch in seen[i : i + 3] for mean in batch] for i in (0, 3, 6)]
     expected = sorted(material.images.mean((1, 2, 3)).tolist())
     assert [sorted(e) for e in epochs] == [pytest.approx(expected)] * 3
     assert epochs[0] != epochs[1]
@@ -84,7 +84,14 @@ def test_the_teacher_sees_the_very_batch_that_the_student_sees(material: Materia
 def test_all_losses_train_on_the_same_batches(material: Material) -> None:
     def batches(loss: str) -> list[Tensor]:
         seen: list[Tensor] = []
-        fit(student(), material, losses.create(loss), RECIPE, seed=5, teacher=lambda x: seen.append(x.clone()) or x.mean((2, 3)).repeat(1, 3))
+        fit(
+            student(),
+            material,
+            losses.create(loss),
+            RECIPE,
+            seed=5,
+            teacher=lambda x: seen.append(x.clone()) or x.mean((2, 3)).repeat(1, 3),
+        )
         return seen
 
     assert all(torch.equal(a, b) for a, b in zip(batches("gift"), batches("kl"), strict=True))
@@ -117,7 +124,9 @@ def test_a_loss_that_becomes_infinite_ends_the_training_as_diverged_with_an_accu
         calls += 1
         return logits.square().mean() * (float("nan") if calls == 2 else 1.0)
 
-    outcome = fit(student(), material, loss, replace(RECIPE, epochs=500), seed=0, evaluate=lambda network: evaluate(network, material))
+    outcome = fit(
+        student(), material, loss, replace(RECIPE, epochs=500), seed=0, evaluate=lambda network: evaluate(network, material)
+    )
     assert outcome.diverged
     assert outcome.steps <= 102
     assert 0 <= outcome.history[-1]["accuracy"] <= 100
@@ -136,7 +145,9 @@ def test_uint8_images_normalised_by_batch_train_like_images_normalised_before(ma
 
 def test_material_that_is_too_large_for_floats_stays_uint8(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.training.KEEP_FLOAT_BYTES", 100)
-    kept = Material.on_device("cpu", torch.zeros(4, *SHAPE, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), mean=(0.5,), std=(0.5,))
+    kept = Material.on_device(
+        "cpu", torch.zeros(4, *SHAPE, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), mean=(0.5,), std=(0.5,)
+    )
     assert kept.images.dtype == torch.uint8
     assert torch.allclose(kept.batch(torch.tensor([0])), torch.tensor(-1.0))
 
@@ -144,7 +155,9 @@ def test_material_that_is_too_large_for_floats_stays_uint8(monkeypatch: pytest.M
 def test_the_learning_rate_falls_as_the_schedule_says(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: list[float] = []
     step = torch.optim.SGD.step
-    monkeypatch.setattr(torch.optim.SGD, "step", lambda self, *a, **k: (rates.append(self.param_groups[0]["lr"]), step(self, *a, **k))[1])
+    monkeypatch.setattr(
+        torch.optim.SGD, "step", lambda self, *a, **k: (rates.append(self.param_groups[0]["lr"]), step(self, *a, **k))[1]
+    )
     trained(material, replace(RECIPE, epochs=6, batch_size=10, optimizer=Spec(name="sgd"), schedule=Spec(name="multistep")))
     assert rates == pytest.approx([0.1] * 4 + [0.02] + [0.004])
 
@@ -168,7 +181,9 @@ def test_a_last_batch_of_one_joins_the_batch_before(count: int, batch: int, size
     assert batch_sizes(count, batch) == sizes
 
 
-@pytest.mark.parametrize(("epochs", "times", "marks"), [(100, 4, {25, 50, 75, 100}), (2, 4, {1, 2}), (1, 4, {1}), (150, 1, {150})])
+@pytest.mark.parametrize(
+    ("epochs", "times", "marks"), [(100, 4, {25, 50, 75, 100}), (2, 4, {1, 2}), (1, 4, {1}), (150, 1, {150})]
+)
 def test_evaluations_are_spread_evenly_and_end_with_the_last_epoch(epochs: int, times: int, marks: set[int]) -> None:
     assert evaluation_epochs(epochs, times) == marks
 
@@ -214,7 +229,9 @@ def test_the_hot_loop_never_asks_for_a_value_on_the_host(material: Material, mon
     for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
         spy(name)
     network = student()
-    fit(network, material, losses.create("gift"), replace(RECIPE, epochs=6), seed=0, teacher=lambda x: x.mean((2, 3)).repeat(1, 3))
+    fit(
+        network, material, losses.create("gift"), replace(RECIPE, epochs=6), seed=0, teacher=lambda x: x.mean((2, 3)).repeat(1, 3)
+    )
     assert asked == ["__bool__"]
 
 

@@ -50,7 +50,9 @@ class Dataset:
         for title, split in (("train", self.train), ("test", self.test)):
             place = f"dataset {self.name}: {title} split"
             if split.images.dtype != torch.uint8 or split.images.dim() != 4:
-                raise DataError(f"{place}: images must be uint8 [N, C, H, W], not {split.images.dtype} {list(split.images.shape)}")
+                raise DataError(
+                    f"{place}: images must be uint8 [N, C, H, W], not {split.images.dtype} {list(split.images.shape)}"
+                )
             if len(split.images) != len(split.labels) or not len(split):
                 raise DataError(f"{place}: {len(split.images)} images and {len(split.labels)} labels")
             if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(self.classes):

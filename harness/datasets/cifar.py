@@ -33,7 +33,11 @@ def _cifar(name: str, attribute: str, data_dir: Path | None) -> Dataset:
     try:
         parts = {split: reader(str(root), train=split == "train", download=download) for split in ("train", "test")}
     except Exception as error:  # absent files, a failed download, a wrong checksum
-        remedy = f"needs {reader.base_folder}/ as its archive unpacks" if data_dir is not None else "give --data-dir or set GIFTBENCH_DATA"
+        remedy = (
+            f"needs {reader.base_folder}/ as its archive unpacks"
+            if data_dir is not None
+            else "give --data-dir or set GIFTBENCH_DATA"
+        )
         raise DataError(f"{name}: cannot be read from {root}: {error}; {remedy}") from None
     splits = {
         split: Split(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets, dtype=torch.int64))

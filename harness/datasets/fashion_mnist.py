@@ -41,7 +41,9 @@ def _folder(data_dir: Path | None) -> Path:
         for folder in (data_dir, data_dir / "fashion-mnist", data_dir / "FashionMNIST" / "raw"):
             if _file(folder, FILES["train"][0]).exists():
                 return folder
-        raise DataError(f"fashion-mnist: no {FILES['train'][0]}[.gz] in {data_dir} (nor in its fashion-mnist or FashionMNIST/raw)")
+        raise DataError(
+            f"fashion-mnist: no {FILES['train'][0]}[.gz] in {data_dir} (nor in its fashion-mnist or FashionMNIST/raw)"
+        )
     if _file(DEBIAN, FILES["train"][0]).exists():
         return DEBIAN
     from torchvision.datasets import FashionMNIST
@@ -52,8 +54,8 @@ def _folder(data_dir: Path | None) -> Path:
         FashionMNIST(str(home() / "data"), download=True)
     except Exception as error:  # no network, a refused connection, a wrong checksum: all end here
         raise DataError(
-            f"fashion-mnist: no files and the download failed ({type(error).__name__}: {error}); give --data-dir, set GIFTBENCH_DATA, "
-            "or install Debian's package dataset-fashion-mnist"
+            f"fashion-mnist: no files and the download failed ({type(error).__name__}: {error}); "
+            "give --data-dir, set GIFTBENCH_DATA, or install Debian's package dataset-fashion-mnist"
         ) from None
     return home() / "data" / "FashionMNIST" / "raw"
 
@@ -67,7 +69,7 @@ def read_idx(file: Path, dimensions: int) -> Tensor:
     """Return the uint8 tensor of an IDX file, plain or gzipped. Raises DataError when it is not one or is truncated."""
     limit = 1 << 28
     try:
-        with (gzip.open(file) if file.suffix == ".gz" else file.open("rb")) as stream:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             content = stream.read(limit)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file") from None
@@ -77,6 +79,8 @@ def read_idx(file: Path, dimensions: int) -> Tensor:
     if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
         raise DataError(f"{file}: not an IDX file of {dimensions} dimensions of bytes")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
+    if not prod(shape):
+        raise DataError(f"{file}: its header promises no data: {'x'.join(map(str, shape))}")
     if len(content) - header != prod(shape):
         raise DataError(f"{file}: {len(content) - header} bytes of data where its header promises {prod(shape)}")
     return torch.from_numpy(numpy.frombuffer(content, numpy.uint8, offset=header).reshape(shape).copy())

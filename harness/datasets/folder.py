@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Split, statistics
-from harness.errors import DataError
+from harness.errors import BadOption, DataError
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
 MAX_PIXELS = 1 << 26
@@ -20,11 +20,15 @@ def folder(path: str, data_dir: Path | None, *, size: int = 0) -> Dataset:
     `folder:PATH` is relative to --data-dir when one is given. Larger sizes are reached by resizing the shorter side and
     cropping the centre. Grey images give one channel, when all are grey.
     """
+    if size < 0:
+        raise BadOption(f"dataset folder:{path}: size must be pixels, or 0 to take the images as they are, not {size}")
     root = (data_dir / path if data_dir is not None else Path(path)).expanduser()
     train, test = root / "train", next((root / s for s in ("test", "val") if (root / s).is_dir()), root / "test")
     for part in (train, test):
         if not part.is_dir():
-            raise DataError(f"dataset folder {root}: no {part.name}/ with one folder a class" + (" (nor val/)" if part is test else ""))
+            raise DataError(
+                f"dataset folder {root}: no {part.name}/ with one folder a class" + (" (nor val/)" if part is test else "")
+            )
     classes = _classes(train)
     if _classes(test) != classes:
         odd = sorted(set(_classes(test)) ^ set(classes))
@@ -46,7 +50,8 @@ def _classes(part: Path) -> tuple[str, ...]:
 
 
 def _read(part: Path, classes: tuple[str, ...], size: int) -> Split:
-    images, labels = [], []
+    images: list[Tensor] = []
+    labels: list[int] = []
     for index, name in enumerate(classes):
         files = sorted(f for f in (part / name).iterdir() if f.suffix.lower() in EXTENSIONS)
         if not files:
@@ -54,7 +59,9 @@ def _read(part: Path, classes: tuple[str, ...], size: int) -> Split:
         for file in files:
             image = _image(file, size)
             if images and image.shape != images[0].shape:
-                raise DataError(f"{file}: {image.shape[2]}x{image.shape[1]} px where the others differ; give folder:PATH(size=PIXELS)")
+                raise DataError(
+                    f"{file}: {image.shape[2]}x{image.shape[1]} px where the others differ; give folder:PATH(size=PIXELS)"
+                )
             images.append(image)
             labels.append(index)
     return Split(torch.stack(images), torch.tensor(labels))
@@ -68,8 +75,12 @@ def _image(file: Path, size: int) -> Tensor:
         with Image.open(file) as opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise DataError(f"{file}: {opened.width}x{opened.height} px is above the limit of {MAX_PIXELS} pixels")
+            if opened.mode in ("I", "F") or opened.mode.startswith("I;16"):
+                raise DataError(f"{file}: pixels of more than 8 bits (mode {opened.mode}) would be cut off; convert it to 8 bits")
             image: Tensor = functional.pil_to_tensor(opened.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a broken file may raise anything in Pillow: OSError, SyntaxError, ValueError, struct.error, …
         raise DataError(f"{file}: not a readable image: {error}") from None
     if size and image.shape[1:] != (size, size):
         image = functional.center_crop(functional.resize(image, [size], antialias=True), [size, size])

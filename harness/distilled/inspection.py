@@ -17,8 +17,14 @@ def describe(distilled: DistilledSet) -> str:
     """Return the facts of a set, one a line."""
     images, channels_height_width = distilled.images, "x".join(map(str, distilled.shape))
     counts = distilled.labels.bincount(minlength=distilled.classes)
-    soft = "none; a teacher gives them" if distilled.soft_labels is None else f"{distilled.soft_kind}, {list(distilled.soft_labels.shape)}"
-    spread = f"{int(counts.min())} to {int(counts.max())} a class" if counts.min() != counts.max() else f"{int(counts[0])} a class"
+    soft = (
+        "none; a teacher gives them"
+        if distilled.soft_labels is None
+        else f"{distilled.soft_kind}, {list(distilled.soft_labels.shape)}"
+    )
+    spread = (
+        f"{int(counts.min())} to {int(counts.max())} a class" if counts.min() != counts.max() else f"{int(counts[0])} a class"
+    )
     facts = {
         "method": distilled.method,
         "dataset": distilled.dataset,
@@ -41,12 +47,16 @@ def draw(distilled: DistilledSet, path: Path) -> Path:
     from PIL import Image
     from torchvision.utils import make_grid
 
+    if distilled.shape[0] not in (1, 3):
+        raise DataError(f"images of {distilled.shape[0]} channels cannot be drawn; 1 or 3 can")
     rows = []
     columns = min(MAX_PER_CLASS, int(distilled.labels.bincount(minlength=distilled.classes).max()))
     low, high = float(distilled.images.min()), float(distilled.images.max())
+    if not distilled.normalised:
+        low, high = 0, 255 if distilled.images.dtype == torch.uint8 else 1
     for label in range(min(distilled.classes, MAX_CLASSES)):
         images = distilled.images[distilled.labels == label][:columns].float()
-        images = (images - low) / max(high - low, 1e-12) if distilled.normalised else images / (255 if high > 1 else 1)
+        images = (images - low) / max(high - low, 1e-12)
         blank = torch.ones(columns - len(images), *distilled.shape)
         rows.append(torch.cat([images, blank]))
     grid = make_grid(torch.cat(rows), nrow=columns, padding=1, pad_value=0.5)

@@ -10,7 +10,7 @@ from harness import seeds
 from harness.augmentation import mosaic
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
-from harness.errors import BadOption
+from harness.errors import BadOption, DataError
 from harness.teachers import Teacher
 
 
@@ -26,8 +26,8 @@ def rded(
 
     Args:
         factor: tiles along a side; 1 up to 64 px, 2 for ImageNet as published.
-        min_scale: smallest area share of a crop, in (0, 1); None takes the dataset's own (0.08 as published; 0.5 for digits
-            and Fashion-MNIST, whose object is lost in smaller crops).
+        min_scale: smallest area share of a crop, in (0, 1]; at 1 images are taken whole; None takes the dataset's own (0.08
+            as published; 0.5 for digits and Fashion-MNIST, whose object is lost in smaller crops).
         candidates, crops: images per class and crops per image that compete.
     Returns: a DistilledSet in uint8, labelled by class; soft labels come from the teacher while a student trains.
     Raises: DataError when a class has too few images; BadOption for values outside their range.
@@ -36,8 +36,8 @@ def rded(
     source.check_ipc()
     scale = dataset.min_scale if min_scale is None else min_scale
     height, width = dataset.shape[1:]
-    if not 0 < scale < 1:
-        raise BadOption(f"rded: min_scale must lie between 0 and 1, not {scale}")
+    if not isinstance(scale, (int, float)) or not 0 < scale <= 1:
+        raise BadOption(f"rded: min_scale must lie above 0 and be at most 1, not {scale!r}")
     if factor < 1 or height % factor or width % factor:
         raise BadOption(f"rded: factor must divide {height}x{width} px; {factor} does not")
     if candidates < source.ipc * factor**2 or crops < 1:
@@ -47,7 +47,8 @@ def rded(
         draws = seeds.generator(source.seed, f"rded/{label}")
         members = (dataset.train.labels == label).nonzero()[:, 0]
         if len(members) < source.ipc * factor**2:
-            raise BadOption(f"rded: class {label} has {len(members)} images; ipc {source.ipc} at factor {factor} takes more")
+            needed = f"ipc {source.ipc} at factor {factor} takes {source.ipc * factor**2}"
+            raise DataError(f"rded: class {label} has {len(members)} training images; {needed}")
         members = members[torch.randperm(len(members), generator=draws)[:candidates]]
         tiles = _random_crops(dataset.train.images[members].repeat_interleave(crops, 0), scale, factor, draws)
         losses = _scores(source.teacher, tiles, label, (height, width), source.device).view(-1, crops)
@@ -95,7 +96,7 @@ def _scores(teacher: Teacher, tiles: Tensor, label: int, size: tuple[int, int], 
     top, left = (size[0] - tiles.shape[2]) // 2, (size[1] - tiles.shape[3]) // 2
     padding = (left, size[1] - tiles.shape[3] - left, top, size[0] - tiles.shape[2] - top)
     scores = []
-    for chunk in tiles.split(500):
+    for chunk in torch.split(tiles, 500):
         # The padding is zero in the network's input, as in the published code: pad after normalisation.
         logits = teacher.logits(functional.pad(teacher.normalise(chunk.to(device)), padding))
         scores.append(functional.cross_entropy(logits, torch.full((len(chunk),), label, device=device), reduction="none"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,13 +18,14 @@ from harness.errors import DataError
 
 FORMAT = "giftbench.distilled-set/1"
 MAX_BYTES = 8 << 30
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class DistilledSet:
     """A distilled set, checked when it is made and immutable by convention.
 
     Args:
-        images: [N, C, H, W]; uint8, or float pixels in [0, 1]; with `normalised`, floats taken as the network's input as they are.
+        images: [N, C, H, W]; uint8, or float pixels in [0, 1]; with `normalised`, floats that are the network's input.
         labels: class indices, [N] (or [N, 1]), integers.
         soft_labels: [N, classes] floats, or None.
         dataset: name of the dataset whose classes these are.
@@ -53,12 +55,18 @@ class DistilledSet:
         native_loss: str = "",
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
+        for what, given in (("images", images), ("labels", labels), ("soft_labels", soft_labels)):
+            if not isinstance(given, Tensor) and not (what == "soft_labels" and given is None):
+                raise DataError(f"a distilled set's {what} must be a torch tensor, not {type(given).__name__}")
         self.images = images.detach().cpu().contiguous()
         self.labels = labels.detach().cpu()
         self.soft_labels = None if soft_labels is None else soft_labels.detach().cpu().contiguous()
         self.dataset, self.method, self.soft_kind = dataset, method, soft_kind
         self.normalised, self.factor, self.native_loss = normalised, factor, native_loss
-        self.provenance = json.loads(json.dumps(dict(provenance or {})))
+        try:
+            self.provenance = json.loads(json.dumps(dict(provenance or {})))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"a distilled set's provenance must be a mapping that JSON can hold: {error}") from None
         self._check_images()
         self._check_labels(classes)
 
@@ -66,7 +74,7 @@ class DistilledSet:
         images = self.images
         if images.dim() != 4 or not images.numel():
             raise DataError(f"a distilled set's images must be [N, C, H, W], not {list(images.shape)}")
-        if images.dtype != torch.uint8 and not images.is_floating_point():
+        if images.dtype not in (torch.uint8, *FLOATS):
             raise DataError(f"a distilled set's images must be uint8 or float, not {images.dtype}")
         if images.is_floating_point():
             self.images = images = images.float()
@@ -76,7 +84,8 @@ class DistilledSet:
             low, high = float(images.min()), float(images.max())
             if not self.normalised and (low < 0 or high > 1):
                 raise DataError(
-                    f"float pixels must lie in [0, 1], these in [{low:.3g}, {high:.3g}]; give normalised=True when they are the network's input"
+                    f"float pixels must lie in [0, 1], these in [{low:.3g}, {high:.3g}]; "
+                    "give normalised=True when they are the network's input"
                 )
         elif self.normalised:
             raise DataError("uint8 images are pixels; normalised=True wants floats")
@@ -87,15 +96,16 @@ class DistilledSet:
         count = len(self.images)
         if self.labels.dim() == 2 and self.labels.shape[1] == 1:
             self.labels = self.labels[:, 0]
-        if self.labels.dim() != 1 or self.labels.is_floating_point() or self.labels.dtype in (torch.bool, torch.complex64):
-            raise DataError(f"hard labels must be integers [N], not {self.labels.dtype} {list(self.labels.shape)}")
+        labels = self.labels
+        if labels.dim() != 1 or labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
+            raise DataError(f"hard labels must be integers [N], not {labels.dtype} {list(labels.shape)}")
         if len(self.labels) != count:
             raise DataError(f"{count} images and {len(self.labels)} hard labels")
         self.labels = self.labels.to(torch.int64).contiguous()
         low, high = int(self.labels.min()), int(self.labels.max())
         soft = self.soft_labels
         if soft is not None:
-            if soft.dim() != 2 or len(soft) != count or not soft.is_floating_point():
+            if soft.dim() != 2 or len(soft) != count or soft.dtype not in FLOATS:
                 raise DataError(f"soft labels must be floats [{count}, classes], not {soft.dtype} {list(soft.shape)}")
             if not bool(soft.isfinite().all()):
                 raise DataError("soft labels must be finite")
@@ -115,7 +125,9 @@ class DistilledSet:
 
     def __repr__(self) -> str:
         soft = f", soft {self.soft_kind}" if self.soft_labels is not None else ""
-        return f"DistilledSet({self.method} of {self.dataset}, {len(self)} images {list(self.shape)}, {self.classes} classes{soft})"
+        return (
+            f"DistilledSet({self.method} of {self.dataset}, {len(self)} images {list(self.shape)}, {self.classes} classes{soft})"
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -154,15 +166,21 @@ class DistilledSet:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file, whole or not at all, and return its path."""
+        """Write a safetensors file, whole or not at all, and return its path. Raises DataError when it cannot be written."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"format": FORMAT, "digest": self.digest, "set": json.dumps(self.metadata, sort_keys=True)}
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        save_file(self._tensors(), str(temporary), metadata=metadata)
-        temporary.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(self._tensors(), str(temporary), metadata=metadata)
+            temporary.replace(path)
+        except (OSError, SafetensorError) as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise DataError(f"{path}: cannot be written: {error}") from None
         return path
 
     @classmethod
@@ -174,14 +192,15 @@ class DistilledSet:
         path = Path(path)
         try:
             header, tensors = _read(path)
+            if header.get("format") != FORMAT:
+                raise DataError(f"not a distilled set: its format is {header.get('format')!r}, not {FORMAT!r}")
+            if missing := {"images", "labels"} - set(tensors):
+                raise DataError(f"not a distilled set: it has no {' and no '.join(sorted(missing))}")
             described = json.loads(header["set"])
-            missing = {"images", "labels"} - set(tensors)
-            if header.get("format") != FORMAT or missing or not isinstance(described, dict):
-                raise DataError(f"not a distilled set: {', '.join(sorted(missing)) or 'unknown format'}")
             loaded = cls(tensors["images"], tensors["labels"], tensors.get("soft_labels"), **described)
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:  # what its description may do to json and to __init__
             raise DataError(f"{path}: not a distilled set ({type(error).__name__}: {error})") from None
         if header.get("digest") != loaded.digest:
             raise DataError(f"{path}: its content does not have the digest it states; the file is damaged or was edited")
@@ -193,7 +212,9 @@ class DistilledSet:
             raise DataError(f"the distilled set has {self.classes} classes, dataset {dataset} has {classes}")
         if self.shape != shape:
             sizes = ["x".join(map(str, s)) for s in (self.shape, shape)]
-            raise DataError(f"the distilled set's images are {sizes[0]} (channels x height x width), dataset {dataset}'s are {sizes[1]}")
+            raise DataError(
+                f"the distilled set's images are {sizes[0]} (channels x height x width), dataset {dataset}'s are {sizes[1]}"
+            )
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -35,7 +35,11 @@ class Source:
         return self.make_teacher()
 
     def check_ipc(self) -> None:
-        """Raise DataError when a class has fewer training images than are asked for."""
+        """Raise DataError when a class has fewer training images than are asked for, or none are."""
+        if self.ipc < 1:
+            raise DataError(f"ipc must be at least 1, not {self.ipc}")
         counts = self.dataset.train.labels.bincount(minlength=len(self.dataset.classes))
         if int(counts.min()) < self.ipc:
-            raise DataError(f"dataset {self.dataset.name} has a class with {int(counts.min())} training images; ipc {self.ipc} is more")
+            raise DataError(
+                f"dataset {self.dataset.name} has a class with {int(counts.min())} training images; ipc {self.ipc} is more"
+            )

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -102,10 +103,8 @@ def _give(worker: _Worker, queue: list[list[Trial]]) -> None:
 
 
 def _send(pipe: Connection, message: Any) -> None:
-    try:
+    with suppress(OSError):  # the worker died; the next recv says so
         pipe.send(message)
-    except OSError:
-        pass  # the worker died; the next recv says so
 
 
 def _bury(worker: _Worker, queue: list[list[Trial]]) -> Iterator[Event]:
@@ -114,7 +113,11 @@ def _bury(worker: _Worker, queue: list[list[Trial]]) -> Iterator[Event]:
         return
     lost, *rest = worker.bundle
     code = worker.process.exitcode
-    reason = f"killed by signal {-code}{', probably out of memory' if code == -9 else ''}" if code and code < 0 else f"exit status {code}"
+    reason = (
+        f"killed by signal {-code}{', probably out of memory' if code == -9 else ''}"
+        if code and code < 0
+        else f"exit status {code}"
+    )
     yield Event("end", lost, Record.of(lost, "failed", error=f"its worker process died: {reason}"))
     if rest:
         queue.insert(0, rest)

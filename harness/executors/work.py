@@ -32,15 +32,18 @@ def run_bundle(
         outcomes = (scenario or named(pending[0].scenario)).run_bundle(tuple(pending), workbench)
         try:
             for outcome in outcomes:
-                trial = pending.pop(0)
-                yield _record(trial, outcome, time.perf_counter() - started, workbench, facts)
+                record = _record(pending[0], outcome, time.perf_counter() - started, workbench, facts)
+                del pending[0]
+                yield record
                 started = time.perf_counter()
             if pending:
                 raise PluginError(f"scenario {pending[0].scenario!r} gave fewer outcomes than trials")
         except Exception as error:
             failed = pending.pop(0)
             seconds = {"total": time.perf_counter() - started}
-            yield Record.of(failed, "failed", error=explain(error), timing=seconds, environment=environment(failed, workbench, facts))
+            yield Record.of(
+                failed, "failed", error=explain(error), timing=seconds, environment=environment(failed, workbench, facts)
+            )
             del error
             gc.collect()
             if torch.cuda.is_available():

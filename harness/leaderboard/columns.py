@@ -40,9 +40,10 @@ def uniform(frame: pandas.DataFrame, rows: str, columns: str) -> pandas.DataFram
     made["device_kind"] = made["device"].map(device_kind)
     made["options"] = _options(frame, made, rows, columns)
     for name in frame.columns:
-        if name not in (*LABELS, *OTHER, rows, columns) and not pandas.api.types.is_float_dtype(frame[name]):
-            if frame[name].map(lambda value: isinstance(value, (str, bool))).any():
-                made[f"label {name}"] = _text(frame, str(name))
+        if name in (*LABELS, *OTHER, rows, columns) or pandas.api.types.is_float_dtype(frame[name]):
+            continue
+        if frame[name].map(lambda value: isinstance(value, (str, bool))).any():
+            made[f"label {name}"] = _text(frame, str(name))
     return made
 
 

@@ -25,13 +25,14 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
     """
     own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.columns) if axis not in LABELS))
     names = [*LABELS, *own, "n", *FIGURES, *COUNTS, "distilled"]
-    made = pandas.DataFrame(columns=names, dtype="object")
+    parts = [pandas.DataFrame(columns=names, dtype="object")]
     for scenario, table in tables:
         cells = table.cells.assign(scenario=scenario, table=table.title)
         for axis, name in ((table.rows, "row"), (table.columns, "column")):
             if axis not in cells:
                 cells[axis] = cells[name]
-        made = pandas.concat([made, cells.reindex(columns=names).astype("object")], ignore_index=True)
+        parts.append(cells.reindex(columns=names).astype("object"))
+    made = pandas.concat(parts, ignore_index=True)
     for name in FIGURES:
         made[name] = [fixed(float(value), 4) if pandas.notna(value) else "" for value in made[name]]
     for name in [*LABELS, *own]:

@@ -66,7 +66,10 @@ def insert(readme: Path, board_file: Path) -> bool:
     start, end = f"<!-- giftbench: {name} -->", "<!-- /giftbench -->"
     if not readme.is_file():
         raise BoardError(f"{readme}: no such file to put tables into")
-    text = readme.read_bytes().decode("utf-8")
+    try:
+        text = readme.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise BoardError(f"{readme}: not UTF-8 text, so no tables can be put into it") from None
     marked = re.compile(rf"({re.escape(start)})((?:(?!<!-- giftbench: ).)*?)({re.escape(end)})", re.DOTALL)
     if not marked.search(text):
         raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
@@ -107,7 +110,8 @@ def section(name: str, frame: pandas.DataFrame) -> Section:
         scenario = named(name)
     except (UnknownName, PluginError) as error:
         why = "is not installed here" if isinstance(error, UnknownName) else "does not load here"
-        return Section(name, "", pivot(frame), f"The scenario {why}: its records are shown in the default layout.")
+        shown = ": its records are shown in the default layout" if len(frame) else ""
+        return Section(name, "", pivot(frame), f"The scenario {why}{shown}.")
     if frame.empty:
         return Section(name, scenario.summary)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -56,7 +57,20 @@ def separate(frame: pandas.DataFrame, rows: str, columns: str) -> list[Setting]:
     Batch size and learning rate make a setting only where they differ for one set, or one optimizer and model: the paper's rule
     sets them by the number of images and by the student. A loss that takes no teacher belongs with every teacher.
     """
-    records = uniform(frame, rows, columns)
+    records, keys = _keyed(uniform(frame, rows, columns), rows, columns)
+    records["setting"] = _ids(keys)
+    headings = _headings(records, keys)
+    doubtful = _doubtful(records)
+    found: list[Setting] = []
+    for _, group in records.groupby("setting", sort=False):
+        which = int(group["setting"].iloc[0])
+        whole = Setting(group, group["dataset"].iloc[0], headings[which])
+        found.extend((part for one in _by_digest(whole) for part in _by_variant(one)) if which in doubtful else [whole])
+    return found
+
+
+def _keyed(records: pandas.DataFrame, rows: str, columns: str) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Return the records and, row by row beside them, the keys whose every combination is a setting."""
     keys = pandas.DataFrame({name: records[name] for name in PHRASES if name not in (rows, columns, "teacher")})
     for name in records.columns:
         if name.startswith("label ") and not follows_an_axis(records[name], records):
@@ -76,15 +90,16 @@ def separate(frame: pandas.DataFrame, rows: str, columns: str) -> list[Setting]:
         keys[name] = _unexplained(records[name], strict, [records[other] for other in given[name]])
         if follows_own_axis(records[name], records, rows, columns, strict):
             keys[name] = ""
-    if "teacher" not in (rows, columns):
-        records, keys = _with_every_teacher(records, keys)
-    records["setting"] = _ids(keys)
-    headings = _headings(records, keys)
-    found: list[Setting] = []
-    for _, group in records.groupby("setting", sort=False):
-        whole = Setting(group.drop(columns="setting"), group["dataset"].iloc[0], headings[group["setting"].iloc[0]])
-        found.extend(part for one in _by_digest(whole) for part in _by_variant(one))
-    return found
+    return _with_every_teacher(records, keys) if "teacher" not in (rows, columns) else (records, keys)
+
+
+def _doubtful(records: pandas.DataFrame) -> set[int]:
+    """Return the settings in which a set has several digests, or a cell several trials of a seed or several bundles."""
+    cell = ["setting", "method", "ipc", "row", "column"]
+    repeated = records.duplicated([*cell, "seed"])
+    for name in ("distilled", "bundle"):
+        repeated |= records.groupby(cell[:3] if name == "distilled" else cell)[name].transform("nunique") > 1
+    return set(records["setting"][repeated])
 
 
 def _ids(keys: pandas.DataFrame) -> pandas.Series[int]:
@@ -114,25 +129,26 @@ def _unexplained(value: pandas.Series[str], group: pandas.Series[int], given: li
 
 
 def _with_every_teacher(records: pandas.DataFrame, keys: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Tell teachers apart by label, accuracy and digest; records without one are repeated beside each teacher of their group."""
-    group = _ids(keys)
+    """Tell teachers apart by label, accuracy and digest.
+
+    A record without one is repeated beside every teacher of its distilled set, or else of its group.
+    """
     facts = zip(records["teacher"], records["teacher_accuracy"], records["teacher_digest"], strict=True)
     words = [label and label + f" ({top} %)" * bool(top) + f" [{digest[:8]}]" * bool(digest) for label, top, digest in facts]
-    teacher = pandas.Series(words, index=records.index, dtype="object")
-    keys = keys.assign(teacher=teacher)
-    with_one = pandas.DataFrame({"group": group, "teacher": teacher})[teacher != ""].drop_duplicates()
-    several = with_one["group"].value_counts().to_dict()
-    first = group.map(with_one.groupby("group")["teacher"].first()).fillna("")
-    copies = [(records, keys.assign(teacher=teacher.where(teacher != "", first)))]
-    for current, amount in several.items():
-        for other in with_one["teacher"][with_one["group"] == current].iloc[1:amount]:
-            chosen = (group == current) & (teacher == "")
-            copies.append((records[chosen], keys[chosen].assign(teacher=other)))
-    if len(copies) == 1:
-        return records, copies[0][1]
-    both = pandas.concat([a for a, _ in copies]), pandas.concat([b for _, b in copies])
-    order = both[0]["position"].argsort(kind="stable")
-    return both[0].iloc[order].reset_index(drop=True), both[1].iloc[order].reset_index(drop=True)
+    groups = _ids(keys).to_list()
+    sets = list(zip(groups, records["method"], records["ipc"], records["distilled"], strict=True))
+    of_set: dict[tuple[int, str, str, str], dict[str, None]] = {}
+    of_group: dict[int, dict[str, None]] = {}
+    for word, group, its_set in zip(words, groups, sets, strict=True):
+        if word:
+            of_set.setdefault(its_set, {})[word] = None
+            of_group.setdefault(group, {})[word] = None
+    beside = [
+        [word] if word else list(of_set.get(its_set) or of_group.get(group) or [""])
+        for word, group, its_set in zip(words, groups, sets, strict=True)
+    ]
+    keys = keys.assign(teacher=pandas.Series(beside, index=keys.index, dtype="object")).explode("teacher")
+    return records.loc[keys.index].reset_index(drop=True), keys.reset_index(drop=True)
 
 
 def _headings(records: pandas.DataFrame, keys: pandas.DataFrame) -> dict[int, list[str]]:
@@ -153,6 +169,8 @@ def _phrase(name: str, value: str) -> str:
     if not value and name in ABSENT:
         return ABSENT[name]
     value = value[:8] if name == "dataset_digest" else value
+    if name == "teacher":
+        value = re.sub(r"\((\d+(?:\.\d+)?) %\)", lambda found: f"({float(found[1]):.2f} %)", value)
     return PHRASES.get(name, name.removeprefix("label ") + " {}").format(escape(value) or "unknown")
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas
 
-from harness.leaderboard.cells import CELL, cells_of, is_native, natives
+from harness.leaderboard.cells import Cell, cells_of, natives
 from harness.leaderboard.columns import AXES, each
-from harness.leaderboard.notes import footnotes, notes, usual_count
+from harness.leaderboard.notes import FACTS, Facts, footnotes, notes, usual_count
 from harness.leaderboard.settings import Setting, separate
 from harness.leaderboard.text import escape, fixed
 
@@ -58,70 +58,77 @@ def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer
     """
     if frame.empty:
         return []
-    return [table for setting in separate(frame, rows, columns) for table in _tables(setting, rows, columns)]
+    settings = separate(frame, rows, columns)
+    records = pandas.concat([s.records.assign(setting=i) for i, s in enumerate(settings)], ignore_index=True)
+    cells, native = cells_of(records, rows, columns), natives(records)
+    facts: dict[int, list[Any]] = {}
+    for fact in each(records[["setting", *FACTS]].drop_duplicates()):
+        facts.setdefault(fact.setting, []).append(fact)
+    found: list[Table] = []
+    for i, setting in enumerate(settings):
+        losses = {fact.method: native[i, fact.method] for fact in facts[i] if (i, fact.method) in native}
+        found.extend(_Layout(setting, rows, columns, losses).tables(facts[i], cells[i]))
+    return found
 
 
-def _tables(setting: Setting, rows: str, columns: str) -> Iterator[Table]:
-    records = setting.records
-    cells = cells_of(records, rows, columns)
-    ipcs = sorted(records["ipc"].unique(), key=lambda ipc: float(ipc or "inf"))
-    if len(ipcs) * records["column"].nunique() <= WIDEST:
-        yield _table(setting, records, cells, ipcs, rows, columns)
-        return
-    for ipc in ipcs:
-        yield _table(setting, records[records["ipc"] == ipc], cells[cells["ipc"] == ipc], [ipc], rows, columns)
+@dataclass(frozen=True)
+class _Layout:
+    """How one setting's cells become tables; `native` is {method: native loss}."""
+
+    setting: Setting
+    rows: str
+    columns: str
+    native: Mapping[str, str]
+
+    def tables(self, facts: Facts, cells: Sequence[Cell]) -> Iterator[Table]:
+        """Yield one table, or one an IPC where that would be too wide."""
+        ipcs = sorted({fact.ipc for fact in facts}, key=lambda ipc: float(ipc or "inf"))
+        if len(ipcs) * len({fact.column for fact in facts}) <= WIDEST:
+            yield self.table(facts, cells, ipcs)
+            return
+        for ipc in ipcs:
+            yield self.table([fact for fact in facts if fact.ipc == ipc], [cell for cell in cells if cell.ipc == ipc], [ipc])
+
+    def table(self, facts: Facts, cells: Sequence[Cell], ipcs: Sequence[str]) -> Table:
+        """Return the table of these facts and cells."""
+        labels = list(dict.fromkeys(fact.row for fact in facts))
+        row_labels = tuple(
+            (method, label)
+            for method in dict.fromkeys(fact.method for fact in facts)
+            for label in sorted(labels, key=lambda label: self.rows == "loss" and label != self.native.get(method))
+        )
+        column_labels = tuple((ipc, label) for ipc in ipcs for label in dict.fromkeys(fact.column for fact in facts))
+        laid = self.laid_out(facts, cells, [(m, ipc, row, column) for m, row in row_labels for ipc, column in column_labels])
+        letters, marks = footnotes(laid)
+        usual = usual_count(laid)
+        long = pandas.DataFrame([vars(cell) for cell in laid])
+        for axis, name in (("row", self.rows), ("column", self.columns)):
+            if name not in long:
+                long[name] = long[axis]
+        long["dataset"] = self.setting.dataset
+        long["value"] = [_value(cell) for cell in laid]
+        long["suffix"] = [_suffix(cell, letters, usual) for cell in laid]
+        single = f"IPC {ipcs[0]}" if len(ipcs) == 1 and ipcs[0] else ""
+        title = ", ".join(part for part in (escape(self.setting.dataset), single) if part) or "Results"
+        title += f" — {', '.join(self.setting.heading)}" if self.setting.heading else ""
+        under = [*self.setting.notes, *notes(facts, laid, self.native, self.rows)]
+        return Table(title, long, self.rows, self.columns, row_labels, column_labels, marks, under)
+
+    def laid_out(self, facts: Facts, cells: Sequence[Cell], places: Sequence[tuple[str, str, str, str]]) -> list[Cell]:
+        """Return the cells row by row, with those that have no record put in."""
+        known = {(cell.method, cell.ipc, cell.row, cell.column): cell for cell in cells}
+        digests = {(fact.method, fact.ipc): fact.distilled for fact in facts}
+        usual = {name: getattr(facts[0], name) for name in AXES}
+        found = []
+        for place in places:
+            method, ipc, row, column = place
+            trained = usual | {name: label for name, label in ((self.rows, row), (self.columns, column)) if name in AXES}
+            native = bool(trained["loss"]) and trained["loss"] == self.native.get(method)
+            found.append(known.get(place) or Cell(*place, **trained, distilled=digests.get((method, ipc), ""), native=native))
+        return found
 
 
-def _table(
-    setting: Setting, records: pandas.DataFrame, cells: pandas.DataFrame, ipcs: list[str], rows: str, columns: str
-) -> Table:
-    native = natives(records)
-    labels = list(records["row"].unique())
-    row_labels = [
-        (method, label)
-        for method in records["method"].unique()
-        for label in sorted(labels, key=lambda label: rows == "loss" and label != native.get(method))
-    ]
-    column_labels = [(ipc, label) for ipc in ipcs for label in records["column"].unique()]
-    filled = _filled(cells, row_labels, column_labels, records, rows, columns)
-    letters, marks = footnotes(filled)
-    usual = usual_count(filled)
-    filled["value"] = [_value(cell) for cell in each(filled)]
-    filled["suffix"] = [_suffix(cell, letters, usual) for cell in each(filled)]
-    single = f"IPC {ipcs[0]}" if len(ipcs) == 1 and ipcs[0] else ""
-    title = ", ".join(part for part in (escape(setting.dataset), single) if part) or "Results"
-    title += f" — {', '.join(setting.heading)}" if setting.heading else ""
-    under = notes(records, filled, rows, columns)
-    return Table(title, filled, rows, columns, tuple(row_labels), tuple(column_labels), marks, [*setting.notes, *under])
-
-
-def _filled(
-    cells: pandas.DataFrame,
-    row_labels: list[tuple[str, str]],
-    column_labels: list[tuple[str, str]],
-    records: pandas.DataFrame,
-    rows: str,
-    columns: str,
-) -> pandas.DataFrame:
-    """Return the cells as they are laid out, row by row, with those that have no record put in."""
-    places = [(method, ipc, row, column) for method, row in row_labels for ipc, column in column_labels]
-    filled = cells.set_index(CELL).reindex(pandas.MultiIndex.from_tuples(places, names=CELL)).reset_index()
-    for name in ("n", "records", "diverged", "failed", "rank"):
-        filled[name] = filled[name].fillna(0).astype("int64")
-    filled["errors"] = [errors if isinstance(errors, tuple) else () for errors in filled["errors"]]
-    for name in AXES:
-        filled[name] = filled["row"] if name == rows else filled["column"] if name == columns else records[name].iloc[0]
-    for axis, name in (("row", rows), ("column", columns)):
-        if name not in filled:
-            filled[name] = filled[axis]
-    sets = records.drop_duplicates(["method", "ipc"]).set_index(["method", "ipc"])["distilled"].to_dict()
-    filled["distilled"] = [sets.get((method, ipc), "") for method, ipc, _, _ in places]
-    filled["native"] = is_native(filled, natives(records))
-    filled["dataset"] = records["dataset"].iloc[0]
-    return filled
-
-
-def _value(cell: Any) -> str:
+def _value(cell: Cell) -> str:
     """Return what a cell shows, without marks: `97.2 ± 0.3`, or why there is no figure."""
     if cell.n:
         return fixed(cell.mean, 1) + ("" if math.isnan(cell.std) else f" ± {fixed(cell.std, 1)}")
@@ -130,7 +137,7 @@ def _value(cell: Any) -> str:
     return "— failed" if cell.failed else "— diverged" if cell.diverged else "— no accuracy"
 
 
-def _suffix(cell: Any, letters: dict[str, str], usual: int) -> str:
+def _suffix(cell: Cell, letters: dict[str, str], usual: int) -> str:
     """Return what follows the value: † when a seed diverged, the gain, the count of seeds when it is not the usual one."""
     gain = "" if math.isnan(cell.gain) else _gain(cell.gain)
     count = f"(n={cell.n})" if cell.n and (cell.n != usual or cell.failed) else ""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 _QUOTED_PATH = re.compile(r"""(['"])(?:file://)?(?:/|[A-Za-z]:[\\/])(?:[^'"]*[/\\])?([^'"/\\]*)[/\\]?\1""")
-_PATH = re.compile(r"""(?:file://|(?<![\w.~:/\\]))(?:/|(?<!\w)[A-Za-z]:[\\/])(?:[^\s/\\'"(),;]+[/\\])*([^\s/\\'"(),;]+)[/\\]?""")
+_PATH = re.compile(r"""(?:file://|(?<![\w.…~:/\\]))(?:/|(?<!\w)[A-Za-z]:[\\/])(?:[^\s/\\'"(),;]+[/\\])*([^\s/\\'"(),;]+)[/\\]?""")
 _SPECIAL = re.compile(r"[\\`*<|]|(?<!\w)_|_(?!\w)")
 
 

@@ -175,9 +175,7 @@ def kl(logits: Tensor, targets: Targets, *, temperature: float = 20.0, rescale: 
 
 
 @register("kl_ce")
-def kl_ce(
-    logits: Tensor, targets: Targets, *, temperature: float = 20.0, rescale: bool = False, weight: float = 0.1
-) -> Tensor:
+def kl_ce(logits: Tensor, targets: Targets, *, temperature: float = 20.0, rescale: bool = False, weight: float = 0.1) -> Tensor:
     """KL divergence from the softened soft labels, plus cross-entropy with the hard labels (GIFT's code).
 
     kl(z, t) + weight * CE(z, y).

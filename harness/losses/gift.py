@@ -88,9 +88,7 @@ def cosine(logits: Tensor, targets: Targets) -> Tensor:
 
 
 @register("gift")
-def gift(
-    logits: Tensor, targets: Targets, *, gamma: float = 0.1, alpha: float = 0.1, smoothing: str = "uniform"
-) -> Tensor:
+def gift(logits: Tensor, targets: Targets, *, gamma: float = 0.1, alpha: float = 0.1, smoothing: str = "uniform") -> Tensor:
     """Cosine distance to refined soft labels (Shang et al., section 4).
 
     1 - mean cos(z, r), r = gamma * unit(s) + (1-gamma) * unit(t), where s is the smoothed hard label and unit(v) = v / L2

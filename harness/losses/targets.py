@@ -36,7 +36,9 @@ class Targets:
 
     def _soft(self) -> Tensor:
         if self.soft is None:
-            raise MissingTargets("this loss needs soft labels, and there are none: give a teacher, or a distilled set that stores them")
+            raise MissingTargets(
+                "this loss needs soft labels, and there are none: give a teacher, or a distilled set that stores them"
+            )
         return self.soft.float() if self.soft.dtype.itemsize < 4 else self.soft
 
     def logits(self) -> Tensor:

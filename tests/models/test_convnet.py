@@ -86,3 +86,9 @@ def test_an_oblong_image_is_pooled_as_its_smaller_side_allows() -> None:
     model = models.build("convnet4(width=2)", (1, 4, 64), 3)
     assert models.adaptation(model) == "2 of 4 poolings"
     assert model(torch.zeros(2, 1, 4, 64)).shape == (2, 3)
+
+
+def test_norm_none_may_be_written_bare() -> None:
+    written = models.registry.resolve("convnet3(norm=none)")
+    assert written == models.registry.resolve("convnet3(norm='none')")
+    assert models.registry.label(written) == "convnet3(norm='none')"

@@ -1,0 +1,150 @@
+"""Fashion-MNIST from IDX files, whole and broken."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from harness import datasets
+from harness.datasets.fashion_mnist import DEBIAN, FILES, read_idx
+from harness.errors import DataError
+
+NUMBERS = {"train": 12, "test": 10}
+
+
+def idx(content: numpy.ndarray) -> bytes:
+    return bytes((0, 0, 8, content.ndim)) + struct.pack(f">{content.ndim}I", *content.shape) + content.tobytes()
+
+
+def pixels(split: str) -> numpy.ndarray:
+    return numpy.random.default_rng(NUMBERS[split]).integers(0, 256, (NUMBERS[split], 28, 28), dtype=numpy.uint8)
+
+
+def write(folder: Path, packed: bool) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, (images, labels) in FILES.items():
+        for name, content in ((images, pixels(split)), (labels, numpy.arange(NUMBERS[split], dtype=numpy.uint8) % 10)):
+            if packed:
+                (folder / f"{name}.gz").write_bytes(gzip.compress(idx(content)))
+            else:
+                (folder / name).write_bytes(idx(content))
+    return folder
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["gz", "plain"])
+@pytest.mark.parametrize("inside", [".", "fashion-mnist", "FashionMNIST/raw"])
+def test_files_are_found_where_people_keep_them(tmp_path: Path, inside: str, packed: bool) -> None:
+    write(tmp_path / inside, packed)
+    fashion = datasets.load("fashion-mnist", tmp_path)
+    assert (len(fashion.train), len(fashion.test)) == (12, 10)
+    assert len(fashion.classes) == 10
+    assert fashion.test.labels.tolist() == list(range(10))
+
+
+def test_images_are_padded_with_zeros_from_28_to_32_px_and_otherwise_untouched(tmp_path: Path) -> None:
+    fashion = datasets.load("fashion-mnist", write(tmp_path, packed=False))
+    assert fashion.shape == (1, 32, 32)
+    for split, found in (("train", fashion.train), ("test", fashion.test)):
+        expected = numpy.pad(pixels(split), ((0, 0), (2, 2), (2, 2)))
+        assert numpy.array_equal(found.images[:, 0].numpy(), expected)
+
+
+def test_normalisation_is_that_of_the_padded_train_split(tmp_path: Path) -> None:
+    fashion = datasets.load("fashion-mnist", write(tmp_path, packed=True))
+    padded = numpy.pad(pixels("train"), ((0, 0), (2, 2), (2, 2))) / 255
+    assert fashion.mean == (round(float(padded.mean()), 4),)
+    assert fashion.std == (round(float(padded.std()), 4),)
+
+
+def test_packed_and_plain_files_are_the_same_dataset(tmp_path: Path) -> None:
+    packed, plain = write(tmp_path / "packed", packed=True), write(tmp_path / "plain", packed=False)
+    assert datasets.load("fashion-mnist", packed).digest == datasets.load("fashion-mnist", plain).digest
+
+
+def test_folder_without_the_files_is_named_with_where_they_were_looked_for(tmp_path: Path, refused) -> None:
+    with refused(DataError, tmp_path, "train-images-idx3-ubyte", "FashionMNIST/raw"):
+        datasets.load("fashion-mnist", tmp_path)
+    with refused(DataError, tmp_path / "absent"):
+        datasets.load("fashion-mnist", tmp_path / "absent")
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["gz", "plain"])
+@pytest.mark.parametrize("name", [name for pair in FILES.values() for name in pair][1:])
+def test_one_missing_file_is_named(tmp_path: Path, name: str, packed: bool, refused) -> None:
+    write(tmp_path, packed)
+    (tmp_path / f"{name}{'.gz' if packed else ''}").unlink()
+    with refused(DataError, tmp_path / name, "no such file"):
+        datasets.load("fashion-mnist", tmp_path)
+
+
+GOOD = idx(numpy.zeros((3, 4, 4), numpy.uint8))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not an IDX file"),
+        (GOOD[:10], "not an IDX file"),
+        (GOOD[:-1], "47 bytes of data where its header promises 48"),
+        (GOOD + b"x", "49 bytes of data where its header promises 48"),
+        (b"\0\0\x0d\x03" + GOOD[4:], "not an IDX file of 3 dimensions of bytes"),
+        (b"\0\0\x08\x01" + GOOD[4:], "not an IDX file of 3 dimensions of bytes"),
+        (b"<html>not found</html>", "not an IDX file"),
+        (b"\0\0\x08\x03" + struct.pack(">3I", 2**32 - 1, 2**32 - 1, 2**32 - 1), "0 bytes of data"),
+        (b"\0\0\x08\x03" + struct.pack(">3I", 0, 2**32 - 1, 2**32 - 1), "promises no data"),
+    ],
+)
+@pytest.mark.parametrize("packed", [True, False], ids=["gz", "plain"])
+def test_broken_idx_file_is_named(tmp_path: Path, content: bytes, words: str, packed: bool, refused) -> None:
+    file = tmp_path / ("images.gz" if packed else "images")
+    file.write_bytes(gzip.compress(content) if packed else content)
+    with refused(DataError, file, words):
+        read_idx(file, 3)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:40], lambda b: b"\x1f\x8b" + b[4:], lambda b: b"plain" + b])
+def test_broken_gzip_file_is_named(tmp_path: Path, damage, refused) -> None:
+    file = tmp_path / "images.gz"
+    noise = numpy.random.default_rng(0).integers(0, 256, (3, 4, 4), dtype=numpy.uint8)
+    file.write_bytes(damage(gzip.compress(idx(noise))))
+    with refused(DataError, file, "cannot be read"):
+        read_idx(file, 3)
+
+
+def test_labels_outside_the_ten_classes_are_refused(tmp_path: Path, refused) -> None:
+    write(tmp_path, packed=False)
+    (tmp_path / FILES["test"][1]).write_bytes(idx(numpy.full(10, 10, numpy.uint8)))
+    with refused(DataError, "fashion-mnist", "test split", "0..9"):
+        datasets.load("fashion-mnist", tmp_path)
+
+
+def test_without_files_and_network_the_remedies_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
+    import torchvision.datasets
+
+    asked = []
+
+    def offline(root: str, download: bool) -> None:
+        asked.append(root)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("harness.datasets.fashion_mnist.DEBIAN", tmp_path / "absent")
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", offline)
+    with refused(DataError, "no route to host", "--data-dir", "GIFTBENCH_DATA", "dataset-fashion-mnist"):
+        datasets.load("fashion-mnist")
+    assert asked == [str(tmp_path / "home" / "data")]
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_debians_files_are_read_without_being_asked_for() -> None:
+    fashion = datasets.load("fashion-mnist")
+    assert (len(fashion.train), len(fashion.test)) == (60_000, 10_000)
+    assert fashion.train.labels.bincount().tolist() == [6000] * 10
+    assert fashion.test.labels.bincount().tolist() == [1000] * 10
+    assert fashion.shape == (1, 32, 32)
+    raw = fashion.train.images[:, :, 2:-2, 2:-2].double() / 255
+    assert torch.allclose(raw.mean(), torch.tensor(0.2860, dtype=torch.float64), atol=1e-4)  # the published mean at 28 px

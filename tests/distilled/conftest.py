@@ -1,0 +1,47 @@
+"""What the tests of distilled sets share: a cache of their own, what a clear refusal looks like, a small set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.datasets.base import Dataset, Split
+from harness.errors import GiftbenchError
+
+Refused = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GIFTBENCH_DATA", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def refused() -> Refused:
+    """Return a context in which exactly this error is raised, in one line that holds all these words."""
+
+    @contextmanager
+    def context(kind: type[GiftbenchError], *words: object) -> Iterator[None]:
+        with pytest.raises(GiftbenchError) as caught:
+            yield
+        message = str(caught.value)
+        assert type(caught.value) is kind, message
+        assert "\n" not in message
+        assert [word for word in map(str, words) if word not in message] == [], message
+
+    return context
+
+
+@pytest.fixture
+def toy() -> Dataset:
+    """Two classes of 6 train images each, 1 channel, 8 px; image i is grey value 20 i all over."""
+    values = torch.arange(12, dtype=torch.uint8) * 20
+    images = values[torch.randperm(12, generator=torch.Generator().manual_seed(0))].view(12, 1, 1, 1).expand(12, 1, 8, 8)
+    split = Split(images.contiguous(), torch.arange(12) % 2)
+    return Dataset("toy", split, split, ("dark", "bright"), (0.5,), (0.5,), min_scale=0.3)

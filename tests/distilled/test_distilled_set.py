@@ -1,0 +1,171 @@
+"""The value: what a distilled set accepts, refuses and is identified by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from torch import Tensor
+
+from harness import DistilledSet
+from harness.errors import DataError
+
+N, CLASSES = 6, 3
+PIXELS = torch.randint(0, 256, (N, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(N) % CLASSES
+LOGITS = torch.randn(N, CLASSES, generator=torch.Generator().manual_seed(1))
+
+
+def made(images: Any = PIXELS, labels: Any = LABELS, soft_labels: Any = None, **changes: Any) -> DistilledSet:
+    return DistilledSet(images, labels, soft_labels, **({"dataset": "toy", "method": "mine"} | changes))
+
+
+def with_value(tensor: Tensor, value: float) -> Tensor:
+    changed = tensor.clone()
+    changed.view(-1)[0] = value
+    return changed
+
+
+def test_facts_of_a_set() -> None:
+    distilled = made()
+    assert len(distilled) == N
+    assert distilled.shape == (3, 4, 4)
+    assert (distilled.classes, distilled.ipc) == (CLASSES, 2)
+    assert made(PIXELS[:5], LABELS[:5]).ipc == 1.67
+    assert "6 images" in repr(distilled)
+
+
+def test_number_of_classes_is_given_or_the_soft_labels_width_or_the_largest_label_and_one() -> None:
+    assert made(labels=LABELS * 2).classes == 5
+    assert made(soft_labels=torch.zeros(N, 7)).classes == 7
+    assert made(classes=9).classes == 9
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_labels_of_any_integer_type_and_as_a_column_are_the_same_labels(dtype: torch.dtype) -> None:
+    assert made(labels=LABELS.to(dtype)).digest == made().digest
+    assert made(labels=LABELS.to(dtype)[:, None]).digest == made().digest
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_float_images_become_float32(dtype: torch.dtype) -> None:
+    assert made(torch.full((N, 3, 4, 4), 0.5, dtype=dtype)).images.dtype == torch.float32
+
+
+def test_a_set_does_not_follow_its_tensors_into_autograd() -> None:
+    images = torch.rand(N, 3, 4, 4, requires_grad=True)
+    soft = LOGITS.clone().requires_grad_()
+    distilled = made(images, soft_labels=soft)
+    assert not distilled.images.requires_grad
+    assert distilled.soft_labels is not None
+    assert not distilled.soft_labels.requires_grad
+
+
+FLOATS = torch.rand(N, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+PROBABILITIES = torch.softmax(LOGITS, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"images": PIXELS.numpy()}, "images must be a torch tensor, not ndarray"),
+        ({"labels": LABELS.tolist()}, "labels must be a torch tensor, not list"),
+        ({"soft_labels": numpy.zeros((N, CLASSES))}, "soft_labels must be a torch tensor"),
+        ({"images": PIXELS[0]}, "[N, C, H, W], not [3, 4, 4]"),
+        ({"images": PIXELS[:0], "labels": LABELS[:0]}, "[N, C, H, W], not [0, 3, 4, 4]"),
+        ({"images": PIXELS.int()}, "uint8 or float, not torch.int32"),
+        ({"images": PIXELS > 9}, "uint8 or float, not torch.bool"),
+        ({"images": FLOATS.to(torch.float8_e4m3fn)}, "uint8 or float, not torch.float8"),
+        ({"images": with_value(FLOATS, float("nan"))}, "finite; 1 values are not"),
+        ({"images": with_value(FLOATS, float("inf")), "normalised": True}, "finite; 1 values are not"),
+        ({"images": FLOATS.double() * 1e300, "normalised": True}, "finite"),
+        ({"images": with_value(FLOATS, 1.01)}, "normalised=True"),
+        ({"images": with_value(FLOATS, -0.01)}, "normalised=True"),
+        ({"normalised": True}, "uint8 images are pixels"),
+        ({"labels": LABELS[:5]}, "6 images and 5 hard labels"),
+        ({"labels": LABELS.float()}, "integers [N], not torch.float32"),
+        ({"labels": LABELS > 0}, "integers [N], not torch.bool"),
+        ({"labels": LABELS.to(torch.complex128)}, "integers [N], not torch.complex128"),
+        ({"labels": torch.zeros(N, CLASSES, dtype=torch.int64)}, "integers [N]"),
+        ({"labels": torch.tensor(1)}, "integers [N]"),
+        ({"labels": LABELS - 1}, "from -1 to 1"),
+        ({"labels": LABELS, "classes": 2}, "0..1; these reach from 0 to 2"),
+        ({"labels": LABELS + 1, "soft_labels": LOGITS}, "0..2; these reach from 1 to 3"),
+        ({"soft_labels": LOGITS[:5]}, "floats [6, classes]"),
+        ({"soft_labels": LOGITS[:, 0]}, "floats [6, classes]"),
+        ({"soft_labels": LOGITS.int()}, "floats [6, classes], not torch.int32"),
+        ({"soft_labels": LOGITS.to(torch.float8_e4m3fn)}, "floats [6, classes], not torch.float8"),
+        ({"soft_labels": LOGITS, "classes": 4}, "3 columns for 4 classes"),
+        ({"soft_labels": with_value(LOGITS, float("nan"))}, "soft labels must be finite"),
+        ({"soft_labels": with_value(LOGITS, float("-inf"))}, "soft labels must be finite"),
+        ({"soft_labels": LOGITS, "soft_kind": "percent"}, "'logits' or 'probabilities', not 'percent'"),
+        ({"soft_labels": LOGITS, "soft_kind": "probabilities"}, "sum to 1"),
+        ({"soft_labels": PROBABILITIES * 1.1, "soft_kind": "probabilities"}, "sum to 1"),
+        ({"soft_labels": PROBABILITIES + torch.tensor([-1.0, 1.0, 0]), "soft_kind": "probabilities"}, "non-negative"),
+        ({"factor": 0}, "factor must divide 4x4 px; 0 does not"),
+        ({"factor": -2}, "-2 does not"),
+        ({"factor": 3}, "3 does not"),
+        ({"factor": 2.0}, "2.0 does not"),
+        ({"images": PIXELS[:, :, :, :3], "factor": 2}, "4x3 px; 2 does not"),
+        ({"provenance": {"when": object()}}, "provenance must be a mapping that JSON can hold"),
+        ({"provenance": [1, 2]}, "provenance must be a mapping"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(arguments: dict[str, Any], words: str, refused) -> None:
+    with refused(DataError, words):
+        made(**arguments)
+
+
+def test_what_is_at_the_edge_is_accepted() -> None:
+    made(with_value(with_value(FLOATS, 0.0), 1.0))
+    made(FLOATS * 5 - 2, normalised=True)
+    made(soft_labels=PROBABILITIES, soft_kind="probabilities")
+    made(soft_labels=PROBABILITIES.half(), soft_kind="probabilities")
+    made(factor=4)
+
+
+def test_digest_changes_with_everything_that_training_sees() -> None:
+    floats = PIXELS.float() / 255
+    variants = {
+        "plain": made(),
+        "a pixel": made(with_value(PIXELS, (int(PIXELS.view(-1)[0]) + 1) % 256)),
+        "order": made(PIXELS.flip(0), LABELS.flip(0)),
+        "a label": made(labels=with_value(LABELS, 1)),
+        "shape": made(PIXELS.view(N, 3, 2, 8)),
+        "factor": made(factor=2),
+        "classes": made(classes=CLASSES + 1),
+        "float": made(floats),
+        "normalised": made(floats, normalised=True),
+        "logits": made(soft_labels=PROBABILITIES),
+        "probabilities": made(soft_labels=PROBABILITIES, soft_kind="probabilities"),
+        "a soft label": made(soft_labels=with_value(PROBABILITIES, 0.5)),
+        "soft precision": made(soft_labels=PROBABILITIES.half()),
+    }
+    assert len({distilled.digest for distilled in variants.values()}) == len(variants)
+
+
+def test_digest_stays_when_only_the_story_changes() -> None:
+    told = made(method="yours", dataset="other", native_loss="kl", provenance={"seed": 3, "nested": [1, {"a": None}]})
+    assert told.digest == made().digest
+    assert made(soft_kind="probabilities").digest == made().digest  # no soft labels: their kind says nothing
+
+
+def test_digest_does_not_depend_on_memory_format() -> None:
+    assert made(PIXELS.contiguous(memory_format=torch.channels_last)).digest == made().digest
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "words"),
+    [
+        ((3, 4, 4), 4, "3 classes, dataset toy has 4"),
+        ((3, 4, 4), 2, "3 classes, dataset toy has 2"),
+        ((1, 4, 4), 3, "3x4x4 (channels x height x width), dataset toy's are 1x4x4"),
+        ((3, 8, 4), 3, "dataset toy's are 3x8x4"),
+    ],
+)
+def test_a_set_for_another_dataset_is_refused(shape: tuple[int, int, int], classes: int, words: str, refused) -> None:
+    made().check_fits("toy", (3, 4, 4), CLASSES)
+    with refused(DataError, words):
+        made().check_fits("toy", shape, classes)

@@ -1,0 +1,373 @@
+"""From records on disk to README.md, table.csv and timing.csv, and into another Markdown file."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import BoardError
+from harness.leaderboard.render import insert, render
+from harness.leaderboard.tables import Table
+from harness.scenario import Scenario
+from harness.scenario import registry as scenarios
+
+FILES = ["README.md", "table.csv", "timing.csv"]
+
+
+@pytest.fixture(autouse=True)
+def planted():
+    """Register the scenario that planted records belong to."""
+
+    @scenarios.register("planted")
+    class Planted(Scenario):
+        summary = "What a test planted."
+
+    yield Planted
+    scenarios.remove("planted")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def table(folder: Path) -> pandas.DataFrame:
+    return pandas.read_csv(folder / "table.csv", keep_default_na=False, na_values=[""])
+
+
+def a_few(planter, **changes):
+    for loss, accuracy in (("gift", 85.0), ("kl", 80.0)):
+        for optimizer in ("sgd", "adamw"):
+            planter.cell(accuracy, accuracy + 1, accuracy + 2, loss=loss, optimizer=optimizer, **changes)
+
+
+# -- the files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_board_is_rendered_into_three_files(planter, tmp_path):
+    a_few(planter)
+    planter.plant(None, loss="kl", optimizer="sgd", seed=3, status="failed", error="OSError: /home/me/x")
+    planter.plant(9.0, loss="kl", optimizer="sgd", seed=4, status="diverged")
+    paths = render(planter.board(tmp_path / "mine"))
+    assert [path.name for path in paths] == FILES
+    assert all(path.parent == tmp_path / "mine" for path in paths)
+    text = paths[0].read_text("utf-8")
+    assert text.startswith("# Planted\n\nRecords planted by a test.\n\nRun or continue this board with `giftbench run mine`;")
+    assert "\nTrials: 12 done, 1 diverged, 1 failed. `giftbench run mine --retry` repeats the failed ones.\n" in text
+    assert "\n## planted\n\nWhat a test planted.\n\n### digits, IPC 10\n\n| set" in text
+    assert text.endswith("torch 2.9.1.\n")
+    assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+def test_table_csv_is_long_form_with_four_decimals(planter, tmp_path):
+    planter.cell(80.0, 82.0, loss="kl")
+    planter.cell(85.12346, loss="gift")
+    planter.plant(None, loss="gift", seed=1, status="failed", error="boom")
+    planter.plant(None, loss="ce", status="failed", error="boom")
+    planter.cell(70.0, loss="kl", optimizer="sgd")
+    render(planter.board(tmp_path))
+    header, first, *rest = (tmp_path / "table.csv").read_text("utf-8").splitlines()
+    assert header == (
+        "scenario,table,dataset,method,ipc,loss,optimizer,model,n,mean,std,best_on_test_mean,top5_mean,gain,diverged,failed,distilled"
+    )
+    digest = planter.records[0].trial.distilled
+    assert first == f'planted,"digits, IPC 10",digits,RDED,10,kl,adamw,convnet3,2,81.0000,1.4142,82.0000,99.0000,,0,0,{digest}'
+    assert len(rest) == 5
+    found = table(tmp_path).set_index(["loss", "optimizer"])
+    assert found.loc[("gift", "adamw"), ["n", "mean", "gain", "failed"]].tolist() == [1, 85.1235, 4.1235, 1]
+    assert found.loc[("ce", "sgd"), ["n", "failed"]].tolist() == [0, 0]
+    assert found.loc[("ce", "adamw"), ["n", "failed"]].tolist() == [0, 1]
+    assert np.isnan(found.loc[("ce", "adamw"), "mean"])
+
+
+def test_an_axis_of_the_scenarios_own_is_a_column_of_its_own(planter, planted, tmp_path):
+    planted.columns = "stream"
+    for stream in ("a", "b"):
+        planter.cell(80.0, stream=stream, options={"stream": stream})
+    render(planter.board(tmp_path))
+    assert table(tmp_path)["stream"].tolist() == ["a", "b"]
+
+
+def test_times_are_in_timing_csv_alone(planter, tmp_path):
+    a_few(planter)
+    file = planter.board(tmp_path)
+    render(file)
+    before = contents(tmp_path)
+    for i, record in enumerate(planter.records):
+        planter.records[i] = record.model_copy(update={"timing": {"total": 7.5 + i}, "created": "2031-01-01T00:00:00+00:00"})
+    planter.board(tmp_path)
+    render(file)
+    after = contents(tmp_path)
+    assert before["README.md"] == after["README.md"]
+    assert before["table.csv"] == after["table.csv"]
+    assert before["timing.csv"].decode().splitlines()[:2] == [
+        "scenario,model,loss,optimizer,ipc,trials,total_seconds,mean_seconds",
+        "planted,convnet3,gift,sgd,10,3,6.0000,2.0000",
+    ]
+    assert after["timing.csv"].decode().splitlines()[1] == "planted,convnet3,gift,sgd,10,3,25.5000,8.5000"
+
+
+def test_the_same_records_give_the_same_bytes_wherever_they_lie(planter, new_planter, tmp_path):
+    a_few(planter)
+    render(planter.board(tmp_path / "one" / "board"))
+    shuffled = new_planter()
+    shuffled.records = random.Random(1).sample(planter.records, len(planter.records))
+    render(shuffled.board(tmp_path / "two" / "board"))
+    assert contents(tmp_path / "one" / "board") == contents(tmp_path / "two" / "board")
+    everything = b"".join(contents(tmp_path / "one" / "board").values())
+    assert str(tmp_path).encode() not in everything
+    assert planter.records[0].created[:10].encode() not in everything
+
+
+def test_deleted_files_come_back_with_the_same_bytes(planter, tmp_path):
+    a_few(planter)
+    file = planter.board(tmp_path)
+    before = (render(file), contents(tmp_path))
+    for name in FILES:
+        (tmp_path / name).unlink()
+    assert (render(tmp_path), contents(tmp_path)) == before
+
+
+def test_files_that_do_not_change_are_not_touched_and_none_is_left_over(planter, tmp_path):
+    a_few(planter)
+    file = planter.board(tmp_path)
+    paths = render(file)
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    inodes = [path.stat().st_ino for path in paths]
+    render(file)
+    assert [path.stat().st_mtime_ns for path in paths] == stamps
+    planter.plant(10.0, loss="ce")
+    planter.board(tmp_path)
+    render(file)
+    assert [path.stat().st_ino for path in paths] != inodes
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "board.toml", "records", "table.csv", "timing.csv"]
+
+
+def test_an_interrupted_write_leaves_the_old_file_whole(planter, tmp_path, monkeypatch):
+    a_few(planter)
+    file = planter.board(tmp_path)
+    render(file)
+    before = contents(tmp_path)
+    planter.plant(10.0, loss="ce")
+    planter.board(tmp_path)
+
+    def crash(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", crash)
+    with pytest.raises(OSError, match="disk full"):
+        render(file)
+    assert contents(tmp_path) == before
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_board_without_records_says_so(planter, tmp_path):
+    file = planter.board(tmp_path)
+    render(file)
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert "No records yet: nothing has been run." in text
+    assert "## planted\n\nWhat a test planted.\n\nNo records yet.\n" in text
+    assert (tmp_path / "table.csv").read_text().count("\n") == 1
+    assert (tmp_path / "timing.csv").read_text().count("\n") == 1
+
+
+def test_a_board_whose_records_all_failed_is_rendered(planter, tmp_path):
+    for seed in (0, 1):
+        planter.plant(None, seed=seed, status="failed", error="RuntimeError: boom")
+    render(planter.board(tmp_path))
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert "Trials: 0 done, 0 diverged, 2 failed." in text
+    assert "— failed (a)" in text
+    assert "- (a) failed: `RuntimeError: boom`" in text
+
+
+def test_scenarios_stand_in_the_boards_order_then_the_others_by_name(planter, tmp_path):
+    for name in ("zebra", "apple", "planted"):
+        planter.cell(80.0, scenario=name)
+    text = planter.board(tmp_path).read_text()
+    text = 'scenarios = ["yak", "planted"]\n' + text.replace('[[scenarios]]\nname = "planted"\n', "")
+    (tmp_path / "board.toml").write_text(text)
+    render(tmp_path)
+    heads = [line for line in (tmp_path / "README.md").read_text("utf-8").splitlines() if line.startswith("## ")]
+    assert heads == ["## yak", "## planted", "## apple", "## zebra"]
+    assert list(table(tmp_path)["scenario"]) == ["planted", "apple", "zebra"]
+
+
+def test_a_scenario_that_is_not_installed_is_shown_in_the_default_layout(planter, tmp_path):
+    planter.cell(80.0, scenario="gone")
+    render(planter.board(tmp_path))
+    text = (tmp_path / "README.md").read_text("utf-8")
+    note = "The scenario is not installed here: its records are shown in the default layout."
+    assert f"## gone\n\n{note}\n\n### digits, IPC 10" in text
+    assert "80.0" in text
+
+
+@pytest.mark.parametrize("made", ["raise", "wrong"])
+def test_a_scenario_whose_tables_fail_is_shown_in_the_default_layout(planter, planted, tmp_path, made):
+    def tables(self, records):
+        return [records] if made == "wrong" else records["nonsense"]
+
+    planted.tables = tables
+    planter.cell(80.0)
+    render(planter.board(tmp_path))
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert f"The scenario's own tables failed (`{'TypeError' if made == 'wrong' else 'KeyError'}: " in text
+    assert "80.0" in text
+
+
+def test_a_scenario_may_make_tables_of_its_own(planter, planted, tmp_path):
+    def tables(self, records):
+        cells = pandas.DataFrame({"method": "RDED", "row": ["kl"], "ipc": 10, "column": "forgetting", "value": "3.1"})
+        return [Table("Forgetting", cells, "loss", "metric", (("RDED", "kl"),), (("10", "forgetting"),), notes=["Mine."])]
+
+    planted.tables = tables
+    planter.cell(80.0)
+    render(planter.board(tmp_path))
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert "### Forgetting\n\n| set   | loss   |   forgetting |\n" in text
+    assert "| RDED  | kl     |          3.1 |\n\n- Mine.\n" in text
+    assert table(tmp_path)["metric"].tolist() == ["forgetting"]
+
+
+def test_what_no_label_shows_is_kept_apart_on_disk_too(planter, tmp_path):
+    planter.plant(80.0, seed=0)
+    planter.plant(20.0, seed=1, weights="f" * 64)
+    planter.plant(30.0, seed=2, data="c" * 64)
+    planter.plant(40.0, seed=3, loss_spec="kl(temperature=9)")
+    render(planter.board(tmp_path))
+    assert table(tmp_path)["n"].tolist() == [1, 1, 1, 1]
+
+
+def test_a_folder_without_a_board_is_refused(tmp_path):
+    with pytest.raises(BoardError, match="no board here"):
+        render(tmp_path)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(["kl", "gift", "ce"]), st.sampled_from(["sgd", "adamw"]), st.sampled_from([1, 10])),
+        st.lists(st.floats(0, 100), min_size=1, max_size=4),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_table_csv_holds_numpys_figures(new_planter, tmp_path_factory, cells):
+    planter = new_planter()
+    for (loss, optimizer, ipc), values in cells.items():
+        planter.cell(*values, loss=loss, optimizer=optimizer, ipc=ipc)
+    folder = tmp_path_factory.mktemp("board")
+    render(planter.board(folder))
+    found = table(folder)
+    shutil.rmtree(folder)
+    found = found[found["n"] > 0].set_index(["loss", "optimizer", "ipc"])
+    assert len(found) == len(cells)
+    for key, values in cells.items():
+        row = found.loc[key]
+        assert row["n"] == len(values)
+        assert row["mean"] == pytest.approx(np.mean(values), abs=5.1e-5)
+        assert row["best_on_test_mean"] == pytest.approx(np.mean(values) + 1, abs=5.1e-5)
+        assert np.isnan(row["std"]) if len(values) == 1 else row["std"] == pytest.approx(np.std(values, ddof=1), abs=5.1e-5)
+        native = cells.get(("kl", *key[1:]))
+        if key[0] == "kl" or native is None:
+            assert np.isnan(row["gain"])
+        else:
+            assert row["gain"] == pytest.approx(np.mean(values) - np.mean(native), abs=5.1e-5)
+
+
+def test_rendering_imports_no_torch(planter, tmp_path):
+    planter.cell(80.0, 81.0)
+    planter.cell(80.0, scenario="gone")
+    planter.board(tmp_path / "mine")
+    (tmp_path / "page.md").write_text("<!-- giftbench: mine -->\n<!-- /giftbench -->\n")
+    script = """
+import sys
+from harness import Scenario, scenarios
+from harness.leaderboard.render import insert, render
+scenarios.register("planted")(type("Planted", (Scenario,), {}))
+render(sys.argv[1])
+assert insert(sys.argv[2], sys.argv[1])
+heavy = {"torch", "timm", "kornia", "torchvision", "avalanche", "matplotlib", "harness.training"} & {*sys.modules}
+assert not heavy, heavy
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "mine"), str(tmp_path / "page.md")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine" / "README.md").exists()
+
+
+# -- into another file ---------------------------------------------------------------------------------------------------
+
+
+def page(tmp_path: Path, name: str = "mine", newline: str = "\n") -> Path:
+    lines = ["# Project", "", f"<!-- giftbench: {name} -->", "old", "<!-- /giftbench -->", "", "After.", ""]
+    (tmp_path / "page.md").write_bytes(newline.join(lines).encode())
+    return tmp_path / "page.md"
+
+
+def test_tables_go_between_the_markers_and_nothing_else_changes(planter, tmp_path):
+    a_few(planter)
+    planter.plant(None, loss="ce", status="failed", error="boom")
+    file, readme = planter.board(tmp_path / "boards" / "mine"), page(tmp_path)
+    assert insert(readme, file) is True
+    text = readme.read_text("utf-8")
+    assert text.startswith("# Project\n\n<!-- giftbench: mine -->\n\nTrials: 12 done, 0 diverged, 1 failed. Rendered from")
+    assert text.endswith("\n\n<!-- /giftbench -->\n\nAfter.\n")
+    assert "\nold\n" not in text
+    assert "`giftbench table boards/mine`" in text
+    assert "\n### planted\n\nWhat a test planted.\n\n#### digits, IPC 10\n\n| set" in text
+    assert text.index("(a) failed: `boom`") < text.index("<details>") < text.index("- Accuracy in percent")
+    assert insert(readme, file) is False
+    assert readme.read_text("utf-8") == text
+
+
+def test_only_the_boards_own_place_is_filled(planter, tmp_path):
+    a_few(planter)
+    readme = page(tmp_path)
+    other = "<!-- giftbench: other -->\nkeep\n<!-- /giftbench -->\n"
+    readme.write_text(other + readme.read_text() + other)
+    insert(readme, planter.board(tmp_path / "mine"))
+    text = readme.read_text("utf-8")
+    assert text.startswith(other)
+    assert text.endswith(other)
+    assert "#### digits" in text
+
+
+def test_line_ends_of_the_file_are_kept(planter, tmp_path):
+    a_few(planter)
+    readme = page(tmp_path, newline="\r\n")
+    insert(readme, planter.board(tmp_path / "mine"))
+    content = readme.read_bytes()
+    assert content.count(b"\n") == content.count(b"\r\n") > 20
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "# nothing\n",
+        "<!-- giftbench: mine -->\n",
+        "<!-- giftbench: mine -->\n<!-- giftbench: other -->\n<!-- /giftbench -->\n",
+        None,
+    ],
+)
+def test_missing_markers_are_an_error_that_says_what_to_write(planter, tmp_path, content):
+    file = planter.board(tmp_path / "mine")
+    if content is not None:
+        (tmp_path / "page.md").write_text(content)
+    with pytest.raises(BoardError, match=r"page\.md: no "):
+        insert(tmp_path / "page.md", file)
+    assert content is None or (tmp_path / "page.md").read_text() == content
+
+
+def test_a_file_that_is_not_text_is_refused(planter, tmp_path):
+    (tmp_path / "page.md").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BoardError, match="not UTF-8"):
+        insert(tmp_path / "page.md", planter.board(tmp_path / "mine"))

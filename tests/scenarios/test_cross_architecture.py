@@ -1,0 +1,64 @@
+"""The scenario that asks whether a set holds for other students."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from conftest import Planner
+
+from harness import models
+from harness.scenario import named
+from harness.workshop import Workshop
+from scenarios.cross_architecture import PAPER
+
+
+@pytest.fixture(autouse=True)
+def no_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workshop, "teacher_files", lambda self: [])
+
+
+class Unset:
+    """A board that leaves every option to the scenario and tells what is varied."""
+
+    def option(self, name: str, default: Any) -> Any:
+        return default
+
+    def vary(self, scenario: Any, **changes: Any) -> list[Any]:
+        return [changes]
+
+
+def test_the_default_students_are_those_of_the_paper_and_all_are_registered() -> None:
+    varied = list(named("cross-architecture").trials(Unset()))  # type: ignore[arg-type]
+    assert varied == [{"model": model} for model in PAPER]
+    assert PAPER == ["convnet3", "resnet18", "resnet101", "efficientnet-b0", "mobilenet-v2", "swin-v2-tiny"]
+    assert set(PAPER) <= set(models.names())
+
+
+def test_a_board_names_students_with_parameters(plan: Planner) -> None:
+    students = ["convnet1(width=4)", {"name": "convnet2", "width": 8}]
+    trials = plan(losses=["ce"], scenarios=[{"name": "cross-architecture", "models": students}])
+    assert [trial.labels["model"] for trial in trials] == ["convnet1(width=4)", "convnet2(width=8)"]
+    assert [trial.model.name for trial in trials] == ["convnet1", "convnet2"]
+    assert {trial.optimizer.name for trial in trials} == {"adamw"}
+
+
+def test_a_transformer_is_trained_at_the_papers_rate_and_says_how_it_was_fitted(plan: Planner) -> None:
+    models_ = ["convnet1(width=4)", "timm/vit_tiny_patch16_224"]
+    convnet, vit = plan(losses=["ce"], scenarios=[{"name": "cross-architecture", "models": models_}])
+    assert (convnet.labels["learning_rate"], vit.labels["learning_rate"]) == (1e-3, 1e-4)
+    assert (convnet.labels["adaptation"], vit.labels["adaptation"]) == ("", "patch 2")
+    assert convnet.labels["optimizer"] == vit.labels["optimizer"] == "adamw"
+
+
+def test_the_tables_have_a_column_a_student() -> None:
+    scenario = named("cross-architecture")
+    assert (scenario.name, scenario.version, scenario.rows, scenario.columns) == ("cross-architecture", 1, "loss", "model")
+
+
+@pytest.mark.parametrize("name", ["cross-architecture", "cross-optimizer"])
+def test_a_scenario_says_what_it_asks(name: str) -> None:
+    scenario = named(name)
+    assert scenario.summary.endswith(".")
+    assert inspect.getdoc(type(scenario))

@@ -1,0 +1,67 @@
+"""The scenario that asks whether a set holds under other optimizers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Planner
+
+from harness.planning import Overrides
+from harness.records import RecordStore
+from harness.running import Options, run_board
+from harness.scenario import named
+from harness.workshop import Workshop
+
+
+@pytest.fixture
+def no_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workshop, "teacher_files", lambda self: [])
+
+
+@pytest.mark.usefixtures("no_teacher")
+def test_the_default_optimizers_are_those_of_the_paper(plan: Planner) -> None:
+    trials = plan(losses=["ce"])
+    assert [trial.optimizer.name for trial in trials] == ["sgd", "adam", "adamw"]
+    assert [trial.labels["learning_rate"] for trial in trials] == [0.1, 1e-3, 1e-3]
+    assert {trial.scenario for trial in trials} == {"cross-optimizer"}
+
+
+@pytest.mark.usefixtures("no_teacher")
+def test_a_board_names_optimizers_with_parameters_and_those_of_timm(plan: Planner) -> None:
+    optimizers = ["sgd(momentum=0)", {"name": "adamw", "lr": 0.01}, "lion"]
+    trials = plan(losses=["ce"], scenarios=[{"name": "cross-optimizer", "optimizers": optimizers}])
+    assert [trial.labels["optimizer"] for trial in trials] == ["sgd(momentum=0.0)", "adamw(lr=0.01)", "lion"]
+
+
+@pytest.mark.usefixtures("no_teacher")
+def test_only_the_optimizer_varies(plan: Planner) -> None:
+    trials = plan(losses=["ce"])
+    assert len({(trial.model, trial.loss, trial.protocol, trial.distilled, trial.seed) for trial in map(Frozen, trials)}) == 1
+
+
+class Frozen:
+    """A trial's values in a form that a set can hold."""
+
+    def __init__(self, trial: object) -> None:
+        for name in ("model", "loss", "protocol", "distilled", "seed"):
+            setattr(self, name, str(getattr(trial, name)))
+
+
+def test_the_tables_have_a_column_an_optimizer() -> None:
+    scenario = named("cross-optimizer")
+    assert (scenario.name, scenario.version, scenario.rows, scenario.columns) == ("cross-optimizer", 1, "loss", "optimizer")
+
+
+def test_it_runs_to_a_record_with_an_accuracy_for_every_optimizer(tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text(
+        'dataset = "digits"\nmodel = "convnet1(width=8)"\nprotocol = "smoke"\nlosses = "ce"\nseeds = 1\n'
+        'sets = [{ method = "random", ipc = 1 }]\nscenarios = [{ name = "cross-optimizer", optimizers = ["sgd", "adamw"] }]\n'
+    )
+    summary = run_board(tmp_path, Overrides(), Options(device="cpu", jobs=1))
+    assert (summary.planned, summary.ran, summary.failed) == (2, 2, {})
+    frame = RecordStore(tmp_path / "records").frame()
+    assert frame["optimizer"].tolist() == ["sgd", "adamw"]
+    assert frame["accuracy"].between(0, 100).all()
+    assert (frame["best_accuracy"] >= frame["accuracy"]).all()
+    assert (frame["top5_accuracy"] >= frame["accuracy"]).all()

@@ -1,0 +1,240 @@
+"""Artefacts: made once, found by recipe, checked by digest, and carried beside the board."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from harness import DistilledSet, models, teachers
+from harness.artefacts import Artefacts, read_set_header
+from harness.errors import DataError
+from harness.teachers import TeacherFile
+
+MODEL = {"name": "convnet1", "options": {"width": 4, "norm": "batch"}}
+RECIPE: dict[str, Any] = {"model": MODEL, "seed": 0}
+
+
+class Maker:
+    """Makes untrained teachers of two classes and counts them."""
+
+    def __init__(self, recipe: dict[str, Any] = RECIPE, seed: int = 0) -> None:
+        self.recipe, self.seed, self.calls = recipe, seed, 0
+
+    def __call__(self, folder: Path) -> TeacherFile:
+        self.calls += 1
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            network = models.build(MODEL, (1, 8, 8), 2)
+        return teachers.save(network, self.recipe, 50.0, folder)
+
+
+def distilled(value: int = 0, **provenance: Any) -> DistilledSet:
+    images = torch.full((2, 1, 8, 8), value, dtype=torch.uint8)
+    return DistilledSet(images, torch.tensor([0, 1]), dataset="toy", method="mine", provenance=provenance)
+
+
+def never(*_: Any) -> Any:
+    pytest.fail("made what lies there already, or what nobody needs")
+
+
+@pytest.fixture
+def artefacts(tmp_path: Path) -> Artefacts:
+    return Artefacts(tmp_path / "board", tmp_path / "cache")
+
+
+# -- teachers --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_is_made_once_and_kept_beside_the_board_and_in_the_cache(artefacts: Artefacts) -> None:
+    make = Maker()
+    first, second = artefacts.teacher(RECIPE, make), artefacts.teacher(RECIPE, make)
+    assert make.calls == 1
+    assert first == second
+    assert first.path == artefacts.folder / f"teacher-{first.digest[:20]}.safetensors"
+    assert [path.name for path in artefacts.folder.iterdir()] == [first.path.name]
+    assert (artefacts.cache / first.path.name).read_bytes() == first.path.read_bytes()
+
+
+def test_another_recipe_is_another_teacher(artefacts: Artefacts) -> None:
+    first = artefacts.teacher(RECIPE, Maker())
+    other = RECIPE | {"seed": 1}
+    second = artefacts.teacher(other, Maker(other, 1))
+    assert first.digest != second.digest
+    assert artefacts.teacher(RECIPE, never).digest == first.digest
+
+
+def test_a_board_finds_its_teacher_without_the_cache(artefacts: Artefacts) -> None:
+    made = artefacts.teacher(RECIPE, Maker())
+    shutil.rmtree(artefacts.cache)
+    assert artefacts.teacher(RECIPE, never) == made
+
+
+def test_a_second_board_takes_the_teacher_from_the_cache_and_keeps_a_copy(artefacts: Artefacts, tmp_path: Path) -> None:
+    made = artefacts.teacher(RECIPE, Maker())
+    found = Artefacts(tmp_path / "second", artefacts.cache).teacher(RECIPE, never)
+    assert found.digest == made.digest
+    assert found.path == tmp_path / "second" / made.path.name
+    shutil.rmtree(artefacts.cache)
+    assert Artefacts(tmp_path / "second", artefacts.cache).teacher(RECIPE, never) == found
+
+
+def test_the_cache_lies_in_giftbench_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
+    assert Artefacts(tmp_path / "board").cache == tmp_path / "home" / "artefacts"
+
+
+def test_one_folder_can_be_both_board_and_cache(tmp_path: Path) -> None:
+    both, make = Artefacts(tmp_path / "both", tmp_path / "both"), Maker()
+    assert both.teacher(RECIPE, make) == both.teacher(RECIPE, never)
+    assert make.calls == 1
+
+
+def test_boards_that_ask_at_the_same_time_train_once(tmp_path: Path) -> None:
+    make, started = Maker(), threading.Barrier(4)
+    found: list[str] = []
+
+    def ask(board: int) -> None:
+        started.wait()
+        found.append(Artefacts(tmp_path / f"board {board}", tmp_path / "cache").teacher(RECIPE, make).digest)
+
+    threads = [threading.Thread(target=ask, args=(board,)) for board in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert make.calls == 1
+    assert len(found) == 4
+    assert len(set(found)) == 1
+
+
+def test_a_teacher_that_fails_to_train_leaves_nothing_and_is_tried_again(artefacts: Artefacts) -> None:
+    def fail(folder: Path) -> TeacherFile:
+        raise DataError("diverged")
+
+    with pytest.raises(DataError, match="diverged"):
+        artefacts.teacher(RECIPE, fail)
+    make = Maker()
+    artefacts.teacher(RECIPE, make)
+    assert make.calls == 1
+
+
+def test_a_damaged_teacher_file_is_named(artefacts: Artefacts) -> None:
+    made = artefacts.teacher(RECIPE, Maker())
+    made.path.write_bytes(made.path.read_bytes()[:-5])
+    with pytest.raises(DataError, match="truncated") as caught:
+        artefacts.teacher(RECIPE, never)
+    assert str(caught.value).startswith(f"{made.path}: ")
+
+
+# -- distilled sets --------------------------------------------------------------------------------------------------------
+
+SET_RECIPE = {"method": "mine", "ipc": 1}
+
+
+def test_a_set_is_made_once_and_kept_beside_the_board_by_digest(artefacts: Artefacts) -> None:
+    calls: list[DistilledSet] = []
+
+    def make() -> DistilledSet:
+        calls.append(distilled())
+        return calls[-1]
+
+    first = artefacts.distilled(SET_RECIPE, never, make)
+    second = artefacts.distilled(SET_RECIPE, never, make)
+    assert len(calls) == 1
+    assert first == second
+    assert first.path == artefacts.folder / f"set-{distilled().digest[:20]}.safetensors"
+    assert DistilledSet.load(first.path).digest == first.digest == distilled().digest
+
+
+def test_another_recipe_is_another_set(artefacts: Artefacts) -> None:
+    first = artefacts.distilled(SET_RECIPE, never, lambda: distilled(1))
+    second = artefacts.distilled(SET_RECIPE | {"ipc": 2}, never, lambda: distilled(2))
+    assert first.digest != second.digest
+    assert artefacts.distilled(SET_RECIPE, never, never) == first
+
+
+def test_a_set_in_the_cache_is_taken_and_kept_beside_the_board(artefacts: Artefacts) -> None:
+    cached = Artefacts(artefacts.cache, artefacts.cache).distilled(SET_RECIPE, never, distilled)
+    found = artefacts.distilled(SET_RECIPE, never, never)
+    assert found.digest == cached.digest
+    assert found.path.parent == artefacts.folder
+
+
+def test_a_set_made_with_a_teacher_is_found_for_that_teacher_only(artefacts: Artefacts) -> None:
+    first = artefacts.distilled(SET_RECIPE, lambda: ["t1"], lambda: distilled(1, teacher_digest=["t1"]))
+    assert artefacts.distilled(SET_RECIPE, lambda: ["t1"], never) == first
+    second = artefacts.distilled(SET_RECIPE, lambda: ["t2"], lambda: distilled(2, teacher_digest=["t2"]))
+    assert second.digest != first.digest
+    assert artefacts.distilled(SET_RECIPE, lambda: ["t1"], never) == first
+    assert artefacts.distilled(SET_RECIPE, lambda: ["t2"], never) == second
+
+
+def test_finding_a_set_made_without_a_teacher_trains_none(artefacts: Artefacts) -> None:
+    artefacts.distilled(SET_RECIPE, never, distilled)
+    artefacts.distilled(SET_RECIPE, never, never)  # the second argument would train the teacher
+
+
+def test_a_set_that_a_person_put_there_is_no_recipes_answer(artefacts: Artefacts) -> None:
+    artefacts.add(distilled(9, note="mine"))
+    assert artefacts.distilled(SET_RECIPE, never, lambda: distilled(1)).digest == distilled(1).digest
+
+
+def test_images_per_class_come_from_the_header(artefacts: Artefacts) -> None:
+    assert artefacts.add(distilled()).ipc == 1
+    uneven = DistilledSet(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 2]), dataset="toy", method="mine")
+    assert artefacts.add(uneven).ipc == 1.33
+
+
+def test_a_damaged_set_file_is_named(artefacts: Artefacts) -> None:
+    made = artefacts.distilled(SET_RECIPE, never, distilled)
+    made.path.write_bytes(made.path.read_bytes()[:-5])
+    with pytest.raises(DataError, match="not a distilled set, or truncated") as caught:
+        artefacts.distilled(SET_RECIPE, never, never)
+    assert str(caught.value).startswith(f"{made.path}: ")
+
+
+def test_a_set_file_whose_labels_are_one_number_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "set-x.safetensors"
+    save_file({"labels": torch.tensor(1)}, str(file), metadata={"format": "giftbench.distilled-set/1", "set": "{}"})
+    with pytest.raises(DataError, match="not a distilled set"):
+        read_set_header(file)
+
+
+# -- by digest -------------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_found_by_digest(artefacts: Artefacts) -> None:
+    teacher, made = artefacts.teacher(RECIPE, Maker()), artefacts.add(distilled())
+    assert artefacts.find("teacher", teacher.digest) == teacher.path
+    assert artefacts.find("set", made.digest) == made.path
+
+
+@pytest.mark.parametrize("kind", ["set", "teacher"])
+def test_a_file_that_is_gone_is_named_with_the_remedy(artefacts: Artefacts, kind: str) -> None:
+    with pytest.raises(DataError, match=f"{kind}-0000.*: gone; run the board again"):
+        artefacts.find(kind, "0" * 64)
+
+
+def test_a_file_under_anothers_name_is_refused(artefacts: Artefacts) -> None:
+    first, second = artefacts.add(distilled(1)), artefacts.add(distilled(2))
+    shutil.copyfile(second.path, first.path)
+    with pytest.raises(DataError, match=f"holds the set {second.digest[:20]}") as caught:
+        artefacts.find("set", first.digest)
+    assert str(first.path) in str(caught.value)
+    other = RECIPE | {"seed": 1}
+    one, two = artefacts.teacher(RECIPE, Maker()), artefacts.teacher(other, Maker(other, 1))
+    shutil.copyfile(two.path, one.path)
+    with pytest.raises(DataError, match=f"holds the teacher {two.digest[:20]}"):
+        artefacts.find("teacher", one.digest)
+
+
+def test_nothing_half_written_is_left_beside_the_board(artefacts: Artefacts) -> None:
+    artefacts.teacher(RECIPE, Maker())
+    artefacts.distilled(SET_RECIPE, never, distilled)
+    assert sorted(path.name.split("-")[0] for path in artefacts.folder.iterdir()) == ["set", "teacher"]

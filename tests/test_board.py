@@ -1,0 +1,361 @@
+"""Boards: what a file may say, and what a mistake in it is answered with. Trials and their ids."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.board import PROTOCOLS, Board, Protocol, Trial, board_path, load_board
+from harness.errors import BoardError
+from harness.spec import Spec
+
+FULL = """
+title = "A title"
+description = "A description"
+dataset = "folder:some/place(size=32)"
+model = { name = "convnet3", width = 32 }
+losses = ["gift", "kl(rescale)", { name = "gift", gamma = 0.2 }]
+seeds = [4, 7]
+plugins = ["mine.py"]
+
+[teacher]
+models = ["convnet3", "resnet18"]
+epochs = 5
+batch_size = 64
+optimizer = "sgd"
+schedule = "constant"
+augmentation = "flip"
+precision = "bf16"
+seed = 1
+
+[protocol]
+name = "quick"
+epochs = 7
+batch_size = 8
+optimizer = "adam(lr=0.1)"
+schedule = "multistep(gamma=0.5)"
+augmentation = "none"
+labels = "stored"
+precision = "bf16"
+evaluations = 2
+
+[[sets]]
+method = "rded"
+min_scale = 0.5
+ipc = [1, 10]
+title = "RDED"
+native = "kl"
+seed = 3
+
+[[sets]]
+file = "some.safetensors"
+
+[[scenarios]]
+name = "cross-architecture"
+models = ["convnet3"]
+losses = "ce"
+seeds = 2
+protocol = "smoke"
+model = "resnet18"
+optimizer = "sgd"
+sets = "RDED"
+ipc = 10
+
+[[scenarios]]
+name = "cross-optimizer"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    (folder / "board.toml").write_text(text)
+    return folder / "board.toml"
+
+
+def answer(folder: Path, text: str) -> str:
+    """What a wrong board is answered with, from the file's name on."""
+    with pytest.raises(BoardError) as raised:
+        load_board(written(folder, text))
+    message = str(raised.value)
+    assert "\n" not in message
+    assert message.startswith(str(folder / "board.toml"))
+    return message.removeprefix(f"{folder}/")
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    board = load_board(written(tmp_path, FULL))
+    assert (board.title, board.description, board.plugins) == ("A title", "A description", ("mine.py",))
+    assert board.dataset == Spec(name="folder:some/place", options={"size": 32})
+    assert board.model == Spec(name="convnet3", options={"width": 32})
+    assert [str(loss) for loss in board.losses] == ["gift", "kl(rescale)", "gift(gamma=0.2)"]
+    assert board.seeds == (4, 7)
+    teacher = board.teacher
+    assert [str(model) for model in teacher.models] == ["convnet3", "resnet18"]
+    assert (teacher.epochs, teacher.batch_size, str(teacher.optimizer), str(teacher.schedule)) == (5, 64, "sgd", "constant")
+    assert (teacher.augmentation, teacher.precision, teacher.seed) == ("flip", "bf16", 1)
+    protocol = board.protocol
+    assert (protocol.name, protocol.epochs, protocol.batch_size, str(protocol.optimizer)) == ("quick", 7, 8, "adam(lr=0.1)")
+    assert (str(protocol.schedule), protocol.augmentation, protocol.labels) == ("multistep(gamma=0.5)", "none", "stored")
+    assert (protocol.precision, protocol.evaluations) == ("bf16", 2)
+    first, second = board.sets
+    assert (first.method, first.options, first.ipc, first.name, first.seed) == ("rded", {"min_scale": 0.5}, (1, 10), "RDED", 3)
+    assert first.native == Spec(name="kl")
+    assert (second.file, second.name, second.native) == ("some.safetensors", "some", None)
+
+
+def test_a_scenario_may_override_the_board_for_itself(tmp_path: Path) -> None:
+    first, second = load_board(written(tmp_path, FULL)).scenarios
+    assert (first.losses, first.seeds, first.model, first.optimizer) == (
+        (Spec(name="ce"),),
+        (0, 1),
+        Spec(name="resnet18"),
+        Spec(name="sgd"),
+    )
+    assert first.protocol == Protocol(name="smoke")
+    assert (first.sets, first.ipc, first.options) == (("RDED",), (10,), {"models": ["convnet3"]})
+    assert (second.losses, second.seeds, second.protocol, second.sets, second.ipc) == (None, None, None, None, None)
+
+
+def test_a_short_board_takes_the_papers_defaults(tmp_path: Path) -> None:
+    text = 'dataset = "digits"\nscenarios = ["cross-optimizer"]\nsets = [{ method = "random", ipc = 10 }]\n'
+    board = load_board(written(tmp_path, text))
+    assert (str(board.model), [str(loss) for loss in board.losses], board.seeds) == ("convnet3", ["gift"], (0, 1, 2))
+    assert board.protocol == Protocol(name="paper")
+    assert (board.protocol.evaluations, board.protocol.precision, board.protocol.labels) == (4, "float32", "auto")
+    assert board.protocol.augmentation == "color_crop_cutout_flip_scale_rotate"
+
+
+@pytest.mark.parametrize(("form", "seeds"), [("3", (0, 1, 2)), ("1", (0,)), ("[4, 7]", (4, 7)), ("[0]", (0,))])
+def test_seeds_are_how_many_or_which(tmp_path: Path, form: str, seeds: tuple[int, ...]) -> None:
+    assert load_board(written(tmp_path, FULL.replace("seeds = [4, 7]", f"seeds = {form}"))).seeds == seeds
+
+
+@pytest.mark.parametrize(
+    "form", ['"convnet3"', '["convnet3"]', '{ model = "convnet3" }', '{ models = ["convnet3"] }', '{ name = "convnet3" }']
+)
+def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) -> None:
+    import tomllib
+
+    teacher = tomllib.loads(f"teacher = {form}")["teacher"]
+    assert tiny(teacher=teacher).teacher.models == (Spec(name="convnet3"),)
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "message"),
+    [
+        ("title =", "titel =", "titel: unknown key; did you mean 'title'?"),
+        ("epochs = 7", "epohs = 7", "protocol.epohs: unknown key; did you mean 'epochs'?"),
+        ("batch_size = 64", "batchsize = 64", "teacher.batchsize: unknown key; did you mean 'batch_size'?"),
+        ('title = "A title"', "title = 3", "title: Input should be a valid string, not 3"),
+        ("epochs = 7", 'epochs = "many"', "protocol.epochs: Input should be a valid integer, not 'many'"),
+        ("epochs = 7", "epochs = 7.0", "protocol.epochs: Input should be a valid integer, not 7.0"),
+        ("epochs = 7", "epochs = -1", "protocol.epochs: Input should be greater than or equal to 0, not -1"),
+        ("evaluations = 2", "evaluations = 0", "protocol.evaluations: Input should be greater than 0, not 0"),
+        ("ipc = [1, 10]", "ipc = [1, 0]", "sets[0].ipc[1]: Input should be greater than 0, not 0"),
+        ("ipc = [1, 10]", "ipc = true", "sets[0].ipc[0]: Input should be a valid integer, not True"),
+        ("ipc = [1, 10]\n", "", 'sets[0]: method = "rded" needs ipc = [images per class, …]'),
+        ('method = "rded"\n', "", 'sets[0]: needs either method = "…" (a distiller) or file = "….safetensors"'),
+        (
+            'file = "some.safetensors"',
+            'file = "a"\ntitel = "b"',
+            "sets[1]: unknown key 'titel'; a file takes title, native and ipc",
+        ),
+        ("seeds = [4, 7]", "seeds = 0", "seeds: must be how many (1 or more) or a list such as [4, 7], not 0"),
+        ("seeds = [4, 7]", 'seeds = "3"', "seeds: must be how many (1 or more) or a list such as [4, 7], not '3'"),
+        ("seeds = [4, 7]", "seeds = [4, -7]", "seeds[1]: Input should be greater than or equal to 0, not -7"),
+        ("seeds = 2", "seeds = [1.5]", "scenarios[0].seeds[0]: Input should be a valid integer, not 1.5"),
+        ('name = "quick"', 'name = "quik"', "protocol: no protocol 'quik'; did you mean 'quick'?"),
+        ('protocol = "smoke"', 'protocol = "smok"', "scenarios[0].protocol: no protocol 'smok'; did you mean 'smoke'?"),
+        (
+            'augmentation = "none"',
+            'augmentation = "flip_colour"',
+            "protocol.augmentation: unknown DSA operation 'colour'; did you mean 'color'?",
+        ),
+        (
+            'augmentation = "flip"',
+            'augmentation = "flop"',
+            "teacher.augmentation: unknown DSA operation 'flop'; did you mean 'flip'?",
+        ),
+        (
+            'labels = "stored"',
+            'labels = "soft"',
+            "protocol.labels: Input should be 'auto', 'teacher', 'stored' or 'hard', not 'soft'",
+        ),
+        (
+            'precision = "bf16"\nevaluations',
+            'precision = "fp16"\nevaluations',
+            "protocol.precision: Input should be 'float32' or 'bf16', not",
+        ),
+        ('losses = "ce"', 'losses = "ce("', "scenarios[0].losses[0]: cannot read 'ce('"),
+        ('losses = "ce"', "losses = []", "scenarios[0].losses: Value should have at least 1 item"),
+        ('losses = "ce"', "losses = [{ gamma = 1 }]", "scenarios[0].losses[0]: needs a name"),
+        ('model = "resnet18"', "model = 18", "scenarios[0].model: expected a name such as"),
+        ('name = "cross-optimizer"', "", "scenarios[1].name: missing"),
+        ('dataset = "folder:some/place(size=32)"\n', "", "dataset: missing; a board needs dataset, [[sets]] and [[scenarios]]"),
+    ],
+)
+def test_a_mistake_is_answered_with_its_place_and_what_is_right(tmp_path: Path, was: str, becomes: str, message: str) -> None:
+    assert was in FULL
+    assert answer(tmp_path, FULL.replace(was, becomes, 1)).startswith(f"board.toml: {message}")
+
+
+def test_toml_that_is_not_valid_is_answered_with_its_line(tmp_path: Path) -> None:
+    assert "board.toml: not valid TOML: " in answer(tmp_path, 'dataset = "digits"\nsets = [\n')
+    assert re.search(r"at line 2, column \d+", answer(tmp_path, 'dataset = "digits"\nseeds = = 3\n'))
+
+
+def test_bytes_that_are_no_text_are_not_valid_toml(tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_bytes(b"title = '\xff'")
+    with pytest.raises(BoardError, match=r"board\.toml: not valid TOML"):
+        load_board(tmp_path)
+
+
+def test_a_board_is_named_by_its_folder_or_its_file(tmp_path: Path) -> None:
+    file = written(tmp_path, FULL)
+    assert board_path(tmp_path) == board_path(file) == file
+    assert load_board(tmp_path) == load_board(file)
+
+
+def test_a_folder_without_a_board_is_named(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(BoardError, match=rf"{place}: no board here; expected a folder with board\.toml, or the file itself"):
+            load_board(place)
+
+
+# -- protocols ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("images", "batch"), [(1, 10), (10, 10), (11, 50), (500, 50), (501, 100), (20_000, 100), (20_001, 200)])
+def test_the_batch_size_follows_the_papers_rule(images: int, batch: int) -> None:
+    assert Protocol(name="paper").resolved(images, "cifar10").batch_size == batch
+    assert Protocol(name="paper", batch_size=7).resolved(images, "cifar10").batch_size == 7
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs"), [("cifar10", 1000), ("tiny-imagenet", 1000), ("imagenet-1k", 300), ("imagenet-1k-64", 300)]
+)
+def test_the_epochs_follow_the_papers_rule(dataset: str, epochs: int) -> None:
+    assert Protocol(name="paper").resolved(10, dataset).epochs == epochs
+    assert Protocol(name="paper", epochs=5).resolved(10, dataset).epochs == 5
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+def test_a_protocol_is_named_alone_or_with_changes(name: str) -> None:
+    alone, changed = Protocol.model_validate(name), Protocol.model_validate({"name": name, "precision": "bf16"})
+    assert alone.label == name
+    assert changed.label == f"{name} (precision=bf16)"
+    assert changed.epochs == alone.epochs == PROTOCOLS[name].get("epochs", 0)
+
+
+# -- trials ---------------------------------------------------------------------------------------------------------------
+
+TRIAL: dict[str, Any] = {
+    "scenario": "cross-optimizer",
+    "version": 1,
+    "options": {"steps": 5},
+    "dataset": {"name": "digits", "digest": "d" * 64},
+    "distilled": "e" * 64,
+    "teacher": ["a" * 64, "b" * 64],
+    "model": {"name": "convnet1", "options": {"width": 8, "norm": "batch"}},
+    "loss": {"name": "gift", "options": {"gamma": 0.1, "alpha": 0.1}},
+    "optimizer": {"name": "adamw", "options": {"lr": 0.001, "weight_decay": 0.0001}},
+    "protocol": {
+        "name": "smoke",
+        "epochs": 2,
+        "batch_size": 10,
+        "schedule": {"name": "multistep", "options": {"milestones": [0.5], "gamma": 0.2}},
+        "augmentation": "flip",
+        "labels": "auto",
+        "precision": "float32",
+        "evaluations": 1,
+    },
+    "seed": 0,
+    "labels": {"method": "random"},
+}
+
+
+def changed(path: str, value: Any) -> Trial:
+    """The trial above with one thing changed; `path` has dots."""
+    content = json.loads(json.dumps(TRIAL))
+    place = content
+    *folders, key = path.split(".")
+    for folder in folders:
+        place = place[folder]
+    assert place[key] != value
+    place[key] = value
+    return Trial.model_validate(content)
+
+
+def test_the_id_of_a_trial_stays_the_same_over_releases() -> None:
+    assert Trial.model_validate(TRIAL).id == "7a8a51eb03af1c0e1802"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("scenario", "cross-architecture"),
+        ("version", 2),
+        ("options", {}),
+        ("options.steps", 6),
+        ("dataset.digest", "c" * 64),
+        ("distilled", "c" * 64),
+        ("teacher", []),
+        ("teacher", ["b" * 64, "a" * 64]),
+        ("model.name", "convnet2"),
+        ("model.options.width", 9),
+        ("loss.name", "gift_reference"),
+        ("loss.options.gamma", 0.2),
+        ("optimizer.name", "adam"),
+        ("optimizer.options.lr", 0.01),
+        ("protocol.epochs", 3),
+        ("protocol.batch_size", 20),
+        ("protocol.schedule.name", "cosine"),
+        ("protocol.schedule.options.gamma", 0.5),
+        ("protocol.augmentation", "none"),
+        ("protocol.labels", "teacher"),
+        ("protocol.precision", "bf16"),
+        ("protocol.evaluations", 2),
+        ("seed", 1),
+    ],
+)
+def test_a_change_to_what_a_trial_does_changes_its_id(path: str, value: Any) -> None:
+    assert changed(path, value).id != Trial.model_validate(TRIAL).id
+
+
+def test_the_test_of_changes_leaves_no_field_out() -> None:
+    assert set(TRIAL) == set(Trial.model_fields)
+    assert set(TRIAL["protocol"]) == set(Protocol.model_fields) - {"optimizer"}  # the trial's own optimizer is what counts
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("labels", {}),
+        ("labels.method", "RDED"),
+        ("dataset.name", "folder:elsewhere/digits"),
+        ("protocol.name", "quick"),
+    ],
+)
+def test_what_only_describes_a_trial_leaves_its_id(path: str, value: Any) -> None:
+    assert changed(path, value).id == Trial.model_validate(TRIAL).id
+
+
+def test_the_order_of_parameters_leaves_the_id() -> None:
+    assert changed("loss", "gift(alpha=0.1, gamma=0.1)").id == (Trial.model_validate(TRIAL).id)
+
+
+def test_a_trial_keeps_its_id_through_json() -> None:
+    trial = Trial.model_validate(TRIAL)
+    again = Trial.model_validate_json(trial.model_dump_json())
+    assert again == trial
+    assert (again.id, again.bundle) == (trial.id, trial.bundle)
+
+
+def test_trials_that_differ_in_their_seed_alone_share_a_bundle() -> None:
+    trial = Trial.model_validate(TRIAL)
+    assert changed("seed", 1).bundle == trial.bundle
+    assert changed("loss.options.gamma", 0.2).bundle != trial.bundle

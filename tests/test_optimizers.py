@@ -1,0 +1,163 @@
+"""Optimizers and schedules: the defaults of the paper, parameters that arrive, and timm's by name."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from harness import optimizers
+from harness.errors import BadOption, UnknownName
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+def group(spec: Any, model: nn.Module) -> dict[str, Any]:
+    """The one parameter group of an optimizer, which holds all of the model."""
+    made = optimizers.create(spec, model)
+    (found,) = made.param_groups
+    assert {id(p) for p in found["params"]} == {id(p) for p in model.parameters()}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("sgd", torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": False, "dampening": 0}),
+        ("adam", torch.optim.Adam, {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 1e-4, "eps": 1e-8, "amsgrad": False}),
+        ("adamw", torch.optim.AdamW, {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 1e-4, "eps": 1e-8, "amsgrad": False}),
+    ],
+)
+def test_the_three_of_the_paper_have_the_documented_defaults(
+    model: nn.Module, name: str, kind: type, expected: dict[str, Any]
+) -> None:
+    assert type(optimizers.create(name, model)) is kind
+    found = group(name, model)
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (
+            "sgd(lr=1, momentum=0.5, weight_decay=0.25, nesterov)",
+            {"lr": 1.0, "momentum": 0.5, "weight_decay": 0.25, "nesterov": True},
+        ),
+        ("adam(lr=0.5, beta1=0.8, beta2=0.9, weight_decay=0)", {"lr": 0.5, "betas": (0.8, 0.9), "weight_decay": 0.0}),
+        ({"name": "adamw", "lr": 0.5, "beta1": 0.8, "weight_decay": 1}, {"lr": 0.5, "betas": (0.8, 0.999), "weight_decay": 1.0}),
+        ("lion(lr=0.5, weight_decay=0.25)", {"lr": 0.5, "weight_decay": 0.25, "betas": (0.9, 0.99)}),
+        ("timm/lion(lr=0.5, betas=[0.8, 0.7])", {"lr": 0.5, "betas": (0.8, 0.7)}),
+        ("timm/adamw(lr=0.5, eps=0.125)", {"lr": 0.5, "eps": 0.125}),
+    ],
+)
+def test_parameters_arrive_in_the_optimizer(model: nn.Module, spec: Any, expected: dict[str, Any]) -> None:
+    found = group(spec, model)
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("spec", ["sgd", "adam", "adamw", "lion", "timm/nadamw"])
+def test_a_step_changes_every_parameter(model: nn.Module, spec: str) -> None:
+    made = optimizers.create(spec, model)
+    before = [p.detach().clone() for p in model.parameters()]
+    nn.functional.cross_entropy(model(torch.randn(8, 3)).square(), torch.arange(8) % 2).backward()
+    made.step()
+    unchanged = [name for (name, p), old in zip(model.named_parameters(), before, strict=True) if torch.equal(p, old)]
+    assert unchanged in ([], ["0.bias"])  # batch norm takes away what the first bias gives
+
+
+def test_an_optimizer_of_timm_has_one_meaning_with_and_without_its_prefix() -> None:
+    bare, prefixed = optimizers.resolve("lion(lr=0.5)"), optimizers.resolve("timm/lion(lr=0.5)")
+    assert bare.options == prefixed.options
+    assert bare.options["betas"] == [0.9, 0.99]
+    assert bare.options["lr"] == 0.5
+
+
+def test_a_whole_number_and_a_float_make_the_same_optimizer() -> None:
+    assert repr(optimizers.resolve("lion(lr=1)").options) == repr(optimizers.resolve("lion(lr=1.0)").options)
+    assert repr(optimizers.resolve("sgd(lr=1)").options) == repr(optimizers.resolve("sgd(lr=1.0)").options)
+
+
+def test_what_is_no_hyperparameter_cannot_be_set() -> None:
+    for name in ("params", "foreach", "fused", "capturable", "maximize"):
+        assert name not in optimizers.resolve("timm/adamw").options
+
+
+def test_a_label_shows_what_differs_from_the_defaults() -> None:
+    assert optimizers.label("adamw") == optimizers.label("adamw(lr=0.001)") == "adamw"
+    assert optimizers.label("sgd(nesterov, lr=1)") == "sgd(nesterov, lr=1.0)"
+    assert optimizers.label("timm/lion") == "timm/lion"
+    assert optimizers.label("lion(lr=0.5)") == "lion(lr=0.5)"
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("admw", UnknownName, "no optimizer 'admw'; did you mean 'adamw'"),
+        ("timm/loin", UnknownName, "no optimizer 'timm/loin'; did you mean 'lion'"),
+        ("sgd(rate=1)", BadOption, "optimizer 'sgd' has no parameter 'rate'; valid: lr, momentum, nesterov, weight_decay"),
+        ("lion(beta=1)", BadOption, "optimizer 'lion' has no parameter 'beta'; did you mean 'betas'"),
+        ("sgd(lr=fast)", BadOption, "optimizer 'sgd': lr must be a number, not 'fast'"),
+        ("lion(lr=fast)", BadOption, "optimizer 'lion': lr must be a number, not 'fast'"),
+        ("lion(betas=0.9)", BadOption, "optimizer 'lion': betas must be a list, not 0.9"),
+        ("sgd(", BadOption, r"cannot read 'sgd\('"),
+        (3, BadOption, "expected a name"),
+    ],
+)
+def test_an_unknown_name_or_parameter_is_answered(spec: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=rf"\A{message}"):
+        optimizers.resolve(spec)
+
+
+# -- schedules ------------------------------------------------------------------------------------------------------------
+
+
+def rates(spec: str, epochs: int, model: nn.Module) -> list[float]:
+    """The learning rate in every epoch, and the one after the last."""
+    optimizer = optimizers.create("sgd(lr=1)", model)
+    schedule = optimizers.create_schedule(spec, optimizer, epochs)
+    found = []
+    for _ in range(epochs + 1):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_multistep_takes_a_fifth_at_two_thirds_and_at_five_sixths(model: nn.Module) -> None:
+    assert rates("multistep", 12, model) == pytest.approx([1.0] * 8 + [0.2] * 2 + [0.04] * 3)
+    assert rates("multistep", 6, model) == pytest.approx([1.0] * 4 + [0.2] + [0.04] * 2)
+
+
+def test_multistep_takes_its_milestones_and_its_factor(model: nn.Module) -> None:
+    assert rates("multistep(milestones=[0.5], gamma=0.1)", 4, model) == pytest.approx([1, 1, 0.1, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_multistep_works_for_few_epochs(model: nn.Module, epochs: int) -> None:
+    found = rates("multistep", epochs, model)
+    assert found[0] == 1.0
+    assert found[-1] == pytest.approx(0.04)
+
+
+def test_cosine_goes_down_half_a_wave(model: nn.Module) -> None:
+    assert rates("cosine", 8, model) == pytest.approx([(1 + math.cos(math.pi * epoch / 8)) / 2 for epoch in range(9)], abs=1e-9)
+
+
+def test_cosine_ends_at_its_minimum(model: nn.Module) -> None:
+    found = rates("cosine(minimum=0.5)", 8, model)
+    assert found == pytest.approx([0.5 + 0.25 * (1 + math.cos(math.pi * epoch / 8)) for epoch in range(9)])
+
+
+def test_constant_leaves_the_rate(model: nn.Module) -> None:
+    assert rates("constant", 5, model) == [1.0] * 6
+
+
+def test_an_unknown_schedule_is_answered_with_the_nearest(model: nn.Module) -> None:
+    with pytest.raises(UnknownName, match=r"no schedule 'cosin'; did you mean 'cosine'\?"):
+        rates("cosin", 2, model)

@@ -1,0 +1,229 @@
+"""Records: written whole or not at all, read with care, set aside when broken."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.board import Protocol, Trial
+from harness.records import SCHEMA, Record, RecordStore, to_frame
+from harness.spec import Spec
+
+METRICS = {"accuracy": 50.0, "best_accuracy": 60.0, "top5_accuracy": 90.0}
+
+
+def trial(seed: int = 0, **labels: Any) -> Trial:
+    return Trial(
+        scenario="cross-optimizer",
+        dataset={"name": "digits", "digest": "d" * 64},
+        distilled="e" * 64,
+        model=Spec(name="convnet1", options={"width": 8}),
+        loss=Spec(name="gift", options={"gamma": 0.1}),
+        optimizer=Spec(name="adamw", options={"lr": 1e-3}),
+        protocol=Protocol(name="smoke", epochs=2, batch_size=10),
+        seed=seed,
+        labels={"order": seed, "method": "random", "ipc": 1} | labels,
+    )
+
+
+def record(seed: int = 0, status: Any = "done", **rest: Any) -> Record:
+    given: dict[str, Any] = {"metrics": METRICS, "history": [{"epoch": 2, "accuracy": 50.0}], "timing": {"total": 1.5}}
+    return Record.of(trial(seed), status, **given | rest)
+
+
+def statuses(store: RecordStore) -> dict[str, str]:
+    return {found.id: found.status for found in store}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RecordStore:
+    return RecordStore(tmp_path / "records")
+
+
+def test_a_record_reads_back_as_it_was_written(store: RecordStore) -> None:
+    written = record(environment={"device": "CPU", "versions": {"torch": "2.9"}})
+    path = store.write(written)
+    assert path == store.folder / f"{written.trial.id}.json"
+    assert list(store) == [written]
+
+
+def test_a_record_is_readable_json_that_names_its_schema(store: RecordStore) -> None:
+    content = json.loads(store.write(record()).read_text())
+    assert content["schema"] == SCHEMA == "giftbench.record/1"
+    assert content["id"] == trial().id
+    assert content["trial"]["loss"] == {"name": "gift", "options": {"gamma": 0.1}}
+    assert content["metrics"] == METRICS
+    assert content["created"].endswith("+00:00")
+
+
+def test_the_same_record_is_the_same_bytes(store: RecordStore) -> None:
+    one = record()
+    first = store.write(one).read_bytes()
+    assert store.write(Record.model_validate_json(first)).read_bytes() == first
+
+
+def test_a_second_record_of_a_trial_replaces_the_first(store: RecordStore) -> None:
+    store.write(record(status="failed", error="no luck"))
+    store.write(record(status="done"))
+    assert statuses(store) == {trial().id: "done"}
+
+
+def test_every_record_tells_how_its_trial_ended(store: RecordStore) -> None:
+    for seed, status in enumerate(("done", "diverged", "failed")):
+        store.write(record(seed, status))
+    assert statuses(store) == {trial(0).id: "done", trial(1).id: "diverged", trial(2).id: "failed"}
+
+
+def test_a_store_without_a_folder_is_empty(store: RecordStore) -> None:
+    assert list(store) == []
+    assert statuses(store) == {}
+    assert store.frame().empty
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_crash_before_the_rename_leaves_no_record(store: RecordStore, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((os, "fsync", crash) if moment == "fsync" else (Path, "replace", crash)))
+        with pytest.raises(KeyboardInterrupt):
+            store.write(record())
+    assert statuses(store) == {}
+    assert not list(store.folder.glob("*.json"))
+    store.write(record())
+    assert statuses(store) == {trial().id: "done"}
+
+
+def test_what_a_crash_leaves_behind_is_swept_and_records_stay(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = store.write(record(1))
+
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "fsync", crash)
+        store.write(record(0))
+    assert len(list(store.folder.iterdir())) == 2
+    store.sweep()
+    assert list(store.folder.iterdir()) == [kept]
+
+
+def test_a_crash_while_rewriting_keeps_the_record_that_was_there(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write(record())
+
+    def crash(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "fsync", crash)
+        store.write(record(metrics=METRICS | {"accuracy": 99.0}))
+    assert [kept.metrics["accuracy"] for kept in store] == [50.0]
+
+
+def test_content_is_on_disk_before_it_has_its_name(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda number: (steps.append("fsync"), fsync(number))[1])
+    monkeypatch.setattr(Path, "replace", lambda self, target: (steps.append("rename"), replace(self, target))[1])
+    store.write(record())
+    assert steps == ["fsync", "rename"]
+
+
+def edited(content: bytes, **changes: Any) -> bytes:
+    return json.dumps(json.loads(content) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: content[: len(content) // 2], "validation error"),
+        (lambda content: b"", "validation error"),
+        (lambda content: b"\xff\xfe", "validation error"),
+        (lambda content: b"[]", "validation error"),
+        (lambda content: edited(content, id="0" * 20), "its id is not the hash of its trial"),
+        (
+            lambda content: edited(content, trial=json.loads(content)["trial"] | {"seed": 9}),
+            "its id is not the hash of its trial",
+        ),
+        (
+            lambda content: edited(content, schema="giftbench.record/0"),
+            "schema 'giftbench.record/0', expected 'giftbench.record/1'",
+        ),
+        (lambda content: edited(content, status="perfect"), "validation error"),
+        (lambda content: edited(content, surprise=1), "validation error"),
+    ],
+)
+def test_a_broken_record_is_named_and_set_aside_and_the_others_are_read(
+    store: RecordStore, capsys: pytest.CaptureFixture[str], damage: Any, reason: str
+) -> None:
+    store.write(record(0))
+    path = store.write(record(1))
+    content = damage(path.read_bytes())
+    path.write_bytes(content)
+    assert statuses(store) == {trial(0).id: "done"}
+    said = capsys.readouterr().err
+    assert said.startswith(f"{path}: broken record, set aside in {store.folder / 'broken'}: ")
+    assert reason in said
+    assert said.count("\n") == 1
+    assert not path.exists()
+    assert (store.folder / "broken" / path.name).read_bytes() == content
+    assert statuses(store) == {trial(0).id: "done"}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_record_under_another_trials_name_is_broken(store: RecordStore, capsys: pytest.CaptureFixture[str]) -> None:
+    path = store.write(record())
+    path.rename(store.folder / f"{'0' * 20}.json")
+    assert statuses(store) == {}
+    assert "its id is not the hash of its trial" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_metrics_that_are_not_finite_make_a_failed_record_that_names_them(store: RecordStore, value: float) -> None:
+    made = record(metrics=METRICS | {"forgetting": value})
+    assert (made.status, made.metrics) == ("failed", {})
+    assert made.error == f"the scenario returned metrics that are not finite: forgetting = {value}"
+    store.write(made)
+    assert statuses(store) == {trial().id: "failed"}
+
+
+# -- frames ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_frame_has_a_row_a_record_with_labels_metrics_and_provenance() -> None:
+    environment = {"device": "CPU", "versions": {"Python": "3.11", "torch": "2.9"}}
+    frame = to_frame([record(3, environment=environment)])
+    assert frame.columns.tolist() == [
+        *("order", "method", "ipc"),
+        *("scenario", "scenario_version", "options", "distilled", "seed", "status", "error", "seconds", "device", "versions"),
+        *("history", "id"),
+        *METRICS,
+    ]
+    row = frame.iloc[0]
+    assert (row["method"], row["ipc"], row["scenario"], row["seed"], row["status"]) == ("random", 1, "cross-optimizer", 3, "done")
+    assert (row["accuracy"], row["seconds"], row["device"], row["versions"]) == (50.0, 1.5, "CPU", "Python 3.11, torch 2.9")
+    assert row["id"] == trial(3).id
+
+
+def test_a_frame_is_in_the_order_of_the_board_whatever_order_the_records_come_in() -> None:
+    records = [record(seed) for seed in (2, 0, 3, 1)]
+    frame = to_frame(records)
+    assert frame["seed"].tolist() == [0, 1, 2, 3]
+    assert frame.index.tolist() == [0, 1, 2, 3]
+    assert to_frame(records[::-1]).equals(frame)
+
+
+def test_records_of_one_order_are_sorted_by_id() -> None:
+    records = [Record.of(trial(seed, order=0), "done", metrics=METRICS) for seed in range(5)]
+    assert to_frame(records)["id"].tolist() == sorted(r.id for r in records)
+
+
+def test_a_failed_record_has_no_metrics_and_keeps_its_error() -> None:
+    frame = to_frame([record(0), record(1, "failed", metrics={}, error="out of memory")])
+    assert frame["error"].tolist() == ["", "out of memory"]
+    assert frame["accuracy"].isna().tolist() == [False, True]

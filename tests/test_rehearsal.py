@@ -1,0 +1,61 @@
+"""A board's mistakes show before a teacher is trained or a set is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import GiftbenchError
+from harness.planning import Overrides, plan
+from harness.running import Options, open_board, run_board
+from harness.workshop import Artefacts, Workshop
+
+BOARD = """
+dataset = "digits"
+model = "convnet1(width=4)"
+teacher = {{ model = "convnet1(width=4)", epochs = 1 }}
+protocol = {protocol}
+losses = ["gift"]
+seeds = 1
+sets = [{{ method = "rded", ipc = [1, 2] }}]
+scenarios = [{scenario}]
+"""
+
+
+def board(folder: Path, scenario: str = '{ name = "cross-optimizer" }', protocol: str = '"smoke"') -> Path:
+    (folder / "board.toml").write_text(BOARD.format(scenario=scenario, protocol=protocol))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("scenario", "protocol", "message"),
+    [
+        ('{ name = "cross-optimizer", optimizers = ["sgdd"] }', '"smoke"', "no optimizer 'sgdd'; did you mean 'sgd'"),
+        ('{ name = "cross-architecture", models = ["resnet81"] }', '"smoke"', "no model 'resnet81'; did you mean 'resnet18'"),
+        ('{ name = "cross-optimizer", optimisers = ["sgd"] }', '"smoke"', "did you mean 'optimizers'"),
+        ('{ name = "cross-optimizer", sets = "rdde" }', '"smoke"', "no set 'rdde' on this board; did you mean 'rded'"),
+        ('{ name = "cross-optimizer", ipc = 5 }', '"smoke"', "no set of this board has IPC 5"),
+        ('{ name = "cross-optimizer" }', '{ name = "smoke", labels = "hard" }', "loss 'gift' needs soft labels"),
+    ],
+)
+def test_mistakes_are_answered_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, protocol: str, message: str
+) -> None:
+    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("harness.teachers.train", lambda *a, **k: pytest.fail("trained a teacher first"))
+    with pytest.raises(GiftbenchError) as error:
+        run_board(board(tmp_path, scenario, protocol), Overrides(), Options(jobs=1))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_rehearsal_plans_as_many_trials_as_the_real_plan_and_writes_nothing(tmp_path: Path) -> None:
+    file, read, _ = open_board(board(tmp_path))
+    workshop = Workshop(read, str(file), Artefacts(tmp_path / "artefacts", tmp_path / "cache"), None, "cpu", folder=tmp_path)
+    rehearsed = plan(workshop.rehearsal())
+    assert not (tmp_path / "artefacts").exists()
+    real = plan(workshop)
+    assert len(rehearsed) == len(real) == 6
+    assert [t.labels["ipc"] for t in rehearsed] == [t.labels["ipc"] for t in real]
+    assert {t.id for t in rehearsed}.isdisjoint(t.id for t in real)

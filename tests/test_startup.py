@@ -1,0 +1,101 @@
+"""What is loaded when: help and lists stay light, and every public name is there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import harness
+
+HEAVY = (
+    "torch",
+    "torchvision",
+    "timm",
+    "kornia",
+    "avalanche",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "safetensors",
+)
+KINDS = ("losses", "models", "optimizers", "schedules", "datasets", "distillers", "readers", "scenarios", "protocols")
+
+
+def loaded_by(code: str) -> tuple[set[str], str]:
+    """Run `code` in a fresh Python; return the top-level modules that it loads and what it prints."""
+    report = "import json, sys; print('\\n' + json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    program = f"import atexit\natexit.register(lambda: exec({report!r}))\n{code}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    printed, _, modules = done.stdout.rstrip("\n").rpartition("\n")
+    return set(json.loads(modules)), printed
+
+
+def command_line(*words: str) -> str:
+    return f"import sys; sys.argv = {['giftbench', *words]!r}; import harness.cli; harness.cli.main()"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "losses"], ["list", "models"], ["list", "scenarios"]])
+def test_help_and_lists_load_nothing_heavy(words: list[str]) -> None:
+    modules, printed = loaded_by(command_line(*words))
+    assert not modules & set(HEAVY)
+    assert "harness" in modules
+    assert printed
+
+
+def test_help_loads_no_checked_boards_either() -> None:
+    modules, printed = loaded_by(command_line("--help"))
+    assert not modules & {"pydantic", "scenarios"}
+    assert all(command in printed for command in ("run", "table", "list", "distill", "inspect"))
+
+
+def test_every_list_loads_nothing_heavy_and_names_what_ships() -> None:
+    modules, printed = loaded_by(f"from harness.listing import show\nfor kind in {KINDS!r}: show(kind)")
+    assert not modules & {*HEAVY, "scenarios"}
+    for name in ("gift", "convnet3", "timm/*", "adamw", "multistep", "digits", "rded", "cross-optimizer", "smoke"):
+        assert name in printed
+
+
+def test_a_list_shows_parameters_and_where_a_thing_comes_from() -> None:
+    _, printed = loaded_by(command_line("list", "losses"))
+    (line,) = [line for line in printed.splitlines() if line.startswith("gift ")]
+    assert "gamma=0.1" in line
+    assert "Cosine distance to refined soft labels" in line
+    assert line.rstrip().endswith("giftbench")
+
+
+def test_a_list_shows_brackets_as_they_are(tmp_path) -> None:
+    file = tmp_path / "plugin.py"
+    file.write_text(
+        "from harness import losses\n@losses.register('bracketed')\n"
+        "def bracketed(logits, targets, *, parts=('one', 'two')):\n    '''Logits [b, c] in [/all] parts.'''\n"
+    )
+    _, printed = loaded_by(command_line("list", "losses", "--plugin", str(file)))
+    (line,) = [line for line in printed.splitlines() if line.startswith("bracketed ")]
+    assert "parts=[one, two]" in line
+    assert "Logits [b, c] in [/all] parts." in line
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    modules, _ = loaded_by(
+        "import harness, harness.scenario, harness.losses, harness.models, harness.datasets, harness.optimizers"
+    )
+    assert not modules & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", harness.__all__)
+def test_every_public_name_resolves(name: str) -> None:
+    assert getattr(harness, name) is not None
+
+
+def test_the_public_names_are_what_the_design_promises() -> None:
+    promised = {"losses", "scenarios", "models", "datasets", "distillers", "readers", "Targets", "Scenario", "Trial", "Outcome"}
+    assert promised | {"DistilledSet", "evaluate"} <= set(harness.__all__)
+    assert dir(harness) == sorted(harness.__all__)
+    with pytest.raises(AttributeError, match="module 'harness' has no attribute 'nonsense'"):
+        _ = harness.nonsense
