@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import scenarios
 from harness.errors import BoardError
 from harness.leaderboard.render import render
 from harness.planning import Overrides
@@ -98,6 +99,7 @@ def accuracies(board: Path) -> dict[str, float]:
 
 
 def troubled(board: Path, *troubles: str) -> Path:
+    scenarios.remove("troubled")  # each test writes and loads a plugin file of its own
     (board / "plugin.py").write_text(PLUGIN)
     text = BOARD.replace('losses = ["gift", "ce"]', 'losses = ["ce"]\nplugins = ["plugin.py"]')
     text = text.replace(
