@@ -7,15 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Planner
 
 from harness import datasets, losses, models
-from harness.board import PROTOCOLS, Board
+from harness.board import PROTOCOLS, Board, Trial
 from harness.errors import BadOption, BoardError, GiftbenchError, MissingTargets, PluginError, UnknownName
 from harness.planning import Overrides
 from harness.resolution import probe_loss, resolve_optimizer
 from harness.spec import Spec
 from harness.workshop import Workshop
+
+Planner = Callable[..., list[Trial]]
 
 OPTIMIZERS = {"name": "cross-optimizer", "optimizers": ["sgd", "adamw"]}
 STUDENTS = {"name": "cross-architecture", "models": ["convnet1(width=8)", "convnet1(width=4)"]}

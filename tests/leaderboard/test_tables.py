@@ -221,6 +221,15 @@ def test_seed_counts_that_differ_are_named_in_their_cells(planter):
     assert "n = 3 seeds (0, 1, 2) unless a cell says otherwise." in note(table, "Accuracy")
 
 
+def test_the_usual_count_is_that_of_most_cells_and_not_the_largest(planter):
+    planter.cell(80.0, 81.0, loss="kl")
+    planter.cell(80.0, 81.0, loss="gift")
+    planter.cell(70.0, 71.0, 72.0, loss="ce")
+    table = only(planter.frame)
+    assert "(n=" not in shown(table)["RDED", "kl", "10", "adamw"]
+    assert shown(table)["RDED", "ce", "10", "adamw"].endswith("(n=3)")
+
+
 # -- what is missing -----------------------------------------------------------------------------------------------------
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Planner
 
 from harness import models
+from harness.board import Trial
 from harness.scenario import named
 from harness.workshop import Workshop
 from scenarios.cross_architecture import PAPER
+
+Planner = Callable[..., list[Trial]]
 
 
 @pytest.fixture(autouse=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Planner
 
+from harness.board import Trial
 from harness.planning import Overrides
 from harness.records import RecordStore
 from harness.running import Options, run_board
 from harness.scenario import named
 from harness.workshop import Workshop
+
+Planner = Callable[..., list[Trial]]
 
 
 @pytest.fixture
