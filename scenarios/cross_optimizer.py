@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from harness import Scenario, Trial, scenarios
-from harness.planning import Plan
+from harness import Scenario, scenarios
+
+if TYPE_CHECKING:
+    from harness import Trial
+    from harness.planning import Plan
 
 
 @scenarios.register("cross-optimizer")

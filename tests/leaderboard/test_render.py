@@ -244,6 +244,10 @@ def test_what_no_label_shows_is_kept_apart_on_disk_too(planter, tmp_path):
     planter.plant(40.0, seed=3, loss_spec="kl(temperature=9)")
     render(planter.board(tmp_path))
     assert table(tmp_path)["n"].tolist() == [1, 1, 1, 1]
+    titles = " | ".join(table(tmp_path)["table"])
+    assert "[ffffffff]" in titles
+    assert "dataset files cccccccc" in titles
+    assert "variant 2" in titles
 
 
 def test_a_folder_without_a_board_is_refused(tmp_path):
