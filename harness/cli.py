@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # plain help is printed in a third of the time
 )
 
 BoardArgument = Annotated[Path, typer.Argument(help="board.toml, or the folder that holds it", metavar="BOARD")]
