@@ -58,8 +58,8 @@ class Protocol(Frozen):
 
     `epochs` and `batch_size` of 0 mean the paper's rule: 1000 epochs (300 on ImageNet-1K) and a batch by the number of
     distilled images. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else the teacher),
-    `teacher` (its logits on every augmented batch), `stored`, or `hard` (none). `evaluations` is how often the student is
-    tested, evenly over the epochs, the last epoch always among them.
+    `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once), `stored`, or
+    `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always among them.
     """
 
     name: str = "paper"
@@ -68,7 +68,7 @@ class Protocol(Frozen):
     optimizer: Spec = Spec(name="adamw")
     schedule: Spec = Spec(name="multistep")
     augmentation: Augmentation = "color_crop_cutout_flip_scale_rotate"
-    labels: Literal["auto", "teacher", "stored", "hard"] = "auto"
+    labels: Literal["auto", "teacher", "fixed", "stored", "hard"] = "auto"
     precision: Precision = "float32"
     evaluations: Count = 4
 

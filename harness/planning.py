@@ -125,13 +125,13 @@ class Plan:
             given = Spec.model_validate(spec)
             probe = probe_loss(given.model_dump_json())
             stored = prepared.has_soft and protocol.labels in ("auto", "stored")
-            online = not stored and protocol.labels in ("auto", "teacher")
-            if probe.needs_soft and not stored and not online:
+            taught = not stored and protocol.labels in ("auto", "teacher", "fixed")
+            if probe.needs_soft and not stored and not taught:
                 raise MissingTargets(
                     f"loss {str(given)!r} needs soft labels; set {prepared.name!r} stores none and the protocol's labels are "
                     f"{protocol.labels!r}: use labels = \"teacher\" or a loss on hard labels such as 'ce'"
                 )
-            return replace(probe, online=online and probe.uses_soft)
+            return replace(probe, taught=taught and probe.uses_soft)
 
     def _trial(
         self,
@@ -147,7 +147,7 @@ class Plan:
     ) -> Trial:
         full = protocol.resolved(prepared.file.images, self.dataset.name)
         full = full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule)})
-        teachers = self.workshop.teacher_files() if loss.online else []
+        teachers = self.workshop.teacher_files() if loss.taught else []
         return Trial.model_construct(
             scenario=scenario.name,
             version=scenario.version,

@@ -35,7 +35,7 @@ class ResolvedLoss:
     label: str
     needs_soft: bool
     uses_soft: bool
-    online: bool = False
+    taught: bool = False
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,10 +10,14 @@ from harness.registry import Registry
 
 if TYPE_CHECKING:
     import pandas
+    from torch import Tensor
 
     from harness.board import Trial
+    from harness.leaderboard.figures import Figure
     from harness.leaderboard.tables import Table
+    from harness.losses.targets import Targets
     from harness.planning import Plan
+    from harness.training import Material
     from harness.workbench import Workbench
 
 
@@ -37,12 +41,14 @@ class Scenario:
         name: the name it was registered under, set on every instance.
         version: raised whenever a score would change under the same name.
         summary: one line for lists and tables.
+        packages: what a record states the versions of, beside torch and its kin.
         rows, columns: the labels that make a table's rows and columns, beside method and IPC.
     """
 
     name: str = ""
     version: ClassVar[int] = 1
     summary: ClassVar[str] = ""
+    packages: ClassVar[tuple[str, ...]] = ()
     rows: ClassVar[str] = "loss"
     columns: ClassVar[str] = "optimizer"
 
@@ -53,7 +59,7 @@ class Scenario:
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train one student on the trial's distilled set and test it on the dataset's test split."""
         student = workbench.student(trial)
-        outcome = workbench.fit(student, workbench.material(trial), trial)
+        outcome = workbench.fit(student, self.material(trial, workbench), trial, loss=self.loss(trial, workbench))
         last = outcome.history[-1]
         return Outcome(
             metrics={
@@ -68,6 +74,14 @@ class Scenario:
             timing={"train": outcome.train_seconds, "evaluate": outcome.evaluate_seconds},
         )
 
+    def material(self, trial: Trial, workbench: Workbench) -> Material:
+        """Return what `run` trains on: the trial's distilled set. Override it to train on something made of that."""
+        return workbench.material(trial)
+
+    def loss(self, trial: Trial, workbench: Workbench) -> Callable[[Tensor, Targets], Tensor]:
+        """Return what `run` trains under: the trial's loss. Override it to change what that gives."""
+        return workbench.loss(trial)
+
     def run_bundle(self, trials: Sequence[Trial], workbench: Workbench) -> Iterator[Outcome]:
         """Yield the outcome of each of several trials that differ only in their seed."""
         for trial in trials:
@@ -78,6 +92,10 @@ class Scenario:
         from harness.leaderboard.tables import pivot
 
         return pivot(records, rows=self.rows, columns=self.columns)
+
+    def figures(self, tables: Sequence[Table]) -> list[Figure]:
+        """Return the figures of these tables, which are what `tables` returned; none by default."""
+        return []
 
     def option(self, board: Plan, name: str, default: Any) -> Any:
         """Return an option of this scenario from the board, checked to be of the default's type."""

@@ -184,18 +184,37 @@ def evaluate(student: nn.Module, material: Material, precision: Precision = "flo
 
     `batch_size` of 0 takes 50 on the CPU, where activations should stay in the cache, and 1000 on a GPU.
     """
+    found = hits(student, material, precision=precision, batch_size=batch_size)
+    top1, top5 = (100 * found.sum(0).double() / len(material.labels)).tolist()
+    return {"accuracy": top1, "top5_accuracy": top5}
+
+
+def hits(
+    student: nn.Module,
+    material: Material,
+    index: Tensor | None = None,
+    *,
+    precision: Precision = "float32",
+    batch_size: int = 0,
+) -> Tensor:
+    """Return which images a student in eval mode gets right, top-1 and among its first five, [N, 2] bool on the device.
+
+    Args:
+        index: which of the material's images, [N] int64 on the device; all of them by default.
+        batch_size: as in `evaluate`.
+    """
     device = material.images.device
     batch_size = batch_size or (50 if device.type == "cpu" else 1000)
     cast = autocast(device, precision)
-    hits = torch.zeros(2, dtype=torch.int64, device=device)
+    index = torch.arange(len(material.labels), device=device) if index is None else index
+    parts = []
     student.eval()
     with torch.inference_mode():
-        for index in torch.split(torch.arange(len(material.labels), device=device), batch_size):
+        for part in torch.split(index, batch_size):
             with cast():
-                logits = student(material.batch(index))
+                logits = student(material.batch(part))
             logits = logits.float().nan_to_num(nan=-torch.inf)
-            true = material.labels.index_select(0, index)
+            true = material.labels.index_select(0, part)
             found = logits.topk(min(5, logits.shape[1]), dim=1).indices == true[:, None]
-            hits += torch.stack([found[:, 0].sum(), found.any(1).sum()])
-    top1, top5 = (100 * hits.double() / len(material.labels)).tolist()
-    return {"accuracy": top1, "top5_accuracy": top5}
+            parts.append(torch.stack([found[:, 0], found.any(1)], dim=1))
+        return torch.cat(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,11 @@ class Workbench:
         found: teachers.Teacher = self._once(("teacher", trial.teacher), load)
         return found
 
+    def soft_labels(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
+        """Return what gives soft labels of an augmented batch, images [B, C, H, W] -> logits [B, C]; None when nothing does."""
+        teacher = self.teacher(trial) if trial.protocol.labels != "fixed" else None
+        return teacher.logits if teacher is not None else None
+
     def student(self, trial: Trial) -> nn.Module:
         """Return a fresh student on the device; its weights depend on the trial's seed alone."""
         dataset = self.dataset(trial)
@@ -97,7 +103,19 @@ class Workbench:
 
     def material(self, trial: Trial) -> Material:
         """Return the trial's distilled set on the device."""
-        return self._once(("material", trial.distilled, trial.protocol.labels), lambda: self._material(trial))  # type: ignore[no-any-return]
+        teacher = trial.teacher if trial.protocol.labels == "fixed" else ()
+        found: Material = self._once(
+            ("material", trial.distilled, trial.protocol.labels, teacher), lambda: self._labelled(trial, self._material(trial))
+        )
+        return found
+
+    def _labelled(self, trial: Trial, material: Material) -> Material:
+        """Return the material with the teacher's logits on each clean image, when the protocol fixes the labels."""
+        teacher = self.teacher(trial) if trial.protocol.labels == "fixed" else None
+        if teacher is None:
+            return material
+        parts = torch.split(torch.arange(len(material.labels), device=material.labels.device), 100)
+        return replace(material, soft=torch.cat([teacher.logits(material.batch(part)) for part in parts]), soft_kind="logits")
 
     def _material(self, trial: Trial) -> Material:
         distilled, dataset = self.distilled(trial), self.dataset(trial)
@@ -133,11 +151,10 @@ class Workbench:
 
         `changes` replace arguments of `harness.training.fit`: evaluate, teacher, loss, seed.
         """
-        teacher = self.teacher(trial)
         arguments: dict[str, Any] = {
             "loss": self.loss(trial),
             "seed": trial.seed,
-            "teacher": teacher.logits if teacher is not None else None,
+            "teacher": self.soft_labels(trial),
             "evaluate": lambda network: self.evaluate(network, trial),
         }
         return fit(student, material, recipe=recipe(trial), **(arguments | changes))

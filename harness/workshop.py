@@ -180,7 +180,9 @@ class Rehearsal(Workshop):
 
     def _made(self, spec: SetSpec, resolved: Spec, ipc: int, recipe: dict[str, Any]) -> SetFile:
         classes = len(self.dataset.classes)
-        return SetFile(Path(), digest_json([recipe, self.teacher_digests()]), ipc * classes, {"classes": classes})
+        return SetFile(
+            Path(), digest_json([recipe, self.teacher_digests()]), ipc * classes, {"classes": classes, "method": resolved.name}
+        )
 
 
 def distil(

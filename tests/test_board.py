@@ -183,7 +183,7 @@ def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) 
         (
             'labels = "stored"',
             'labels = "soft"',
-            "protocol.labels: Input should be 'auto', 'teacher', 'stored' or 'hard', not 'soft'",
+            "protocol.labels: Input should be 'auto', 'teacher', 'fixed', 'stored' or 'hard', not 'soft'",
         ),
         (
             'precision = "bf16"\nevaluations',

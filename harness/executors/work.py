@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from harness.board import Trial
-from harness.errors import PluginError
+from harness.errors import GiftbenchError, PluginError
 from harness.records import Record
 from harness.scenario import Outcome, Scenario, named
 from harness.workbench import Workbench
@@ -72,7 +72,7 @@ def explain(error: BaseException) -> str:
 def environment(trial: Trial, workbench: Workbench, facts: dict[str, Any] | None) -> dict[str, Any]:
     """Return what a record says of where it was made."""
     return {
-        "versions": versions(),
+        "versions": versions(_packages(trial.scenario)),
         "device": device_name(workbench.device),
         "threads": torch.get_num_threads(),
         "precision": trial.protocol.precision,
@@ -80,13 +80,20 @@ def environment(trial: Trial, workbench: Workbench, facts: dict[str, Any] | None
     }
 
 
+def _packages(scenario: str) -> tuple[str, ...]:
+    try:
+        return type(named(scenario)).packages
+    except GiftbenchError:
+        return ()
+
+
 @cache
-def versions() -> dict[str, str]:
-    """Return the versions that numbers depend on."""
+def versions(packages: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the versions that numbers depend on, those of further `packages` too."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"Python": platform.python_version()}
-    for package in ("giftbench", "torch", "timm", "kornia"):
+    for package in ("giftbench", "torch", "timm", "kornia", *packages):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

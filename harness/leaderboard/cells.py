@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +56,8 @@ class Cell:
     errors: tuple[str, ...] = ()
 
 
-def cells_of(records: pandas.DataFrame, rows: str, columns: str) -> dict[int, list[Cell]]:
-    """Return {setting: its cells that have records, in plan order}."""
+def cells_of(records: pandas.DataFrame, compared: str, lowest: Collection[str] = ()) -> dict[int, list[Cell]]:
+    """Return {setting: its cells that have records, in plan order}; see `harness.leaderboard.tables.Layout` for the rest."""
     cells = summaries(records, BY, "accuracy")
     counted = records.assign(diverged=records["status"] == "diverged", failed=records["status"] == "failed", records=1)
     grouped = counted.groupby(BY, sort=False)
@@ -72,8 +72,8 @@ def cells_of(records: pandas.DataFrame, rows: str, columns: str) -> dict[int, li
     native = natives(records)
     places = zip(cells["setting"], cells["method"], strict=True)
     cells["native"] = [bool(loss) and native.get(place) == loss for place, loss in zip(places, cells["loss"], strict=True)]
-    cells["gain"] = _gains(cells, rows, columns)
-    cells["rank"] = _ranks(cells)
+    cells["gain"] = _gains(cells, compared)
+    cells["rank"] = ranks(cells, lowest)
     found: dict[int, list[Cell]] = {}
     for setting, values in zip(cells["setting"], cells.drop(columns="setting").to_dict("records"), strict=True):
         found.setdefault(int(setting), []).append(Cell(**{str(name): value for name, value in values.items()}))
@@ -100,23 +100,24 @@ def _errors(records: pandas.DataFrame) -> pandas.Series[Any]:
     return pandas.Series([tuple(errors) for errors in listed.values()], index=index, dtype="object")
 
 
-def _gains(cells: pandas.DataFrame, rows: str, columns: str) -> pandas.Series[float]:
-    """Return each cell's mean less that of the native loss in the same column (in the same row when losses are the columns)."""
-    if "loss" not in (rows, columns):
+def _gains(cells: pandas.DataFrame, compared: str) -> pandas.Series[float]:
+    """Return each cell's mean less that of the native loss in the same column (in the same row when `compared` is columns)."""
+    if not compared:
         return pandas.Series(math.nan, index=cells.index)
-    key = ["setting", "method", "ipc", "column" if rows == "loss" else "row"]
+    key = ["setting", "method", "ipc", "column" if compared == "rows" else "row"]
     base = cells[cells["native"]].drop_duplicates(key)[[*key, "mean"]]
     against = cells[key].merge(base, how="left", on=key)["mean"].to_numpy()
     gain: pandas.Series[float] = cells["mean"] - against
     return gain.mask(cells["native"])
 
 
-def _ranks(cells: pandas.DataFrame) -> pandas.Series[int]:
+def ranks(cells: pandas.DataFrame, lowest: Collection[str] = ()) -> pandas.Series[int]:
     """Rank a method's rows within each column by the mean as printed; ties share a rank.
 
     1 marks the best of two or more, 2 the second best of three or more: of two, the second best is the worst.
     """
     printed = cells["mean"].map(lambda mean: float(fixed(mean, 1) or "nan"))
+    printed = printed.where(~cells["column"].isin([*lowest]), -printed)
     group = printed.groupby([cells["setting"], cells["method"], cells["ipc"], cells["column"]])
     rank, count = group.rank(method="dense", ascending=False), group.transform("count")
     marked = ((rank == 1) & (count >= 2)) | ((rank == 2) & (count >= 3))

@@ -95,7 +95,7 @@ def follows_own_axis(
 ) -> bool:
     """Tell whether an axis of the scenario's own (not loss, optimizer or model) decides `values`: one value a label."""
     groups = [] if within is None else [within]
-    own = [column for name, column in ((rows, "row"), (columns, "column")) if name not in AXES]
+    own = [column for name, column in ((rows, "row"), (columns, "column")) if name and name not in AXES]
     return any(values.groupby([*groups, made[column]]).nunique().le(1).all() for column in own)
 
 

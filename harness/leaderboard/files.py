@@ -13,23 +13,24 @@ from harness.leaderboard.tables import Table
 from harness.leaderboard.text import fixed, without_paths
 
 LABELS = ["scenario", "table", "dataset", "method", "ipc", *AXES]
-FIGURES = ["mean", "std", "best_on_test_mean", "top5_mean", "gain"]
+FIGURES = ["mean", "std", "best_on_test_mean", "top5_mean", "gain", "low", "high"]
 COUNTS = ["diverged", "failed"]
 
 
 def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
     """Return (scenario, table) pairs in long form: one line a cell, figures with four decimals, no times.
 
-    `best_on_test_mean` is the mean of each seed's best test evaluation, as papers report it; nothing is ranked by it. `n` counts
-    the seeds in the mean; a cell without a record has n, diverged and failed 0.
+    `best_on_test_mean` is the mean of each seed's best test evaluation, as papers report it; nothing is ranked by it. `low` and
+    `high` are the ends of a 95 % interval, where a table has one. `n` counts the seeds in the mean; a cell without a record has
+    n, diverged and failed 0.
     """
-    own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.columns) if axis not in LABELS))
+    own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.columns) if axis and axis not in LABELS))
     names = [*LABELS, *own, "n", *FIGURES, *COUNTS, "distilled"]
     parts = [pandas.DataFrame(columns=names, dtype="object")]
     for scenario, table in tables:
         cells = table.cells.assign(scenario=scenario, table=table.title)
         for axis, name in ((table.rows, "row"), (table.columns, "column")):
-            if axis not in cells:
+            if axis and axis not in cells:
                 cells[axis] = cells[name]
         parts.append(cells.reindex(columns=names).astype("object"))
     made = pandas.concat(parts, ignore_index=True)
@@ -59,9 +60,12 @@ def _csv(frame: pandas.DataFrame) -> str:
     return text
 
 
-def write(path: Path, text: str) -> bool:
-    """Write a file whole or not at all (temporary file, fsync, rename). One that holds these bytes already is not touched."""
-    content = text.encode()
+def write(path: Path, content: str | bytes) -> bool:
+    """Write a file whole or not at all (temporary file, fsync, rename). One that holds these bytes already is not touched.
+
+    Returns: whether the file changed.
+    """
+    content = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == content:
         return False
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

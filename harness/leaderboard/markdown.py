@@ -48,10 +48,13 @@ def grid(table: Table) -> str:
         label = escape(row) + (" (native)" if (method, row) in native else "")
         lines.append(["" if method == above else escape(method), label, *values])
         above = method
-    heads = [" / ".join(filter(None, [f"IPC {ipc}" if several else "", escape(column)])) for ipc, column in table.column_labels]
+    heads = [
+        " / ".join(filter(None, [f"IPC {ipc}" if ipc and (several or not column) else "", escape(column)]))
+        for ipc, column in table.column_labels
+    ]
     text: str = tabulate(
         lines,
-        headers=["set", escape(table.rows), *heads],
+        headers=[escape(table.groups), escape(table.rows), *heads],
         tablefmt="pipe",
         colalign=["left", "left", *["right"] * len(heads)],
         disable_numparse=True,

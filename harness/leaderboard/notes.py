@@ -33,11 +33,11 @@ FACTS = [
 Facts = Sequence[Any]  # named tuples with the fields of FACTS, all text but the seed, each combination once
 
 
-def notes(facts: Facts, cells: Sequence[Cell], native: Mapping[str, str], rows: str) -> list[str]:
-    """Return the notes of one table, Markdown, one a bullet. `native` is {method: native loss}."""
+def notes(facts: Facts, cells: Sequence[Cell], native: Mapping[str, str], compared: str, measure: str = MEASURE) -> list[str]:
+    """Return the notes of one table, Markdown, one a bullet. `native` is {method: native loss}, `measure` what cells show."""
     found = [
-        f"{MEASURE} {_seeds(facts, cells)}",
-        _legend(cells, rows),
+        f"{measure} {_seeds(facts, cells)}",
+        _legend(cells, compared),
         _sets(facts, native),
         _teachers(facts),
         _protocol(facts),
@@ -90,8 +90,8 @@ def _seeds(facts: Facts, cells: Sequence[Cell]) -> str:
     return f"n = {usual} seed{'s' if usual > 1 else ''} ({seeds}){rest}{'' if usual > 1 else ', hence no deviation'}."
 
 
-def _legend(cells: Sequence[Cell], rows: str) -> str:
-    place = "column" if rows == "loss" else "row"
+def _legend(cells: Sequence[Cell], compared: str) -> str:
+    place = "row" if compared == "columns" else "column"
     marks = {
         "bold: best of a set's rows in its column": any(cell.rank == 1 for cell in cells),
         "underlined: second best": any(cell.rank == 2 for cell in cells),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pandas
@@ -51,13 +51,14 @@ class Setting:
     notes: list[str] = field(default_factory=list)
 
 
-def separate(frame: pandas.DataFrame, rows: str, columns: str) -> list[Setting]:
+def separate(frame: pandas.DataFrame, rows: str, columns: str, decided: Collection[str] = ()) -> list[Setting]:
     """Split records into settings, in plan order.
 
     Batch size and learning rate make a setting only where they differ for one set, or one optimizer and model: the paper's rule
-    sets them by the number of images and by the student. A loss that takes no teacher belongs with every teacher.
+    sets them by the number of images and by the student. A loss that takes no teacher belongs with every teacher. What is
+    `decided` by the axes makes no setting.
     """
-    records, keys = _keyed(uniform(frame, rows, columns), rows, columns)
+    records, keys = _keyed(uniform(frame, rows, columns), rows, columns, decided)
     records["setting"] = _ids(keys)
     headings = _headings(records, keys)
     doubtful = _doubtful(records)
@@ -69,11 +70,14 @@ def separate(frame: pandas.DataFrame, rows: str, columns: str) -> list[Setting]:
     return found
 
 
-def _keyed(records: pandas.DataFrame, rows: str, columns: str) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+def _keyed(
+    records: pandas.DataFrame, rows: str, columns: str, decided: Collection[str]
+) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """Return the records and, row by row beside them, the keys whose every combination is a setting."""
-    keys = pandas.DataFrame({name: records[name] for name in PHRASES if name not in (rows, columns, "teacher")})
+    keys = pandas.DataFrame({name: records[name] for name in PHRASES if name not in (rows, columns, "teacher", *decided)})
     for name in records.columns:
-        if name.startswith("label ") and not follows_an_axis(records[name], records):
+        known = name.removeprefix("label ") in decided
+        if name.startswith("label ") and not known and not follows_an_axis(records[name], records):
             keys[name] = records[name]
     soft = ["epochs", "batch_size", "learning_rate", "adaptation", "device_kind"]
     strict = _ids(keys.drop(columns=[name for name in soft if name in keys]))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import pandas
 
-from harness.leaderboard.cells import Cell, cells_of, natives
+from harness.leaderboard.cells import Cell, cells_of, natives, ranks
 from harness.leaderboard.columns import AXES, each
-from harness.leaderboard.notes import FACTS, Facts, footnotes, notes, usual_count
+from harness.leaderboard.notes import FACTS, MEASURE, Facts, footnotes, notes, usual_count
 from harness.leaderboard.settings import Setting, separate
 from harness.leaderboard.text import escape, fixed
 
+#: What a cell that a scenario adds has beside its text, unless it says otherwise.
+EMPTY = {"rank": 0, "suffix": "", "native": False, "n": 0, "diverged": 0, "failed": 0}
 #: A table wider than this many columns becomes one table an IPC.
 WIDEST = 9
 
@@ -28,11 +30,14 @@ class Table:
         cells: long form, one row a cell. A scenario that makes its own tables needs the columns `method`, `row`, `ipc`, `column`
             and `value` (the text); `rank` (1 bold, 2 underlined), `suffix` (what follows the value), the axes' own names and
             the figures of table.csv are optional. Labels and values are plain text.
-        rows, columns: what the labels are, as tables call it: "loss", "optimizer".
+        rows, columns: what the labels are, as tables call it: "loss", "optimizer". `columns` is empty where IPC alone makes them.
         row_labels: (method, label) of each row, from top to bottom.
         column_labels: (IPC, label) of each column, from left to right.
         footnotes: what the marks in the cells mean, Markdown.
         notes: what the numbers rest on, Markdown, a bullet each.
+        groups: what `method` is, as tables call it.
+        records: what the cells were made of, for paired statistics: method, ipc, row and column as they stand in `cells`, seed,
+            accuracy (NaN when the trial failed); None when the scenario made the table itself.
     """
 
     title: str
@@ -43,9 +48,77 @@ class Table:
     column_labels: tuple[tuple[str, str], ...]
     footnotes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    groups: str = "set"
+    records: pandas.DataFrame | None = None
+
+    def with_column(self, label: str, entries: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> Table:
+        """Return the table with one more column after those of each IPC.
+
+        Args:
+            label: of the column.
+            entries: {(method, row, IPC): {"value": text, and perhaps "mean", "std", "low", "high", "rank"}}; others stay empty.
+        """
+        own = {self.rows, self.columns} & {*self.cells.columns}
+        added = []
+        for (method, row, ipc), entry in entries.items():
+            names = {"method": method, "row": row, "ipc": ipc, "column": label}
+            axes = {name: row if name == self.rows else label for name in own}
+            added.append({**EMPTY, **axes, **names, **entry})
+        ipcs = list(dict.fromkeys(ipc for ipc, _ in self.column_labels))
+        labels = tuple(pair for ipc in ipcs for pair in [*(p for p in self.column_labels if p[0] == ipc), (ipc, label)])
+        cells = pandas.concat([self.cells, pandas.DataFrame(added)], ignore_index=True) if added else self.cells
+        return replace(self, cells=cells, column_labels=labels)
+
+    def regrouped(self, groups: str) -> Table:
+        """Return the table with rows and methods in each other's place, ranked anew; `groups` is what the rows were."""
+        names = {"method": "row", "row": "method"}
+        cells = self.cells.rename(columns=names)
+        cells["setting"] = 0
+        cells["rank"] = ranks(cells).to_numpy()
+        methods = list(dict.fromkeys(method for method, _ in self.row_labels))
+        rows = list(dict.fromkeys(row for _, row in self.row_labels))
+        labels = tuple((row, method) for row in rows for method in methods if (method, row) in {*self.row_labels})
+        records = None if self.records is None else self.records.rename(columns=names)
+        return replace(self, cells=cells, rows=self.groups, groups=groups, row_labels=labels, records=records)
+
+    def seeds(self, method: str, row: str, ipc: str, column: str) -> dict[int, float]:
+        """Return {seed: accuracy} of one cell; failed trials are left out."""
+        if self.records is None:
+            return {}
+        records = self.records
+        here = records[(records["method"] == method) & (records["row"] == row)]
+        here = here[(here["ipc"] == ipc) & (here["column"] == column)].dropna(subset="accuracy")
+        return dict(zip(here["seed"].tolist(), here["accuracy"].tolist(), strict=True))
 
 
-def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer") -> list[Table]:
+@dataclass(frozen=True)
+class Layout:
+    """How `pivot` lays out records.
+
+    Attributes:
+        rows, columns: columns of the frame that make the axes; `columns` may be empty: IPC alone.
+        decided: labels that the axes or other labels decide, and that make no table of their own.
+        gains: the axis along which a loss is compared with the native one; "" shows no gains. None: where losses are an axis.
+        lowest: column labels under which the lowest figure is the best one.
+        measure: what the cells show, one sentence.
+    """
+
+    rows: str = "loss"
+    columns: str = "optimizer"
+    decided: Collection[str] = ()
+    gains: Literal["rows", "columns", ""] | None = None
+    lowest: Collection[str] = ()
+    measure: str = MEASURE
+
+    @property
+    def compared(self) -> str:
+        """The axis along which gains are taken."""
+        if self.gains is not None:
+            return self.gains
+        return "rows" if self.rows == "loss" else "columns" if self.columns == "loss" else ""
+
+
+def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer", **layout: Any) -> list[Table]:
     """Return the tables of a DataFrame of records (`harness.records.to_frame`).
 
     One table a setting, as in Tables 5 and 12 of the GIFT paper: rows are methods and, within each, the labels `rows` with the
@@ -54,30 +127,30 @@ def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer
 
     Args:
         frame: one row a record, in any order; the scenario's own labels may be axes.
-        rows, columns: columns of the frame that make the axes.
+        rows, columns, layout: fields of `Layout`.
     """
     if frame.empty:
         return []
-    settings = separate(frame, rows, columns)
+    how = Layout(rows, columns, **layout)
+    settings = separate(frame, rows, columns, how.decided)
     records = pandas.concat([s.records.assign(setting=i) for i, s in enumerate(settings)], ignore_index=True)
-    cells, native = cells_of(records, rows, columns), natives(records)
+    cells, native = cells_of(records, how.compared, how.lowest), natives(records)
     facts: dict[int, list[Any]] = {}
     for fact in each(records[["setting", *FACTS]].drop_duplicates()):
         facts.setdefault(fact.setting, []).append(fact)
     found: list[Table] = []
     for i, setting in enumerate(settings):
         losses = {fact.method: native[i, fact.method] for fact in facts[i] if (i, fact.method) in native}
-        found.extend(_Layout(setting, rows, columns, losses).tables(facts[i], cells[i]))
+        found.extend(_Maker(setting, how, losses).tables(facts[i], cells[i]))
     return found
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """How one setting's cells become tables; `native` is {method: native loss}."""
+class _Maker:
+    """Makes the tables of one setting's cells; `native` is {method: native loss}."""
 
     setting: Setting
-    rows: str
-    columns: str
+    layout: Layout
     native: Mapping[str, str]
 
     def tables(self, facts: Facts, cells: Sequence[Cell]) -> Iterator[Table]:
@@ -91,19 +164,20 @@ class _Layout:
 
     def table(self, facts: Facts, cells: Sequence[Cell], ipcs: Sequence[str]) -> Table:
         """Return the table of these facts and cells."""
+        rows, columns = self.layout.rows, self.layout.columns
         labels = list(dict.fromkeys(fact.row for fact in facts))
         row_labels = tuple(
             (method, label)
             for method in dict.fromkeys(fact.method for fact in facts)
-            for label in sorted(labels, key=lambda label: self.rows == "loss" and label != self.native.get(method))
+            for label in sorted(labels, key=lambda label: rows == "loss" and label != self.native.get(method))
         )
         column_labels = tuple((ipc, label) for ipc in ipcs for label in dict.fromkeys(fact.column for fact in facts))
         laid = self.laid_out(facts, cells, [(m, ipc, row, column) for m, row in row_labels for ipc, column in column_labels])
         letters, marks = footnotes(laid)
         usual = usual_count(laid)
         long = pandas.DataFrame([vars(cell) for cell in laid])
-        for axis, name in (("row", self.rows), ("column", self.columns)):
-            if name not in long:
+        for axis, name in (("row", rows), ("column", columns)):
+            if name and name not in long:
                 long[name] = long[axis]
         long["dataset"] = self.setting.dataset
         long["value"] = [_value(cell) for cell in laid]
@@ -111,8 +185,9 @@ class _Layout:
         single = f"IPC {ipcs[0]}" if len(ipcs) == 1 and ipcs[0] else ""
         title = ", ".join(part for part in (escape(self.setting.dataset), single) if part) or "Results"
         title += f" — {', '.join(self.setting.heading)}" if self.setting.heading else ""
-        under = [*self.setting.notes, *notes(facts, laid, self.native, self.rows)]
-        return Table(title, long, self.rows, self.columns, row_labels, column_labels, marks, under)
+        under = [*self.setting.notes, *notes(facts, laid, self.native, self.layout.compared, self.layout.measure)]
+        records = self.setting.records[["method", "ipc", "row", "column", "seed", "accuracy"]]
+        return Table(title, long, rows, columns, row_labels, column_labels, marks, under, records=records)
 
     def laid_out(self, facts: Facts, cells: Sequence[Cell], places: Sequence[tuple[str, str, str, str]]) -> list[Cell]:
         """Return the cells row by row, with those that have no record put in."""
@@ -122,7 +197,9 @@ class _Layout:
         found = []
         for place in places:
             method, ipc, row, column = place
-            trained = usual | {name: label for name, label in ((self.rows, row), (self.columns, column)) if name in AXES}
+            trained = usual | {
+                name: label for name, label in ((self.layout.rows, row), (self.layout.columns, column)) if name in AXES
+            }
             native = bool(trained["loss"]) and trained["loss"] == self.native.get(method)
             found.append(known.get(place) or Cell(*place, **trained, distilled=digests.get((method, ipc), ""), native=native))
         return found

@@ -28,6 +28,7 @@ for _name, _target in {
     "cosine": "gift:cosine",
     "gift": "gift:gift",
     "gift_reference": "gift:gift_reference",
+    "refined": "refined:refined",
     "kd": "distillation:kd",
     "wsld": "distillation:wsld",
     "dkd": "distillation:dkd",

@@ -1,0 +1,241 @@
+"""This project's hot loop inside Avalanche's: data on the device, a whole batch at a time, no host sync in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from harness import optimizers, seeds
+from harness.augmentation import augmentation
+from harness.continual import strategies
+from harness.continual.stream import places
+from harness.datasets.base import normalise
+from harness.losses.targets import Targets
+from harness.spec import Spec
+from harness.training import STEPS_PER_CHECK, Material, Recipe, autocast, batch_sizes
+
+
+class Seen:
+    """The classes met so far: cuts logits and soft labels down to them, so that nothing else reaches the loss.
+
+    Args:
+        seen: the classes, in any order.
+        classes: how many there are in all.
+        sliced: False leaves logits and soft labels whole.
+    """
+
+    def __init__(self, seen: Sequence[int], classes: int, device: str | torch.device, sliced: bool = True) -> None:
+        self.columns = torch.tensor(sorted(seen), device=device)
+        self.whole = not sliced or len(seen) == classes
+        self.place = torch.zeros(classes, dtype=torch.int64, device=device)
+        self.place[self.columns] = torch.arange(len(seen), device=device)
+
+    def logits(self, logits: Tensor) -> Tensor:
+        """Return the columns of the classes met, [B, S], in ascending order of class."""
+        return logits if self.whole else logits.index_select(1, self.columns)
+
+    def targets(self, targets: Targets) -> Targets:
+        """Return targets over the classes met; probabilities are normalised again."""
+        if self.whole:
+            return targets
+        soft = None if targets.soft is None else targets.soft.index_select(1, self.columns)
+        if soft is not None and targets.kind == "probabilities":
+            soft = soft / soft.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        hard = None if targets.hard is None else self.place.index_select(0, targets.hard)
+        return Targets(hard, soft, targets.kind, targets.progress)
+
+
+class OnlySeen(nn.Module):
+    """A student that answers with one of the classes met so far: the logits of all others are -inf."""
+
+    def __init__(self, student: nn.Module, seen: Seen) -> None:
+        super().__init__()
+        self.student = student
+        self.unseen = torch.ones_like(seen.place, dtype=torch.bool)
+        self.unseen[seen.columns] = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.student(images)
+        return logits.float().nan_to_num(nan=-torch.inf).masked_fill(self.unseen, -torch.inf)
+
+
+class Batches:
+    """Batches [images, labels, (soft labels,) task] drawn on the device, one permutation an epoch.
+
+    `parts` are (places in the material, batch size) of each dataset that a batch is made of; the first one decides how many
+    batches there are, the others start over as often as need be. That is how Avalanche's replay loader composes its batches.
+    """
+
+    def __init__(self, material: Material, parts: Sequence[tuple[Tensor, int]], order: torch.Generator) -> None:
+        self.material, self.parts, self.order = material, parts, order
+        self.sizes = [batch_sizes(len(index), size) for index, size in parts]
+
+    def __len__(self) -> int:
+        return len(self.sizes[0])
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        drawn = [self._indices(part) for part in range(len(self.parts))]
+        for first in drawn[0]:
+            rest = []
+            for part in range(1, len(self.parts)):
+                found = next(drawn[part], None)
+                if found is None:
+                    drawn[part] = self._indices(part)
+                    found = next(drawn[part])
+                rest.append(found)
+            yield self._batch(torch.cat([first, *rest]) if rest else first)
+
+    def _indices(self, part: int) -> Iterator[Tensor]:
+        index = self.parts[part][0]
+        device = self.material.images.device
+        shuffled = index[torch.randperm(len(index), generator=self.order)].to(device, non_blocking=True)
+        return iter(torch.split(shuffled, self.sizes[part]))
+
+    def _batch(self, index: Tensor) -> list[Tensor]:
+        labels = self.material.labels.index_select(0, index)
+        soft = [] if self.material.soft is None else [self.material.soft.index_select(0, index)]
+        return [self.material.batch(index), labels, *soft, torch.zeros_like(labels)]
+
+
+class ResidentLoop:
+    """Mixed into an Avalanche strategy: batches from `Batches`, any loss, optimizer, schedule, augmentation and precision.
+
+    Avalanche's own training loop and every plugin's hooks stay as they are. A dataloader that a plugin puts in place is taken
+    over when it is one of Avalanche's; any other is used as it is.
+    """
+
+    def prepare(
+        self,
+        material: Material,
+        recipe: Recipe,
+        loss: Callable[[Tensor, Targets], Tensor],
+        teacher: Callable[[Tensor], Tensor] | None,
+        classes: int,
+        seed: int,
+        sliced: bool,
+    ) -> None:
+        """Set what the loop works with; call it once, before training. `seed` is the trial's."""
+        self.material, self.recipe, self.given_loss, self.teacher = material, recipe, loss, teacher
+        self.classes, self.seed, self.sliced = classes, seed, sliced
+        self.groups: list[list[int]] = []
+        self.steps = 0
+        self.diverged = False
+        self.train_epochs = recipe.epochs
+        self.train_mb_size = recipe.batch_size
+        self._augment = augmentation(recipe.augmentation, material.factor)
+        self._cast = autocast(material.images.device, recipe.precision)
+
+    # -- before a step of the stream -----------------------------------------------------------------------------------------
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        device = self.material.images.device
+        self.groups.append(sorted(self.experience.classes_in_this_experience))  # type: ignore[attr-defined]
+        self.seen = Seen([c for group in self.groups for c in group], self.classes, device, self.sliced)
+        derived = step_seed(self.seed, len(self.groups))
+        torch.manual_seed(seeds.derive(derived, "dropout"))
+        self._order = seeds.generator(derived, "order")
+        self._draws = seeds.generator(derived, "augmentation", device)
+        self._epoch = 0
+        self._finite = torch.ones((), dtype=torch.bool, device=device)
+        super()._before_training_exp(**kwargs)  # type: ignore[misc]
+        self._take_over()
+
+    def make_train_dataloader(self, **_: Any) -> None:
+        self.dataloader: Any = self._batches([(self.adapted_dataset, self.train_mb_size)])
+
+    def _batches(self, parts: Sequence[tuple[Any, int]]) -> Batches:
+        return Batches(self.material, [(places(data), size) for data, size in parts], self._order)
+
+    def _take_over(self) -> None:
+        """Replace a loader that a plugin has made of Avalanche's datasets."""
+        from avalanche.benchmarks.utils.data_loader import MultiDatasetDataLoader
+
+        made = self.dataloader
+        if isinstance(made, MultiDatasetDataLoader):
+            parts = list(zip(made.datasets, made.batch_sizes, strict=True))
+            parts.insert(0, parts.pop(max(made.termination_dataset, 0)))
+            self.dataloader = self._batches(parts)
+
+    def check_model_and_optimizer(self, **_: Any) -> None:
+        self.model = self.model_adaptation()  # type: ignore[attr-defined]
+        self.make_optimizer()
+
+    def make_optimizer(self, **_: Any) -> None:
+        self.optimizer = optimizers.create(self.recipe.optimizer, self.model)
+        self._schedule = optimizers.create_schedule(self.recipe.schedule, self.optimizer, self.recipe.epochs)
+
+    # -- within a step of the stream -----------------------------------------------------------------------------------------
+
+    def _unpack_minibatch(self) -> None:
+        super()._unpack_minibatch()  # type: ignore[misc]
+        images = self.mbatch[0]
+        if images.dtype == torch.uint8:  # of a loader that is not ours
+            images = normalise(images, self.material.mean, self.material.std)
+        self.mbatch[0] = self._augment(images, generator=self._draws)
+
+    def forward(self) -> Tensor:
+        with self._cast():
+            logits: Tensor = super().forward()  # type: ignore[misc]
+        return logits.float()
+
+    def criterion(self) -> Tensor:
+        images, labels = self.mbatch[0], self.mbatch[1]
+        soft, kind = (self.mbatch[2], self.material.soft_kind) if self.material.soft is not None else (None, "logits")
+        if self.teacher is not None:
+            with torch.no_grad(), self._cast():
+                soft, kind = self.teacher(images).float(), "logits"
+        progress = self._epoch / self.recipe.epochs
+        targets = self.seen.targets(Targets(labels, soft, kind, progress))  # type: ignore[arg-type]
+        value = self.given_loss(self.seen.logits(self.mb_output), targets)  # type: ignore[has-type]
+        self._finite.logical_and_(value.detach().isfinite())
+        return value
+
+    def _after_training_epoch(self, **kwargs: Any) -> None:
+        self._schedule.step()
+        self._epoch += 1
+        batches = len(self.dataloader)
+        self.steps += batches
+        if self._epoch == self.recipe.epochs or self._epoch % max(1, STEPS_PER_CHECK // max(batches, 1)) == 0:
+            finite = bool(self._finite)
+            self.diverged |= not finite
+            if not finite and self._epoch < self.recipe.epochs:
+                self.stop_training()  # type: ignore[attr-defined]
+        super()._after_training_epoch(**kwargs)  # type: ignore[misc]
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of a step of the stream, 1 the first; order and augmentation are derived from it."""
+    return seeds.derive(seed, f"step/{step}")
+
+
+def create(spec: Spec, student: nn.Module, memory: int, device: str) -> Any:
+    """Return a strategy of Avalanche with the resident loop; call its `prepare` next.
+
+    Args:
+        spec: what `harness.continual.strategies.resolve` returns.
+        student: on the device.
+        memory: images that a strategy with a memory may keep.
+    """
+    made = strategies.load(spec.name)
+    options = dict(spec.options)
+    if "mem_size" in strategies.parameters(made):
+        options.setdefault("mem_size", memory)
+    base, rest = _resident(made), options
+    if not hasattr(made, "train"):  # a plugin
+        base, rest = _resident(strategies.load("Naive")), {"plugins": [made(**options)]}
+    # The loop makes its own optimizer; this one only satisfies the constructor. Plugins that evaluate the criterion by
+    # themselves (EWC's importances, AGEM's reference gradients) get cross-entropy with the hard labels.
+    if spec.name not in strategies.USUAL:  # others may flatten gradients with view(), which channels-last order forbids
+        student = student.to(memory_format=torch.contiguous_format)
+    unused = torch.optim.SGD(student.parameters(), lr=0.1)
+    return base(model=student, optimizer=unused, criterion=functional.cross_entropy, device=device, evaluator=None, **rest)
+
+
+@cache
+def _resident(made: type) -> Any:
+    return type(f"Resident{made.__name__}", (ResidentLoop, made), {})

@@ -1,0 +1,103 @@
+"""Avalanche's strategies and plugins by name, and which of their parameters a board may set."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import warnings
+from functools import cache
+from typing import Any
+
+from harness.errors import BadOption, UnknownName, suggest
+from harness.registry import check_type, like
+from harness.spec import Spec, render
+
+#: Known without importing Avalanche, which takes seconds: name -> whether it takes a memory.
+USUAL = {"GDumb": True, "Naive": False, "Replay": True, "Cumulative": False}
+#: Those that no stream of distilled images can run, and why.
+REFUSED = {
+    "JointTraining": "it trains on the whole stream at once; use Cumulative",
+    "AR1": "it brings a pretrained network of its own, which it downloads",
+}
+#: Parameters of Avalanche's constructors that the protocol decides.
+OURS = {"self", "model", "optimizer", "criterion", "train_mb_size", "train_epochs", "eval_mb_size", "device", "plugins"}
+OURS |= {"evaluator", "eval_every", "peval_mode", "base_kwargs", "kwargs", "args"}
+
+
+def resolve(given: Any) -> Spec:
+    """Return a strategy's name as Avalanche spells it, with the options that were given.
+
+    Args:
+        given: `gdumb`, `EWC(ewc_lambda=0.4)`, or any strategy or plugin of Avalanche; upper and lower case are one. A plugin is
+            put on the naive strategy.
+    Raises: UnknownName, BadOption.
+    """
+    spec = Spec.model_validate(given)
+    usual = {name.lower(): name for name in USUAL}.get(spec.name.lower())
+    if usual is not None and not spec.options:
+        return Spec(name=usual)
+    name, made = _found(spec.name)
+    defaults = parameters(made)
+    options = {}
+    for option, value in spec.options.items():
+        if option not in defaults:
+            raise BadOption(f"strategy {name!r} has no parameter {option!r}; {suggest(option, defaults)}")
+        check_type(f"strategy {name!r}: {option}", defaults[option], value)
+        options[option] = like(defaults[option], value)
+    missing = [k for k, v in defaults.items() if v is inspect.Parameter.empty and k not in options and k != "mem_size"]
+    if missing:
+        raise BadOption(f"strategy {name!r} needs {', '.join(missing)}, as {name}({missing[0]}=…)")
+    return Spec(name=name, options=options)
+
+
+def label(spec: Spec) -> str:
+    """Return the short form of a resolved strategy."""
+    return render(spec.name, dict(spec.options))
+
+
+def parameters(made: type) -> dict[str, Any]:
+    """Return {parameter: default} of an Avalanche strategy or plugin, without those that the protocol decides."""
+    found = inspect.signature(made.__init__).parameters.values()  # type: ignore[misc]
+    named = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return {p.name: p.default for p in named if p.name not in OURS}
+
+
+def load(name: str) -> type:
+    """Return Avalanche's class of this name. Raises UnknownName with a suggestion."""
+    return _found(name)[1]
+
+
+def _found(name: str) -> tuple[str, type]:
+    known = catalogue()
+    if name.lower() not in known:
+        names = [made.__name__ for made in known.values()]
+        raise UnknownName(f"no Avalanche strategy or plugin {name!r}; {suggest(name, names)}")
+    made = known[name.lower()]
+    if made.__name__ in REFUSED:
+        raise BadOption(f"strategy {made.__name__!r} cannot be used here: {REFUSED[made.__name__]}")
+    return made.__name__, made
+
+
+@cache
+def catalogue() -> dict[str, type]:
+    """Return Avalanche's supervised strategies and their plugins by name in lower case; a strategy comes before a plugin."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from avalanche.training import plugins, supervised
+    from avalanche.training.plugins import SupervisedPlugin
+    from avalanche.training.templates import SupervisedTemplate
+
+    found: dict[str, type] = {}
+    for package, base in ((supervised, SupervisedTemplate), (plugins, SupervisedPlugin)):
+        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    loaded = importlib.import_module(f"{package.__name__}.{module.name}")
+            except ImportError:  # a strategy whose own extra is not installed
+                continue
+            for thing in vars(loaded).values():
+                if inspect.isclass(thing) and issubclass(thing, base) and thing.__module__ == loaded.__name__:
+                    found.setdefault(thing.__name__.lower(), thing)
+    return {key: made for key, made in found.items() if not key.startswith("_")}

@@ -1,0 +1,192 @@
+"""What is a distilled set worth as the memory of a learner that meets the classes step by step?"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from harness import Outcome, Scenario, scenarios
+from harness.continual import strategies, stream
+from harness.errors import BadOption, at
+from harness.leaderboard.figures import curves
+from harness.leaderboard.tables import Table, pivot
+
+if TYPE_CHECKING:
+    import pandas
+
+    from harness import Trial
+    from harness.leaderboard.figures import Figure
+    from harness.planning import Plan
+    from harness.workbench import Workbench
+
+MEASURES = {"average": "average_incremental", "final": "accuracy", "forgetting": "forgetting"}
+SUMMARY = (
+    "Test accuracy in percent over the classes met so far, mean ± standard deviation (ddof 1): average over the steps; final, after "
+    "the last one. Forgetting: by how many points accuracy on the classes of an earlier step has, on average, fallen from its best "
+    "when all classes are there; the lowest is best."
+)
+STEPS = "Test accuracy in percent over the classes met so far, by how many these are, mean ± standard deviation (ddof 1)."
+SOFT = {
+    "sliced": "Logits and soft labels are cut to the classes met so far, in the loss and at test.",
+    "unsliced": "Logits and soft labels are whole in the loss, and so tell of classes not met yet; at test only those met count.",
+}
+
+
+@scenarios.register("class-incremental")
+class ClassIncremental(Scenario):
+    """Accuracy as classes arrive step by step, the distilled set being the memory (GIFT paper, Figure 2)."""
+
+    version = 1
+    summary = "Accuracy as classes arrive step by step, the distilled images being the memory (GIFT paper, Figure 2)."
+    packages = ("avalanche-lib",)
+
+    def trials(self, board: Plan) -> Iterator[Trial]:
+        classes = len(board.dataset.classes)
+        order = self.option(board, "class_order", default=None) or "seed"
+        soft = self.option(board, "soft_labels", default="sliced")
+        memory = self.option(board, "memory", default=0)
+        with at(f"{board.place}.class_order"):
+            stream.class_order(order, 0, classes)
+        if soft not in SOFT:
+            raise BadOption(f"{board.place}.soft_labels must be {' or '.join(map(repr, SOFT))}, not {soft!r}")
+        if memory < 0:
+            raise BadOption(f"{board.place}.memory must be a number of images, or 0 for room for all; not {memory}")
+        chosen = list(_resolved(self.option(board, "strategies", default=None) or "GDumb", f"{board.place}.strategies"))
+        for steps in _counts(self.option(board, "steps", default=None) or [5, 10], f"{board.place}.steps"):
+            with at(f"{board.place}.steps"):
+                counts = stream.class_counts(classes, steps)
+            for strategy in chosen:
+                options = {"steps": steps, "strategy": strategy.model_dump(), "class_order": order, "soft_labels": soft}
+                labels = {
+                    "stream": stream.describe(counts),
+                    "strategy": strategies.label(strategy),
+                    "soft labels": soft,
+                    "class order": order if isinstance(order, str) else "given",
+                    "memory": f"{memory} images" if memory else "all images",
+                }
+                yield from self.vary(board, options={**options, "memory": memory}, labels=labels)
+
+    def run(self, trial: Trial, workbench: Workbench) -> Outcome:
+        """Train along the stream with the trial's strategy; after each step, test on the classes met so far."""
+        from harness.continual.measure import measure, summarise
+
+        test, classes = workbench.test_material(trial), len(workbench.dataset(trial).classes)
+        history, seconds = [], {"train": 0.0, "evaluate": 0.0}
+        with warnings.catch_warnings(record=True):  # Avalanche's own deprecations, which it shows whatever the filter says
+            strategy, experiences = self.learner(trial, workbench)
+            for experience in experiences:
+                started = time.perf_counter()
+                strategy.train(experience, eval_streams=[])
+                trained = time.perf_counter()
+                history.append(measure(strategy.model, test, strategy.groups, classes, trial.protocol.precision))
+                seconds["train"] += trained - started
+                seconds["evaluate"] += time.perf_counter() - trained
+        metrics = {**summarise(history), "steps": float(strategy.steps)}
+        return Outcome(metrics, history, "diverged" if strategy.diverged else "done", seconds)
+
+    def learner(self, trial: Trial, workbench: Workbench) -> tuple[Any, Any]:
+        """Return the trial's strategy, ready to train, and the experiences of its stream."""
+        import torch
+
+        from harness import seeds
+        from harness.continual import loop
+        from harness.spec import Spec
+        from harness.workbench import recipe
+
+        options, material = trial.options, self.material(trial, workbench)
+        classes = len(workbench.dataset(trial).classes)
+        order = stream.class_order(options["class_order"], trial.seed, classes)
+        experiences = stream.benchmark(material, order, stream.class_counts(classes, options["steps"])).train_stream
+        room = options["memory"] or classes * int(material.labels.bincount().max())
+        student = workbench.student(trial)
+        torch.manual_seed(seeds.derive(trial.seed, "memory"))
+        strategy = loop.create(Spec.model_validate(options["strategy"]), student, room, workbench.device)
+        strategy.prepare(
+            material,
+            recipe(trial),
+            loss=self.loss(trial, workbench),
+            teacher=workbench.soft_labels(trial),
+            classes=classes,
+            seed=trial.seed,
+            sliced=options["soft_labels"] == "sliced",
+        )
+        return strategy, experiences
+
+    def tables(self, records: pandas.DataFrame) -> list[Table]:
+        found = []
+        for name, part in records.groupby("stream", sort=False) if len(records) else ():
+            for frame, columns, measure, ending in (
+                (_measures(part), "measure", SUMMARY, ""),
+                (_steps(part), "classes met", STEPS, ", step by step"),
+            ):
+                for table in _pivot(frame, columns, measure):
+                    found.append(replace(table, title=f"{table.title} — {name}{ending}"))
+        return found
+
+    def figures(self, tables: Sequence[Table]) -> list[Figure]:
+        shown = [table for table in tables if table.columns == "classes met"]
+        return curves(shown, name=self.name, title="Accuracy as classes arrive", x_label="classes met so far")
+
+
+def _counts(steps: Any, place: str) -> Iterator[int]:
+    for i, value in enumerate(steps if isinstance(steps, (list, tuple)) else [steps]):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise BadOption(f"{place}[{i}] must be a whole number, not {value!r}")
+        yield value
+
+
+def _resolved(given: Any, place: str) -> Iterator[Any]:
+    for i, value in enumerate(given if isinstance(given, (list, tuple)) else [given]):
+        with at(f"{place}[{i}]"):
+            yield strategies.resolve(value)
+
+
+def _measures(records: pandas.DataFrame) -> pandas.DataFrame:
+    """Return one row a record and measure, its value in the place of the accuracy."""
+    import pandas
+
+    parts = [records.assign(measure=label, accuracy=records.get(name)) for label, name in MEASURES.items()]
+    return pandas.concat(parts, ignore_index=True).drop(columns=["best_accuracy"], errors="ignore")
+
+
+def _steps(records: pandas.DataFrame) -> pandas.DataFrame:
+    """Return one row a record and step of the stream, the accuracy after that step in place of the last."""
+    done = records[records["history"].map(len) > 0].explode("history", ignore_index=True)
+    if done.empty:
+        return done
+    entries = done["history"]
+    return done.assign(
+        **{
+            "classes met": [int(entry["classes"]) for entry in entries],
+            "accuracy": [entry["accuracy"] for entry in entries],
+            "top5_accuracy": [entry["top5_accuracy"] for entry in entries],
+        }
+    )
+
+
+def _pivot(records: pandas.DataFrame, columns: str, measure: str) -> list[Table]:
+    """Return the tables of these rows; where there are several strategies, they stand beside each other."""
+    if records.empty:
+        return []
+    several = records["strategy"].nunique() > 1
+    if several:
+        records = records.assign(**{"strategy, loss": records["strategy"] + ", " + records["loss"]})
+    made = pivot(
+        records,
+        "strategy, loss" if several else "loss",
+        columns,
+        decided=["options", "stream", *(["strategy", "loss"] if several else [])],
+        lowest=["forgetting"],
+        measure=measure,
+    )
+    for table in made:
+        first = records.iloc[0]
+        words = (
+            f"Stream: {first['stream']}" + ("" if several else f"; strategy {first['strategy']}") + f", memory {first['memory']}"
+        )
+        order = {"seed": "drawn by each seed", "sorted": "0, 1, 2, …"}.get(first["class order"], "the board's")
+        table.notes.insert(1, f"{words}; class order {order}. {SOFT.get(first['soft labels'], '')}")
+    return made

@@ -1,0 +1,114 @@
+"""Does a loss fail under an optimizer because of the size of its gradients only?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from harness import Scenario, scenarios
+from harness.errors import BadOption
+from harness.leaderboard.figures import curves
+from harness.leaderboard.statistics import paired_difference, summary
+from harness.leaderboard.tables import Table, pivot
+from harness.leaderboard.text import fixed
+
+if TYPE_CHECKING:
+    import pandas
+    from torch import Tensor
+
+    from harness import Targets, Trial
+    from harness.leaderboard.figures import Figure
+    from harness.planning import Plan
+    from harness.workbench import Workbench
+
+GAIN = (
+    "Gain: accuracy at the multiplier of highest mean (picked on the test split) less that at 1, mean and 95 % interval of the "
+    "differences paired by seed. A loss that fails at 1 and does not at another multiplier failed by the size of its gradients only."
+)
+
+
+@scenarios.register("gradient-scale")
+class GradientScale(Scenario):
+    """Accuracy against a multiplier on the loss: which failures are owed to the size of the gradients only."""
+
+    version = 1
+    summary = "Accuracy against a multiplier on the loss: which failures are owed to the size of the gradients only."
+    rows, columns = "loss and optimizer", "multiplier"
+
+    def trials(self, board: Plan) -> Iterator[Trial]:
+        optimizers = self.option(board, "optimizers", default=["sgd", "adamw"])
+        multipliers = self.option(board, "multipliers", default=["1/400", "1/20", 1, 20, 400])
+        for multiplier in multipliers:
+            scale = _number(board, multiplier)
+            for optimizer in optimizers:
+                for trial in self.vary(board, optimizer=optimizer, options={"multiplier": float(scale)}):
+                    row = f"{trial.labels['loss']}, {trial.labels['optimizer']}"
+                    labels = {**trial.labels, "multiplier": str(scale), "loss and optimizer": row}
+                    yield trial.model_copy(update={"labels": labels})
+
+    def loss(self, trial: Trial, workbench: Workbench) -> Callable[[Tensor, Targets], Tensor]:
+        plain, multiplier = workbench.loss(trial), trial.options["multiplier"]
+        return lambda logits, targets: multiplier * plain(logits, targets)
+
+    def tables(self, records: pandas.DataFrame) -> list[Table]:
+        records = records.sort_values(["order", "id"], kind="stable") if len(records) else records
+        made = pivot(_by_loss(records), self.rows, self.columns, decided=["loss", "optimizer", "options"])
+        return [_with_gain(table) for table in made]
+
+    def figures(self, tables: Sequence[Table]) -> list[Figure]:
+        labels = list(dict.fromkeys(column for table in tables for _, column in table.column_labels if _value(column)))
+        ticks = tuple((float(Fraction(label)), label) for label in labels)
+        title = "Accuracy against a multiplier on the loss"
+        return curves(
+            tables, name=self.name, title=title, x_label="multiplier on the loss", x=_value, x_scale="log", x_ticks=ticks
+        )
+
+
+def _number(board: Plan, multiplier: Any) -> Fraction:
+    try:
+        value = Fraction(str(multiplier)).limit_denominator(10**6)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if value <= 0:
+        wanted = 'a number above 0, or a fraction such as "1/400"'
+        raise BadOption(f"{board.place}.multipliers: a multiplier must be {wanted}, not {multiplier!r}")
+    return value
+
+
+def _value(label: str) -> float | None:
+    try:
+        return float(Fraction(label))
+    except ValueError:
+        return None
+
+
+def _by_loss(records: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the records with the optimizers of a loss side by side, whatever the order of planning."""
+    if records.empty:
+        return records
+    order = {loss: i for i, loss in enumerate(dict.fromkeys(records["loss"]))}
+    ranked = records.assign(rank=records["loss"].map(order)).sort_values("rank", kind="stable").drop(columns="rank")
+    return ranked.assign(order=range(len(ranked)))
+
+
+def _with_gain(table: Table) -> Table:
+    """Return the table with the best multiplier of each row and what it gains over 1."""
+    scales = list(dict.fromkeys(column for _, column in table.column_labels))
+    best: dict[tuple[str, str, str], dict[str, Any]] = {}
+    gain: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for method, row in table.row_labels:
+        for ipc in dict.fromkeys(ipc for ipc, _ in table.column_labels):
+            seeds = {scale: table.seeds(method, row, ipc, scale) for scale in scales}
+            means = {scale: summary(found.values()).mean for scale, found in seeds.items() if found}
+            if not means or "1" not in means:
+                continue
+            top = max(means, key=lambda scale: means[scale])
+            place, d = (method, row, ipc), paired_difference(seeds[top], seeds["1"])
+            best[place] = {"value": f"× {top}"}
+            interval = "" if d.low != d.low else f" [{fixed(d.low, 1)}, {fixed(d.high, 1)}]"
+            shown = "" if top == "1" else f"{d.mean:+.1f}{interval}"
+            gain[place] = {"value": shown or "—", "n": d.n, "mean": d.mean, "std": d.std, "low": d.low, "high": d.high}
+    table = table.with_column("best", best).with_column("gain over 1", gain)
+    table.notes.insert(1, GAIN)
+    return table

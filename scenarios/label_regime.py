@@ -1,0 +1,97 @@
+"""Does a distilled set beat random images, once both have the same labels?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness import Scenario, scenarios
+from harness.errors import BoardError
+from harness.leaderboard.figures import dots
+from harness.leaderboard.statistics import paired_difference
+from harness.leaderboard.tables import Table, pivot
+from harness.leaderboard.text import fixed
+
+if TYPE_CHECKING:
+    import pandas
+
+    from harness import Trial
+    from harness.leaderboard.figures import Figure
+    from harness.planning import Plan
+
+GAIN = "gain over random"
+NOTES = (
+    "Labels: hard, the class alone; soft fixed, the teacher's logits on each clean image, computed once; soft online, its logits "
+    "on every augmented batch. Sets of one IPC have the same number of images, hence the same number of optimizer steps.",
+    "Gain over random: accuracy less that of the random images under the same labels, mean and 95 % interval of the differences "
+    "paired by seed.",
+)
+
+
+@scenarios.register("label-regime")
+class LabelRegime(Scenario):
+    """Each set against random images under hard, fixed soft and online soft labels (question of arXiv 2604.18811)."""
+
+    version = 1
+    summary = "Each set against random images under hard, fixed soft and online soft labels (the question of arXiv 2604.18811)."
+    rows, columns = "labels", ""
+
+    def trials(self, board: Plan) -> Iterator[Trial]:
+        hard = self.option(board, "hard_loss", default="ce")
+        baseline = _baseline(board, self.option(board, "baseline", default=""))
+        usual = board.protocol.label
+        regimes = [("hard", "hard", [hard])]
+        regimes += [(name, kind, _soft(board)) for name, kind in (("soft fixed", "fixed"), ("soft online", "teacher"))]
+        for name, kind, losses in regimes:
+            for loss in losses:
+                for trial in self.vary(board, losses=[loss], protocol={"labels": kind}):
+                    shown = {"labels": f"{name} ({trial.labels['loss']})", "baseline": baseline, "protocol": usual}
+                    yield trial.model_copy(update={"labels": {**trial.labels, **shown}})
+
+    def tables(self, records: pandas.DataFrame) -> list[Table]:
+        made = pivot(records, self.rows, self.columns, decided=["loss", "baseline"], gains="")
+        baselines = records["baseline"].dropna().unique().tolist() if "baseline" in records else []
+        return [_against_random(table.regrouped("labels"), baselines) for table in made]
+
+    def figures(self, tables: Sequence[Table]) -> list[Figure]:
+        return dots(tables, name=self.name, title="Gain over random images", x_label="points of accuracy", column=GAIN, zero=True)
+
+
+def _soft(board: Plan) -> list[Any]:
+    """Return the board's losses that look at soft labels; a set's stored ones are not asked for."""
+    online = board.protocol.model_copy(update={"labels": "teacher"})
+    found = [loss for loss in board.losses if board.resolve_loss(loss, board.sets[0], online).taught]
+    if not found:
+        raise BoardError(f"{board.place}: none of the losses uses soft labels; name one, such as 'gift'")
+    return found
+
+
+def _baseline(board: Plan, name: str) -> str:
+    """Return what the board calls its random images."""
+    names = [s.name for s in board.sets]
+    if name:
+        if name not in names:
+            raise BoardError(f"{board.place}.baseline: no set {name!r} among {', '.join(map(repr, dict.fromkeys(names)))}")
+        return name
+    found = [s.name for s in board.sets if s.file.metadata.get("method") == "random"]
+    if not found:
+        raise BoardError(f'{board.place}: no random images to compare with; add a set with method = "random" and the same ipc')
+    return found[0]
+
+
+def _against_random(table: Table, baselines: Sequence[str]) -> Table:
+    """Return the table, rows being sets, with the gain of each over the baseline under the same labels."""
+    gains: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for regime, name in table.row_labels:
+        for ipc, column in table.column_labels:
+            base = [b for b in baselines if table.seeds(regime, b, ipc, column)]
+            mine = table.seeds(regime, name, ipc, column)
+            if not base or not mine or name in baselines:
+                continue
+            d = paired_difference(mine, table.seeds(regime, base[0], ipc, column))
+            interval = "" if d.low != d.low else f" [{fixed(d.low, 1)}, {fixed(d.high, 1)}]"
+            text = f"{d.mean:+.1f}{interval}"
+            gains[regime, name, ipc] = {"value": text, "n": d.n, "mean": d.mean, "std": d.std, "low": d.low, "high": d.high}
+    table = table.with_column(GAIN, gains)
+    table.notes[1:1] = NOTES
+    return table
