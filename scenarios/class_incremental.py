@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 MEASURES = {"average": "average_incremental", "final": "accuracy", "forgetting": "forgetting"}
 SUMMARY = (
-    "Test accuracy in percent over the classes met so far, mean ± standard deviation (ddof 1): average over the steps; final, after "
-    "the last one. Forgetting: by how many points accuracy on the classes of an earlier step has, on average, fallen from its best "
-    "when all classes are there; the lowest is best."
+    "Test accuracy in percent over the classes met so far, mean ± standard deviation (ddof 1): average over the steps; final, "
+    "after the last one. Forgetting: by how many points accuracy on the classes of an earlier step has, on average, fallen from "
+    "its best when all classes are there; the lowest is best."
 )
 STEPS = "Test accuracy in percent over the classes met so far, by how many these are, mean ± standard deviation (ddof 1)."
 SOFT = {

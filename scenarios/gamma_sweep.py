@@ -42,7 +42,7 @@ class GammaSweep(Scenario):
             yield from self.vary(board, losses=[loss], labels={"gamma": gamma, "loss": name})
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        return [_with_best(table) for table in pivot(records, self.rows, self.columns)]
+        return [_with_best(table) for table in pivot(records, self.rows, self.columns, each_ipc=True)]
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
         return curves(tables, name=self.name, title="Accuracy against gamma", x_label="gamma", x=_gamma)

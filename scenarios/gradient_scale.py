@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 GAIN = (
     "Gain: accuracy at the multiplier of highest mean (picked on the test split) less that at 1, mean and 95 % interval of the "
-    "differences paired by seed. A loss that fails at 1 and does not at another multiplier failed by the size of its gradients only."
+    "differences paired by seed. A loss that fails at 1 and not at another multiplier failed by the size of its gradients only."
 )
 
 
@@ -53,7 +54,7 @@ class GradientScale(Scenario):
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
         records = records.sort_values(["order", "id"], kind="stable") if len(records) else records
-        made = pivot(_by_loss(records), self.rows, self.columns, decided=["loss", "optimizer", "options"])
+        made = pivot(_by_loss(records), self.rows, self.columns, decided=["loss", "optimizer", "options"], each_ipc=True)
         return [_with_gain(table) for table in made]
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
@@ -61,8 +62,25 @@ class GradientScale(Scenario):
         ticks = tuple((float(Fraction(label)), label) for label in labels)
         title = "Accuracy against a multiplier on the loss"
         return curves(
-            tables, name=self.name, title=title, x_label="multiplier on the loss", x=_value, x_scale="log", x_ticks=ticks
+            [_by_optimizer(table) for table in tables],
+            name=self.name,
+            title=title,
+            x_label="multiplier on the loss",
+            x=_value,
+            x_scale="log",
+            x_ticks=ticks,
+            panels="method",
         )
+
+
+def _by_optimizer(table: Table) -> Table:
+    """Return the table with a method for each set and optimizer and a row for each loss: a panel and a line of the figure."""
+    rows = table.cells[["method", "row", "loss", "optimizer"]].dropna().drop_duplicates()
+    names = {(m, row): (f"{m}, {optimizer}", loss) for m, row, loss, optimizer in rows.itertuples(index=False)}
+    cells = table.cells[[place in names for place in zip(table.cells["method"], table.cells["row"], strict=True)]]
+    places = [names[place] for place in zip(cells["method"], cells["row"], strict=True)]
+    cells = cells.assign(method=[method for method, _ in places], row=[row for _, row in places])
+    return replace(table, cells=cells, row_labels=tuple(names[place] for place in table.row_labels))
 
 
 def _number(board: Plan, multiplier: Any) -> Fraction:

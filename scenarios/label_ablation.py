@@ -38,7 +38,7 @@ class LabelAblation(Scenario):
             native = losses.registry.label(prepared.native if prepared.native is not None else usual)
             refined = Spec(name="refined", options={"native": native, "gamma": gamma, "alpha": alpha})
             both = Spec(name="gift", options={"gamma": gamma, "alpha": alpha})
-            ablation = {"native": native, "native + refinement": refined, "cosine": "cosine", "gift": both}
+            ablation: dict[str, str | Spec] = {"native": native, "native + refinement": refined, "cosine": "cosine", "gift": both}
             for row, loss in ablation.items():
                 if row == "native" or losses.registry.label(loss) != native:
                     yield from self.vary(board, sets=[prepared], losses=[loss], labels={"labels": row, "native": native})

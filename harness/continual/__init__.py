@@ -1,1 +1,1 @@
-"""Continual learning on Avalanche: its streams and strategies, with this project's hot loop. Avalanche loads when a trial runs."""
+"""Continual learning on Avalanche: its streams and strategies, with our hot loop. Avalanche loads when a trial runs."""

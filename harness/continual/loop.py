@@ -130,11 +130,17 @@ class ResidentLoop:
         self._augment = augmentation(recipe.augmentation, material.factor)
         self._cast = autocast(material.images.device, recipe.precision)
 
+    # What Avalanche's templates keep, said here for type checkers: this class is mixed into them at run time.
+    adapted_dataset: Any
+    experience: Any
+    mbatch: list[Tensor]
+    mb_output: Tensor
+
     # -- before a step of the stream -----------------------------------------------------------------------------------------
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         device = self.material.images.device
-        self.groups.append(sorted(self.experience.classes_in_this_experience))  # type: ignore[attr-defined]
+        self.groups.append(sorted(self.experience.classes_in_this_experience))
         self.seen = Seen([c for group in self.groups for c in group], self.classes, device, self.sliced)
         derived = step_seed(self.seed, len(self.groups))
         torch.manual_seed(seeds.derive(derived, "dropout"))
@@ -191,7 +197,7 @@ class ResidentLoop:
                 soft, kind = self.teacher(images).float(), "logits"
         progress = self._epoch / self.recipe.epochs
         targets = self.seen.targets(Targets(labels, soft, kind, progress))  # type: ignore[arg-type]
-        value = self.given_loss(self.seen.logits(self.mb_output), targets)  # type: ignore[has-type]
+        value = self.given_loss(self.seen.logits(self.mb_output), targets)
         self._finite.logical_and_(value.detach().isfinite())
         return value
 

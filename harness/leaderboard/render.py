@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas
 
 from harness.board import Board, board_path, load_board
 from harness.errors import BoardError, PluginError, UnknownName
+from harness.leaderboard.drawing import draw
+from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv, write
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
-from harness.leaderboard.text import code, short_error
+from harness.leaderboard.text import code, escape, short_error
 from harness.records import Record, RecordStore, to_frame
-from harness.scenario import named
+from harness.scenario import Scenario, named
+
+#: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.
+FOLDER = "figures"
 
 
 @dataclass
@@ -27,16 +32,22 @@ class Section:
     summary: str = ""
     tables: list[Table] = field(default_factory=list)
     note: str = ""
+    figures: list[Figure] = field(default_factory=list)
 
     def markdown(self, level: int, fold: bool = False) -> str:
-        """Return heading, summary, tables and note; `level` is the heading's."""
+        """Return heading, summary, note, tables and links to the figures; `level` is the heading's."""
         parts = [f"{'#' * level} {self.name}", self.summary, self.note]
         parts += [markdown(table, level + 1, fold).rstrip("\n") for table in self.tables] or ["No records yet."]
+        for figure in self.figures:
+            title = re.sub(r"[\[\]]", r"\\\g<0>", escape(" ".join(figure.title.split())))
+            parts += [f"![{title or figure.name}]({FOLDER}/{figure.name}.svg)", figure.caption.strip()]
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def render(board_file: Path) -> list[Path]:
-    """Write README.md, table.csv and timing.csv beside a board from its records, and return their paths.
+    """Write README.md, table.csv, timing.csv and figures beside a board from its records, and return their paths.
+
+    Figures are drawn into `figures/`, from which SVG and PNG files that no section names any more are removed.
 
     Args:
         board_file: the board's file, or its folder.
@@ -50,9 +61,11 @@ def render(board_file: Path) -> list[Path]:
         "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
         "timing.csv": timing_csv(frame),
     }
+    drawn = [path for section in sections for figure in section.figures for path in draw(figure, file.parent / FOLDER)]
     for name, text in contents.items():
         write(file.parent / name, text)
-    return [file.parent / name for name in contents]
+    _remove_others(file.parent / FOLDER, drawn)
+    return [*(file.parent / name for name in contents), *drawn]
 
 
 def insert(readme: Path, board_file: Path) -> bool:
@@ -75,7 +88,8 @@ def insert(readme: Path, board_file: Path) -> bool:
         raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
     frame = records_of(file)
     body = [f"{_status(frame)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
-    body += [section.markdown(3, fold=True).rstrip("\n") for section in sections_of(load_board(file), frame)]
+    sections = [replace(section, figures=[]) for section in sections_of(load_board(file), frame)]
+    body += [section.markdown(3, fold=True).rstrip("\n") for section in sections]
     block = "\n\n" + "\n\n".join(body) + "\n\n"
     block = block.replace("\n", "\r\n") if "\r\n" in text else block
     return write(readme, marked.sub(lambda found: found[1] + block + found[3], text))
@@ -101,7 +115,8 @@ def sections_of(board: Board, frame: pandas.DataFrame) -> list[Section]:
     """Return the sections: the board's scenarios in its order, then what else there are records of, by name."""
     planned = list(dict.fromkeys(spec.name for spec in board.scenarios))
     parts = {str(name): part.reset_index(drop=True) for name, part in frame.groupby("scenario")} if len(frame) else {}
-    return [section(name, parts.get(name, frame.iloc[:0])) for name in [*planned, *sorted(parts.keys() - {*planned})]]
+    names = [*planned, *sorted(parts.keys() - {*planned})]
+    return _apart([section(name, parts.get(name, frame.iloc[:0])) for name in names])
 
 
 def section(name: str, frame: pandas.DataFrame) -> Section:
@@ -122,7 +137,42 @@ def section(name: str, frame: pandas.DataFrame) -> Section:
         why = code(short_error(f"{type(error).__name__}: {error}"))
         note = f"The scenario's own tables failed ({why}): this is the default layout."
         return Section(name, scenario.summary, pivot(frame), note)
-    return Section(name, scenario.summary, tables)
+    figures, note = _figures(scenario, tables)
+    return Section(name, scenario.summary, tables, note, figures)
+
+
+def _figures(scenario: Scenario, tables: Sequence[Table]) -> tuple[list[Figure], str]:
+    """Return a scenario's figures, and a note in their place when they fail."""
+    try:
+        # copies of the cells: making a figure changes no table
+        figures = list(scenario.figures([replace(table, cells=table.cells.copy()) for table in tables]))
+        if not all(isinstance(figure, Figure) for figure in figures):
+            raise TypeError("figures() must return a list of harness.leaderboard.figures.Figure")
+    except Exception as error:  # as with tables: a plugin's code may fail in any way
+        return (
+            [],
+            f"The scenario's figures failed ({code(short_error(f'{type(error).__name__}: {error}'))}): there are tables only.",
+        )
+    return figures, ""
+
+
+def _apart(sections: list[Section]) -> list[Section]:
+    """Give figures of one name names of their own: the first keeps it, others get the scenario's in front, or a number."""
+    taken: list[str] = []
+    for section in sections:
+        for i, figure in enumerate(section.figures):
+            taken.append(unused([figure.name, slug(f"{section.name} {figure.name}")], taken))
+            section.figures[i] = replace(figure, name=taken[-1])
+    return sections
+
+
+def _remove_others(folder: Path, drawn: Sequence[Path]) -> None:
+    """Remove the figures that are not among those drawn, and the folder when nothing is left in it."""
+    stale = {path for kind in ("svg", "png") for path in folder.glob(f"*.{kind}")} - {*drawn}
+    for path in sorted(stale):
+        path.unlink()
+    if stale and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section]) -> str:

@@ -76,8 +76,8 @@ def _keyed(
     """Return the records and, row by row beside them, the keys whose every combination is a setting."""
     keys = pandas.DataFrame({name: records[name] for name in PHRASES if name not in (rows, columns, "teacher", *decided)})
     for name in records.columns:
-        known = name.removeprefix("label ") in decided
-        if name.startswith("label ") and not known and not follows_an_axis(records[name], records):
+        said = name.removeprefix("label ") in decided
+        if name.startswith("label ") and not said and not follows_an_axis(records[name], records):
             keys[name] = records[name]
     soft = ["epochs", "batch_size", "learning_rate", "adaptation", "device_kind"]
     strict = _ids(keys.drop(columns=[name for name in soft if name in keys]))

@@ -99,6 +99,7 @@ class Layout:
         rows, columns: columns of the frame that make the axes; `columns` may be empty: IPC alone.
         decided: labels that the axes or other labels decide, and that make no table of their own.
         gains: the axis along which a loss is compared with the native one; "" shows no gains. None: where losses are an axis.
+        each_ipc: whether every IPC has a table of its own, however narrow.
         lowest: column labels under which the lowest figure is the best one.
         measure: what the cells show, one sentence.
     """
@@ -107,6 +108,7 @@ class Layout:
     columns: str = "optimizer"
     decided: Collection[str] = ()
     gains: Literal["rows", "columns", ""] | None = None
+    each_ipc: bool = False
     lowest: Collection[str] = ()
     measure: str = MEASURE
 
@@ -156,7 +158,7 @@ class _Maker:
     def tables(self, facts: Facts, cells: Sequence[Cell]) -> Iterator[Table]:
         """Yield one table, or one an IPC where that would be too wide."""
         ipcs = sorted({fact.ipc for fact in facts}, key=lambda ipc: float(ipc or "inf"))
-        if len(ipcs) * len({fact.column for fact in facts}) <= WIDEST:
+        if not self.layout.each_ipc and len(ipcs) * len({fact.column for fact in facts}) <= WIDEST:
             yield self.table(facts, cells, ipcs)
             return
         for ipc in ipcs:

@@ -1,0 +1,30 @@
+"""What the tests of continual learning share: a workbench with a distilled set and a teacher, and class-incremental trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.artefacts import Artefacts
+from harness.board import Board, Trial
+from harness.planning import plan
+from harness.workbench import Workbench
+from harness.workshop import Workshop
+
+Bench = Callable[..., tuple[list[Trial], Workbench]]
+
+
+@pytest.fixture
+def bench(tiny: Callable[..., Board], tmp_path: Path) -> Bench:
+    """Return a maker of class-incremental trials on digits and the workbench to run them, from keys of scenario and board."""
+
+    def make(scenario: dict[str, Any], **board: Any) -> tuple[list[Trial], Workbench]:
+        given = {"model": "convnet2(width=8)", "sets": [{"method": "random", "ipc": 3}], **board}
+        made = tiny(**given, scenarios=[{"name": "class-incremental", **scenario}])
+        artefacts = Artefacts(tmp_path / "artefacts")
+        return plan(Workshop(made, "board.toml", artefacts, device="cpu")), Workbench("cpu", artefacts)
+
+    return make

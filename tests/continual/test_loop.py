@@ -1,0 +1,269 @@
+"""The resident loop: what reaches the loss, that it is `fit` with a stream around it, and that it never waits for the device."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness import losses
+from harness.board import Trial
+from harness.continual import loop
+from harness.continual.loop import Batches, OnlySeen, Seen, step_seed
+from harness.continual.measure import forgetting, measure, summarise
+from harness.losses.targets import Targets
+from harness.scenario import named
+from harness.spec import Spec
+from harness.training import Material, fit
+from harness.workbench import Workbench, recipe
+
+Bench = Callable[..., tuple[list[Trial], Workbench]]
+
+
+@pytest.fixture
+def soft_targets() -> Targets:
+    return Targets(torch.tensor([7, 2, 7]), torch.randn(3, 10, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("name", [name for name in losses.names() if name != "refined"])
+def test_nothing_of_classes_not_met_reaches_the_loss(name: str, soft_targets: Targets) -> None:
+    """Change every soft label and every logit of the other classes: value and gradient stay as they are, to the bit."""
+    seen, loss = Seen([7, 2, 4], 10, "cpu"), losses.create(name)
+    logits = torch.randn(3, 10, generator=torch.Generator().manual_seed(1))
+    unseen = [c for c in range(10) if c not in (7, 2, 4)]
+    results = []
+    for change in (0.0, 1e3):
+        z, soft = logits.clone(), soft_targets.soft.clone()  # type: ignore[union-attr]
+        z[:, unseen] += change * torch.randn(3, 7, generator=torch.Generator().manual_seed(2))
+        soft[:, unseen] += change
+        z.requires_grad_()
+        value = loss(seen.logits(z), seen.targets(Targets(soft_targets.hard, soft)))
+        (gradient,) = torch.autograd.grad(value, z)
+        results.append((value.detach(), gradient))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+    assert not results[0][1][:, unseen].any()
+
+
+def test_unsliced_labels_do_tell_of_classes_not_met(soft_targets: Targets) -> None:
+    seen, loss = Seen([7, 2, 4], 10, "cpu", sliced=False), losses.create("kl")
+    logits = torch.randn(3, 10)
+    changed = soft_targets.soft.clone()  # type: ignore[union-attr]
+    changed[:, 0] += 5
+    values = [loss(seen.logits(logits), seen.targets(Targets(soft_targets.hard, soft))) for soft in (soft_targets.soft, changed)]
+    assert values[0] != values[1]
+
+
+def test_sliced_probabilities_sum_to_one_again() -> None:
+    given = Targets(torch.tensor([1]), torch.tensor([[0.5, 0.2, 0.1, 0.2]]), "probabilities", 0.3)
+    found = Seen([3, 1], 4, "cpu").targets(given)
+    assert torch.allclose(found.soft, torch.tensor([[0.5, 0.5]]))  # type: ignore[arg-type]
+    assert found.hard is not None
+    assert (found.hard.tolist(), found.kind, found.progress) == ([0], "probabilities", 0.3)
+
+
+def test_a_student_answers_with_classes_it_has_met() -> None:
+    class Fixed(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.tensor([[9.0, 1.0, 2.0, torch.nan]]).repeat(len(images), 1)
+
+    answer = OnlySeen(Fixed(), Seen([1, 2, 3], 4, "cpu"))(torch.zeros(2, 1))
+    assert answer.argmax(1).tolist() == [2, 2]
+    assert answer[0, 0] == -torch.inf
+
+
+def learner(trial: Trial, workbench: Workbench) -> tuple[Any, Any]:
+    return named("class-incremental").learner(trial, workbench)  # type: ignore[attr-defined,no-any-return]
+
+
+def test_gdumb_is_fit_on_each_steps_memory_to_the_bit(bench: Bench) -> None:
+    (trial,), workbench = bench({"steps": 3}, losses=["gift"], protocol={"name": "smoke", "epochs": 3})
+    material, first = workbench.material(trial), workbench.student(trial)
+    strategy, experiences = learner(trial, workbench)
+    for step, experience in enumerate(experiences, start=1):
+        strategy.train(experience, eval_streams=[])
+        met = [c for group in strategy.groups for c in group]
+        seen = Seen(met, 10, "cpu")
+        chosen = torch.isin(material.labels, seen.columns)
+        memory = replace(material, images=material.images[chosen], labels=material.labels[chosen])
+        alone = copy.deepcopy(first)
+        plain = workbench.loss(trial)
+
+        def loss(z: Tensor, t: Targets, seen: Seen = seen, plain: Any = plain) -> Tensor:
+            return plain(seen.logits(z), seen.targets(t))  # type: ignore[no-any-return]
+
+        fit(alone, memory, loss, recipe(trial), seed=step_seed(trial.seed, step), teacher=workbench.soft_labels(trial))
+        for ours, theirs in zip(strategy.model.parameters(), alone.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+def test_a_step_does_not_wait_for_the_device(bench: Bench) -> None:
+    """No operation whose result the host must see, and no sample by itself, while an epoch runs."""
+    (trial,), workbench = bench({"steps": 5}, losses=["gift"], protocol={"name": "smoke", "epochs": 2})
+    strategy, experiences = learner(trial, workbench)
+    strategy.train(experiences[0], eval_streams=[])
+    train_epoch, seen = type(strategy).training_epoch, []
+
+    class NoSync(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default), func
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    def guarded(self: Any, **kwargs: Any) -> None:
+        with NoSync():
+            train_epoch(self, **kwargs)
+
+    strategy.training_epoch = guarded.__get__(strategy)
+    strategy.train(experiences[1], eval_streams=[])
+    assert seen
+
+
+def test_batches_hold_every_image_once_an_epoch() -> None:
+    material = Material(torch.arange(7.0).view(7, 1, 1, 1), torch.arange(7), soft=torch.arange(7.0)[:, None])
+    batches = Batches(material, [(torch.tensor([1, 3, 4, 6, 5]), 2)], torch.Generator().manual_seed(0))
+    epochs = [list(batches) for _ in range(2)]
+    for epoch in epochs:
+        assert len(epoch) == len(batches) == 2  # a last batch of one joins the one before it
+        images, labels, soft, task = (torch.cat(part) for part in zip(*epoch, strict=True))
+        assert sorted(labels.tolist()) == [1, 3, 4, 5, 6]
+        assert images.flatten().tolist() == labels.tolist() == soft.flatten().tolist()
+        assert not task.any()
+    assert [b[1].tolist() for b in epochs[0]] != [b[1].tolist() for b in epochs[1]]
+
+
+def test_a_memory_that_is_smaller_starts_over_and_the_current_data_decide_the_length() -> None:
+    material = Material(torch.arange(9.0).view(9, 1, 1, 1), torch.arange(9))
+    batches = Batches(material, [(torch.arange(6), 2), (torch.tensor([6, 7, 8]), 3)], torch.Generator().manual_seed(0))
+    epoch = [labels.tolist() for _, labels, _ in batches]
+    assert [len(labels) for labels in epoch] == [5, 5, 5]
+    assert all(sorted(labels[2:]) == [6, 7, 8] for labels in epoch)
+    assert sorted(label for labels in epoch for label in labels[:2]) == list(range(6))
+
+
+@pytest.mark.parametrize("name", ["GDumb", "Naive", "Replay", "Cumulative"])
+def test_strategies_see_what_their_names_say(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (trial,), workbench = bench({"steps": 5, "strategies": [name]}, losses=["ce"])
+    strategy, experiences = learner(trial, workbench)
+    shown: list[set[int]] = []
+    iterate = Batches.__iter__
+
+    def watched(self: Batches) -> Iterator[list[Tensor]]:
+        for batch in iterate(self):
+            shown[-1].update(batch[1].tolist())
+            yield batch
+
+    monkeypatch.setattr(Batches, "__iter__", watched)
+    for experience in experiences:
+        shown.append(set())
+        strategy.train(experience, eval_streams=[])
+    brought = [set(group) for group in strategy.groups]
+    expected = brought if name == "Naive" else [set().union(*brought[: k + 1]) for k in range(5)]
+    assert shown == expected
+
+
+@pytest.mark.parametrize("name", ["GDumb", "Replay"])
+def test_a_memory_budget_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (trial,), workbench = bench({"steps": 5, "strategies": name, "memory": 10}, losses=["ce"])
+    strategy, experiences = learner(trial, workbench)
+    sizes: list[int] = []
+    made = Batches.__init__
+
+    def watched(self: Batches, material: Material, parts: Any, order: torch.Generator) -> None:
+        sizes.append(len(parts[-1][0]))
+        made(self, material, parts, order)
+
+    monkeypatch.setattr(Batches, "__init__", watched)
+    for experience in experiences:
+        sizes.clear()
+        strategy.train(experience, eval_streams=[])
+    assert sizes[-1] == 10  # of 30 images, as the memory of the last step
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "EWC(ewc_lambda=1.0)",
+        "lwf(alpha=1, temperature=2)",
+        "AGEM(patterns_per_exp=4)",
+        "ReplayPlugin",
+        "SynapticIntelligence(si_lambda=0.1)",
+    ],
+)
+def test_other_strategies_and_plugins_of_avalanche_run_by_name(bench: Bench, name: str) -> None:
+    (trial,), workbench = bench({"steps": 2, "strategies": [name]}, losses=["gift"])
+    outcome = named("class-incremental").run(trial, workbench)
+    assert outcome.status == "done"
+    assert len(outcome.history) == 2
+
+
+def test_a_plugin_is_put_on_the_naive_strategy_with_the_same_memory(bench: Bench) -> None:
+    trials, workbench = bench({"steps": 3, "strategies": ["Replay", "ReplayPlugin"]}, losses=["ce"])
+    rooms = []
+    for trial in trials:
+        strategy, _ = learner(trial, workbench)
+        rooms += [plugin.mem_size for plugin in strategy.plugins if type(plugin).__name__ == "ReplayPlugin"]
+    assert rooms == [30, 30]
+    assert [base.__name__ for base in type(strategy).__mro__[1:3]] == ["ResidentLoop", "Naive"]
+
+
+def test_unequal_classes_keep_all_their_images(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Avalanche's buffer gives every class the same room; the default memory has room for the largest class."""
+    (trial,), workbench = bench({"steps": 5}, losses=["ce"])
+    material = Material(torch.randn(25, 1, 16, 16), torch.cat([torch.arange(10), torch.zeros(15, dtype=torch.int64)]))
+    monkeypatch.setattr(workbench, "material", lambda trial: material)
+    strategy, experiences = learner(trial, workbench)
+    seen: set[int] = set()
+    monkeypatch.setattr(
+        loop, "places", lambda data: seen.update(int(i) for i in data.index) or torch.tensor([int(i) for i in data.index])
+    )
+    for experience in experiences:
+        strategy.train(experience, eval_streams=[])
+    assert seen == set(range(25))
+
+
+def test_a_loss_that_is_not_finite_ends_its_step_and_is_said(bench: Bench) -> None:
+    (trial,), workbench = bench({"steps": 2}, losses=["mse"], protocol={"name": "smoke", "epochs": 200})
+    trial = trial.model_copy(update={"optimizer": Spec(name="sgd", options={**SGD, "lr": 1e6})})
+    outcome = named("class-incremental").run(trial, workbench)
+    assert outcome.status == "diverged"
+    assert outcome.metrics["steps"] < 400
+    assert len(outcome.history) == 2
+
+
+SGD = {"momentum": 0.9, "weight_decay": 0.0, "nesterov": False}
+
+
+def test_measures_are_those_of_the_definitions() -> None:
+    history = [
+        {"step": 1, "classes": 2, "accuracy": 90.0, "top5_accuracy": 100.0, "step 1": 90.0},
+        {"step": 2, "classes": 4, "accuracy": 70.0, "top5_accuracy": 99.0, "step 1": 95.0, "step 2": 45.0},
+        {"step": 3, "classes": 6, "accuracy": 50.0, "top5_accuracy": 98.0, "step 1": 40.0, "step 2": 50.0, "step 3": 60.0},
+    ]
+    assert forgetting(history) == pytest.approx(((95 - 40) + (45 - 50)) / 2)
+    found = summarise(history)
+    assert (found["accuracy"], found["average_incremental"], found["top5_accuracy"]) == (50.0, 70.0, 98.0)
+    assert forgetting(history[:1]) == 0.0
+
+
+def test_accuracy_is_over_the_test_images_of_the_classes_met() -> None:
+    class Echo(nn.Module):
+        """Answers the class that the image's grey value names; class 3 is taken for 2."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            answer = images[:, 0, 0, 0].long()
+            return nn.functional.one_hot(torch.where(answer == 3, 2, answer), 5).float()
+
+    labels = torch.tensor([0, 1, 2, 3, 3, 4])
+    test = Material(labels.float().view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous(), labels)
+    entry = measure(Echo(), test, [[2, 3], [0]], 5, "float32")
+    assert entry["classes"] == 3
+    assert entry["accuracy"] == 50.0  # 0 and 2 right, both of class 3 wrong; 1 and 4 do not count
+    assert entry["step 1"] == pytest.approx(100 / 3)
+    assert entry["step 2"] == 100.0
