@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,35 @@ class Teacher:
         with torch.no_grad():
             first, *others = (network(images) for network in self.networks)
             return first if not others else torch.stack([first, *others]).mean(0)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the classifier sees of normalised images [B, C, H, W]: [B, F] float32, without gradient.
+
+        The classifier is the last `nn.Linear` to run whose outputs are as many as the logits; its input is flattened. Several
+        networks give their features side by side. Raises DataError when a network has no such layer.
+        """
+        with torch.no_grad():
+            return torch.cat([_features(network, images) for network in self.networks], 1)
+
+
+def _features(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the input of the network's classifier, [B, F]."""
+    inputs: dict[int, Tensor] = {}  # of the last layer of each width, for the number of classes is known only afterwards
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        inputs[cast(nn.Linear, layer).out_features] = given[0]
+
+    with ExitStack() as hooks:
+        for layer in network.modules():
+            if isinstance(layer, nn.Linear):
+                hooks.enter_context(layer.register_forward_pre_hook(note))
+        classes = network(images).shape[1]
+    if classes not in inputs:
+        raise DataError(
+            f"the teacher's {type(network).__name__} has no features: none of its linear layers gives its {classes} logits; "
+            "take a teacher that ends in one"
+        )
+    return inputs[classes].flatten(1).float()
 
 
 def recipes(spec: TeacherSpec, dataset: Dataset) -> list[dict[str, Any]]:

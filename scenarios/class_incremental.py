@@ -33,6 +33,9 @@ SOFT = {
     "sliced": "Logits and soft labels are cut to the classes met so far, in the loss and at test.",
     "unsliced": "Logits and soft labels are whole in the loss, and so tell of classes not met yet; at test only those met count.",
 }
+#: Labels that tell one stream from another, and how a class order is called.
+STREAM = ("stream", "soft labels", "class order", "memory")
+ORDERS = {"seed": "drawn by each seed", "sorted": "0, 1, 2, …", "given": "the board's"}
 
 
 @scenarios.register("class-incremental")
@@ -117,13 +120,10 @@ class ClassIncremental(Scenario):
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
         found = []
-        for name, part in records.groupby("stream", sort=False) if len(records) else ():
-            for frame, columns, measure, ending in (
-                (_measures(part), "measure", SUMMARY, ""),
-                (_steps(part), "classes met", STEPS, ", step by step"),
-            ):
-                for table in _pivot(frame, columns, measure):
-                    found.append(replace(table, title=f"{table.title} — {name}{ending}"))
+        for stream_labels, part in records.groupby([*STREAM], sort=False) if len(records) else ():
+            name = _title(dict(zip(STREAM, map(str, stream_labels), strict=True)))
+            found += [replace(t, title=f"{t.title} — {name}") for t in _pivot(_measures(part), "measure", SUMMARY)]
+            found += [replace(t, title=f"{t.title} — {name}, step by step") for t in _pivot(_steps(part), "classes met", STEPS)]
         return found
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
@@ -178,15 +178,23 @@ def _pivot(records: pandas.DataFrame, columns: str, measure: str) -> list[Table]
         records,
         "strategy, loss" if several else "loss",
         columns,
-        decided=["options", "stream", *(["strategy", "loss"] if several else [])],
+        decided=["options", *STREAM, *(["strategy", "loss"] if several else [])],
         lowest=["forgetting"],
         measure=measure,
     )
+    first = records.iloc[0]
+    words = f"Stream: {first['stream']}" + ("" if several else f"; strategy {first['strategy']}") + f", memory {first['memory']}"
+    order = ORDERS.get(first["class order"], ORDERS["given"])
     for table in made:
-        first = records.iloc[0]
-        words = (
-            f"Stream: {first['stream']}" + ("" if several else f"; strategy {first['strategy']}") + f", memory {first['memory']}"
-        )
-        order = {"seed": "drawn by each seed", "sorted": "0, 1, 2, …"}.get(first["class order"], "the board's")
-        table.notes.insert(1, f"{words}; class order {order}. {SOFT.get(first['soft labels'], '')}")
+        table.notes.insert(1, f"{words}; class order {order}. {SOFT[first['soft labels']]}")
     return made
+
+
+def _title(labels: dict[str, str]) -> str:
+    """Return what tells a stream from another: its steps, and what is not as usual."""
+    unusual = [
+        labels["soft labels"] if labels["soft labels"] != "sliced" else "",
+        f"memory {labels['memory']}" if labels["memory"] != "all images" else "",
+        f"class order {ORDERS[labels['class order']]}" if labels["class order"] != "seed" else "",
+    ]
+    return ", ".join([labels["stream"], *filter(None, unusual)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import pkgutil
@@ -71,8 +72,10 @@ def load(name: str) -> type:
 def _found(name: str) -> tuple[str, type]:
     known = catalogue()
     if name.lower() not in known:
-        names = [made.__name__ for made in known.values()]
-        raise UnknownName(f"no Avalanche strategy or plugin {name!r}; {suggest(name, names)}")
+        near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.6)
+        names = [known[key].__name__ for key in near or known]
+        hint = "did you mean " + " or ".join(map(repr, names)) + "?" if near else suggest(name, names)
+        raise UnknownName(f"no Avalanche strategy or plugin {name!r}; {hint}")
     made = known[name.lower()]
     if made.__name__ in REFUSED:
         raise BadOption(f"strategy {made.__name__!r} cannot be used here: {REFUSED[made.__name__]}")

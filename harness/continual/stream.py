@@ -30,6 +30,8 @@ def class_order(order: str | Sequence[int], seed: int, classes: int) -> list[int
         return list(range(classes))
     if isinstance(order, str):
         raise BoardError(f'a class order is "seed", "sorted" or a permutation of the classes 0 to {classes - 1}, not {order!r}')
+    if not isinstance(order, (list, tuple)):
+        raise BoardError(f"a class order must be a word or a list, not {order!r}")
     wrong = [c for c in order if not isinstance(c, int) or isinstance(c, bool) or not 0 <= c < classes]
     missing = sorted(set(range(classes)) - {c for c in order if isinstance(c, int)})
     if wrong or missing or len(order) != classes:

@@ -14,3 +14,5 @@ readers: Registry[Any] = Registry("reader", group="giftbench.readers")
 
 distillers.add("random", "harness.distilled.random:random")
 distillers.add("rded", "harness.distilled.rded:rded")
+distillers.add("herding", "harness.distilled.coresets:herding")
+distillers.add("k-center", "harness.distilled.coresets:k_center")

@@ -99,7 +99,7 @@ def dkd(
     when there is no warm-up.
 
     Args:
-        logits: student outputs z, [B, C], C at least 2.
+        logits: student outputs z, [B, C]; with one class, which has no others, only the cross-entropy is left.
         targets: hard labels y, [B], soft labels t, [B, C], and the progress of the training.
         temperature: T, above 0.
         alpha: weight of the true class, 0 or more.
@@ -114,6 +114,8 @@ def dkd(
     labels = targets.labels()
     z = scaled(logits, temperature)
     t = teacher_logits(targets, z) / temperature
+    if z.shape[1] == 1:  # the first step of a class-incremental stream
+        return ce(logits, targets)
     tckd = log_kl_divergence(true_or_other(t.log_softmax(1), labels), true_or_other(z.log_softmax(1), labels))
     nckd = log_kl_divergence(other_classes(t, labels).log_softmax(1), other_classes(z, labels).log_softmax(1))
     w = min(targets.progress / warmup, 1.0) if warmup > 0 else 1.0

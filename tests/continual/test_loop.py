@@ -31,7 +31,7 @@ def soft_targets() -> Targets:
     return Targets(torch.tensor([7, 2, 7]), torch.randn(3, 10, generator=torch.Generator().manual_seed(0)))
 
 
-@pytest.mark.parametrize("name", [name for name in losses.names() if name != "refined"])
+@pytest.mark.parametrize("name", losses.names())
 def test_nothing_of_classes_not_met_reaches_the_loss(name: str, soft_targets: Targets) -> None:
     """Change every soft label and every logit of the other classes: value and gradient stay as they are, to the bit."""
     seen, loss = Seen([7, 2, 4], 10, "cpu"), losses.create(name)
@@ -49,6 +49,15 @@ def test_nothing_of_classes_not_met_reaches_the_loss(name: str, soft_targets: Ta
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
     assert not results[0][1][:, unseen].any()
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_a_first_step_of_one_class_leaves_every_loss_finite(name: str, soft_targets: Targets) -> None:
+    seen, z = Seen([7], 10, "cpu"), torch.randn(2, 10, requires_grad=True)
+    value = losses.create(name)(seen.logits(z), seen.targets(Targets(torch.tensor([7, 7]), soft_targets.soft[:2])))  # type: ignore[index]
+    (gradient,) = torch.autograd.grad(value, z)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
 
 
 def test_unsliced_labels_do_tell_of_classes_not_met(soft_targets: Targets) -> None:

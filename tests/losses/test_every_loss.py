@@ -28,6 +28,7 @@ TABLE = {  # name: (what it needs, its parameters and their defaults)
     "wsld": ({HARD, SOFT}, {"temperature": 4, "alpha": 2.25}),
     "dkd": ({HARD, SOFT}, {"temperature": 4, "alpha": 1, "beta": 8, "warmup": 0}),
     "nkd": ({HARD, SOFT}, {"temperature": 1, "gamma": 1.5}),
+    "refined": ({HARD, SOFT}, {"native": "kl", "gamma": 0.1, "alpha": 0.1, "smoothing": "uniform"}),
 }
 every_loss = pytest.mark.parametrize("name", TABLE)
 every_soft_loss = pytest.mark.parametrize("name", [name for name, (needs, _) in TABLE.items() if SOFT in needs])
@@ -87,11 +88,13 @@ WRONG = {
     "beta": (NEGATIVE, NAN, INFINITE),
     "gift gamma": (NEGATIVE, 1.01, NAN),
     "gift alpha": (NEGATIVE, 1.0, NAN),
+    "refined gamma": (NEGATIVE, 1.01, NAN),
+    "refined alpha": (NEGATIVE, 1.0, NAN),
     "kd alpha": (NEGATIVE, 1.01, NAN),
     "gamma": (NEGATIVE, NAN, INFINITE),
     "alpha": (NEGATIVE, NAN, INFINITE),
 }
-OPTIONS = [(name, option) for name, (_, options) in TABLE.items() for option in options if option != "rescale"]
+OPTIONS = [(name, option) for name, (_, options) in TABLE.items() for option in options if option not in ("rescale", "native")]
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)

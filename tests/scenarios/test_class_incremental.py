@@ -1,0 +1,178 @@
+"""The scenario in which classes arrive step by step: what a board may say, and what its tables and figures show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from looking import cell, tables_of
+
+from harness.board import Trial
+from harness.errors import BadOption, BoardError, UnknownName
+from harness.records import Record
+from harness.scenario import named
+
+Planner = Callable[..., list[Trial]]
+Run = Callable[..., list[Record]]
+
+
+def scenario(**options: Any) -> dict[str, Any]:
+    return {"scenarios": [{"name": "class-incremental", **options}], "sets": [{"method": "random", "ipc": 2}]}
+
+
+def test_five_and_ten_steps_of_gdumb_are_the_default(plan: Planner) -> None:
+    trials = plan(**scenario())
+    assert [(t.labels["stream"], t.labels["strategy"]) for t in trials] == [
+        ("5 steps of 2 classes", "GDumb"),
+        ("10 steps of 1 class", "GDumb"),
+    ]
+    assert [t.options for t in trials] == [
+        {"steps": n, "strategy": {"name": "GDumb", "options": {}}, "class_order": "seed", "soft_labels": "sliced", "memory": 0}
+        for n in (5, 10)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 4), ("strategies", "naive"), ("class_order", "sorted"), ("soft_labels", "unsliced"), ("memory", 10)],
+)
+def test_every_option_changes_the_id(plan: Planner, name: str, value: object) -> None:
+    usual = {t.id for t in plan(**scenario())}
+    assert not usual & {t.id for t in plan(**scenario(**{name: value}))}
+
+
+def test_names_of_strategies_are_one_whatever_their_case(plan: Planner) -> None:
+    first, second = (plan(**scenario(strategies=name, steps=2))[0] for name in ("gdumb", "GDumb"))
+    assert first.id == second.id
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"steps": 11}, BoardError, r"scenarios\[0\]\.steps: steps must lie between 1 and the number of classes, 10; not 11"),
+        ({"steps": [5, "6"]}, BadOption, r"scenarios\[0\]\.steps\[1\] must be a whole number, not '6'"),
+        ({"steps": 2.5}, BadOption, r"steps\[0\] must be a whole number, not 2.5"),
+        (
+            {"class_order": [0, 1, 2]},
+            BoardError,
+            r"scenarios\[0\]\.class_order: a class order must hold each of the classes 0 to 9 once",
+        ),
+        ({"class_order": [*range(9), 8]}, BoardError, "9 is missing"),
+        ({"class_order": 3}, BoardError, "class_order"),
+        (
+            {"strategies": ["gdum"]},
+            UnknownName,
+            r"scenarios\[0\]\.strategies\[0\]: no Avalanche strategy or plugin 'gdum'; did you mean 'GDumb'",
+        ),
+        ({"strategies": ["GDumb(size=3)"]}, BadOption, "strategy 'GDumb' has no parameter 'size'; did you mean 'mem_size'"),
+        ({"strategies": ["EWC"]}, BadOption, r"strategy 'EWC' needs ewc_lambda, as EWC\(ewc_lambda=…\)"),
+        ({"strategies": ["GDumb(mem_size=many)"]}, BadOption, "mem_size must be a whole number, not 'many'"),
+        ({"strategies": "JointTraining"}, BadOption, "trains on the whole stream at once"),
+        ({"soft_labels": "whole"}, BadOption, "soft_labels must be 'sliced' or 'unsliced', not 'whole'"),
+        ({"memory": "much"}, BadOption, "memory must be a whole number, not 'much'"),
+        ({"memory": -1}, BadOption, "memory must be a number of images"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place(plan: Planner, options: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        plan(**scenario(**options))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+    """Records of two losses, two seeds and two streams."""
+    from harness.artefacts import Artefacts
+    from harness.board import Board, checked
+    from harness.executors.work import run_bundle
+    from harness.planning import plan as planned
+    from harness.workbench import Workbench
+    from harness.workshop import Workshop
+
+    board = checked(
+        Board,
+        {
+            "dataset": "digits",
+            "model": "convnet1(width=8)",
+            "teacher": {"model": "convnet1(width=8)", "epochs": 1},
+            "protocol": "smoke",
+            "losses": ["gift", "ce"],
+            "seeds": 2,
+            **scenario(steps=[3, 10]),
+        },
+        "board.toml",
+    )
+    artefacts = Artefacts(tmp_path_factory.mktemp("streamed"))
+    return list(run_bundle(planned(Workshop(board, "board.toml", artefacts, device="cpu")), Workbench("cpu", artefacts)))
+
+
+def test_a_record_tells_every_step(streamed: list[Record]) -> None:
+    record = streamed[0]
+    assert [entry["classes"] for entry in record.history] == [4, 7, 10]
+    assert [sorted(k for k in entry if k.startswith("step ")) for entry in record.history][-1] == ["step 1", "step 2", "step 3"]
+    accuracies = [entry["accuracy"] for entry in record.history]
+    assert record.metrics["average_incremental"] == pytest.approx(sum(accuracies) / 3)
+    assert record.metrics["accuracy"] == accuracies[-1]
+    assert "avalanche-lib" in record.environment["versions"]
+
+
+def test_seeds_bring_orders_and_one_class_is_always_right(streamed: list[Record]) -> None:
+    ten = [r for r in streamed if r.trial.options["steps"] == 10]
+    assert all(r.history[0]["accuracy"] == 100 for r in ten)
+    two = [r.history[1]["accuracy"] for r in ten if r.trial.loss.name == "ce"]
+    assert two[0] != two[1]
+
+
+def test_each_stream_has_a_table_of_measures_and_one_of_steps(streamed: list[Record]) -> None:
+    tables = tables_of(streamed)
+    assert [table.title for table in tables] == [
+        "digits, IPC 2 — 3 steps of 4, 3 and 3 classes",
+        "digits, IPC 2 — 3 steps of 4, 3 and 3 classes, step by step",
+        "digits, IPC 2 — 10 steps of 1 class",
+        "digits, IPC 2 — 10 steps of 1 class, step by step",
+    ]
+    measures, steps = tables[:2]
+    assert [c for _, c in measures.column_labels] == ["average", "final", "forgetting"]
+    assert [c for _, c in steps.column_labels] == ["4", "7", "10"]
+    mine = [r for r in streamed if r.trial.options["steps"] == 3 and r.trial.loss.name == "gift"]
+    for column, metric in (("average", "average_incremental"), ("final", "accuracy"), ("forgetting", "forgetting")):
+        assert cell(measures, row="gift", column=column)["mean"] == pytest.approx(sum(r.metrics[metric] for r in mine) / 2)
+    assert cell(steps, row="gift", column="7")["mean"] == pytest.approx(sum(r.history[1]["accuracy"] for r in mine) / 2)
+    assert any("strategy GDumb" in note and "cut to the classes met so far" in note for note in measures.notes)
+
+
+def test_the_least_forgetting_is_the_best(streamed: list[Record]) -> None:
+    measures = tables_of(streamed)[0]
+    by_loss = {row: cell(measures, row=row, column="forgetting") for row in ("gift", "ce")}
+    best = min(by_loss, key=lambda row: by_loss[row]["mean"])
+    assert by_loss[best]["rank"] == 1
+
+
+def test_figures_show_accuracy_as_classes_arrive(streamed: list[Record]) -> None:
+    tables = tables_of(streamed)
+    first, second = named("class-incremental").figures(tables)
+    assert first.name != second.name
+    lines = {line.label: line for line in first.panels[0].lines}
+    assert set(lines) == {"gift", "ce"}
+    assert lines["ce"].x == (4.0, 7.0, 10.0)
+    assert lines["ce"].y[1] == pytest.approx(cell(tables[1], row="ce", column="7")["mean"])
+    assert lines["ce"].spread[1] == pytest.approx(cell(tables[1], row="ce", column="7")["std"])
+
+
+def test_strategies_stand_beside_each_other(run: Run) -> None:
+    options = {"name": "class-incremental", "steps": 2, "strategies": ["gdumb", "naive"]}
+    records = run(options, losses=["ce"], sets=[{"method": "random", "ipc": 2}])
+    measures, _ = tables_of(records)
+    assert [row for _, row in measures.row_labels] == ["GDumb, ce", "Naive, ce"]
+
+
+def test_unsliced_labels_have_tables_of_their_own(plan: Planner, run: Run) -> None:
+    board = {"losses": ["gift"], "sets": [{"method": "random", "ipc": 2}]}
+    records = [
+        r for soft in ("sliced", "unsliced") for r in run({"name": "class-incremental", "steps": 2, "soft_labels": soft}, **board)
+    ]
+    tables = tables_of(records)
+    assert len(tables) == 4
+    assert len({table.title for table in tables}) == 4
+    assert sum("tell of classes not met yet" in " ".join(table.notes) for table in tables) == 2
