@@ -166,7 +166,10 @@ class TeacherSpec(Frozen):
 
 
 class ScenarioSpec(BaseModel):
-    """A scenario on a board: its name, what it overrides of the board, and its own options."""
+    """A scenario on a board: its name, what it overrides of the board, and its own options.
+
+    One that is `on_request` runs only when the command line names it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -178,6 +181,7 @@ class ScenarioSpec(BaseModel):
     optimizer: Spec | None = None
     sets: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
     ipc: Counts | None = None
+    on_request: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="before")
     @classmethod

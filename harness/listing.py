@@ -58,17 +58,22 @@ def _registries() -> dict[str, Callable[[], Registry[Any]]]:
     return {f.__name__: f for f in (losses, models, optimizers, schedules, datasets, distillers, readers, scenarios)}
 
 
+def registry(kind: str) -> Registry[Any]:
+    """Return the registry of a kind (its plural). Raises UnknownName with a suggestion."""
+    found = _registries()
+    if kind not in found:
+        raise UnknownName(f"nothing is called {kind!r}; {suggest(kind, {*found, 'protocols'})}")
+    return found[kind]()
+
+
 def entries(kind: str) -> list[Description]:
     """Return what there is of a kind (its plural). Raises UnknownName with a suggestion."""
-    found = _registries()
     if kind == "protocols":
         from harness.board import PROTOCOLS
 
         return [Description(name, "giftbench", "", {k: str(v) for k, v in fields.items()}) for name, fields in PROTOCOLS.items()]
-    if kind not in found:
-        raise UnknownName(f"nothing is called {kind!r}; {suggest(kind, {*found, 'protocols'})}")
-    registry = found[kind]()
-    return [registry.describe(name) for name in registry.names()]
+    named = registry(kind)
+    return [named.describe(name) for name in named.names()]
 
 
 def show(kind: str, plugins: Iterable[str] = ()) -> None:

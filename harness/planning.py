@@ -203,6 +203,8 @@ class Overrides:
             for spec in extra:
                 named(spec.name)
             scenarios = [s for s in scenarios if s.name in self.scenarios] + extra
+        else:
+            scenarios = [s for s in scenarios if not s.on_request]
         changes: dict[str, Any] = {}
         if self.losses:
             changes["losses"] = tuple(Spec.model_validate(loss) for loss in self.losses)

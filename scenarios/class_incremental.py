@@ -120,6 +120,7 @@ class ClassIncremental(Scenario):
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
         found = []
+        records = records.sort_values(["order", "id"], kind="stable") if len(records) else records
         for stream_labels, part in records.groupby([*STREAM], sort=False) if len(records) else ():
             name = _title(dict(zip(STREAM, map(str, stream_labels), strict=True)))
             found += [replace(t, title=f"{t.title} — {name}") for t in _pivot(_measures(part), "measure", SUMMARY)]

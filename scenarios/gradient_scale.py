@@ -53,7 +53,6 @@ class GradientScale(Scenario):
         return lambda logits, targets: multiplier * plain(logits, targets)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        records = records.sort_values(["order", "id"], kind="stable") if len(records) else records
         made = pivot(_by_loss(records), self.rows, self.columns, decided=["loss", "optimizer", "options"], each_ipc=True)
         return [_with_gain(table) for table in made]
 
@@ -105,6 +104,7 @@ def _by_loss(records: pandas.DataFrame) -> pandas.DataFrame:
     """Return the records with the optimizers of a loss side by side, whatever the order of planning."""
     if records.empty:
         return records
+    records = records.sort_values(["order", "id"], kind="stable")
     order = {loss: i for i, loss in enumerate(dict.fromkeys(records["loss"]))}
     ranked = records.assign(rank=records["loss"].map(order)).sort_values("rank", kind="stable").drop(columns="rank")
     return ranked.assign(order=range(len(ranked)))

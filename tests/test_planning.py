@@ -415,3 +415,11 @@ def test_planning_builds_each_student_once(plan: Planner, monkeypatch: pytest.Mo
     resolve_model.cache_clear()
     plan(scenarios=[STUDENTS, OPTIMIZERS], losses=["ce"], seeds=5)
     assert len(built) == 2
+
+
+def test_a_scenario_on_request_is_planned_when_it_is_named(plan):
+    entries = ["cross-optimizer", {"name": "loss-comparison", "on_request": True}]
+    assert {t.scenario for t in plan(Overrides(), losses=["ce"], scenarios=entries)} == {"cross-optimizer"}
+    assert {t.scenario for t in plan(Overrides(scenarios=["loss-comparison"]), losses=["ce"], scenarios=entries)} == {
+        "loss-comparison"
+    }

@@ -375,3 +375,11 @@ def test_a_file_that_is_not_text_is_refused(planter, tmp_path):
     (tmp_path / "page.md").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BoardError, match="not UTF-8"):
         insert(tmp_path / "page.md", planter.board(tmp_path / "mine"))
+
+
+def test_a_scenario_on_request_has_no_empty_section(planter, planted, tmp_path):
+    planter.cell(80.0)
+    board = planter.board(tmp_path)
+    board.write_text(board.read_text("utf-8") + '\n[[scenarios]]\nname = "gamma-sweep"\non_request = true\n', "utf-8")
+    render(board)
+    assert "gamma-sweep" not in (tmp_path / "README.md").read_text("utf-8")

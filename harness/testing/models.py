@@ -1,0 +1,190 @@
+"""`check_model`: what giftbench expects of a student."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness import models
+from harness.registry import Registry, keyword_defaults
+from harness.spec import Spec
+from harness.testing.checks import expect, no_waiting, works
+
+Shape = tuple[int, int, int]
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A student to be: how to build it and what to call it."""
+
+    name: str
+    registry: Registry[Any]
+    spec: Spec
+    builder: Callable[[Shape, int], Any]
+    classes: int
+
+    def build(self, shape: Shape, seed: int = 0) -> nn.Module:
+        with torch.random.fork_rng(), works(self.name, f"to build for images {list(shape)}"):
+            torch.manual_seed(seed)
+            model = self.builder(shape, self.classes)
+        kind = type(model).__name__
+        expect(
+            isinstance(model, nn.Module), self.name, f"is built as a {kind} for images {list(shape)}; return a torch.nn.Module"
+        )
+        assert isinstance(model, nn.Module)
+        return model.train()
+
+    def logits(self, model: nn.Module, images: Tensor, where: str) -> Tensor:
+        with torch.random.fork_rng(), works(self.name, f"on images {list(images.shape)} {where}"):
+            torch.manual_seed(0)
+            logits = model(images)
+        wanted = (len(images), self.classes)
+        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        right = isinstance(logits, Tensor) and logits.shape == wanted
+        expect(right, self.name, f"returns {found} {where}; return one row of logits an image, {list(wanted)}")
+        assert isinstance(logits, Tensor)
+        expect(bool(logits.isfinite().all()), self.name, f"returns logits that are not finite {where}")
+        return logits
+
+
+def check_model(model: str | Callable[..., nn.Module], *, shape: Shape = (1, 16, 16), classes: int = 10, **options: Any) -> None:
+    """Check that a student keeps what giftbench expects of one.
+
+    It is built for images of one and three channels, of the size in `shape` and of twice that; it returns finite logits
+    [B, classes] in train and eval mode, in float32 and under bf16 autocast, without waiting for the device; its gradient reaches
+    every parameter; its weights come from torch's global random stream and travel in its state_dict; and every parameter that a
+    board can set shows in its label.
+
+    Args:
+        model: a registered name, with parameters perhaps, such as "convnet3(width=64)", or the function
+            `model(shape, classes, *, option=default)` itself.
+        shape: (channels, height, width) in pixels of the images that it is looked at most closely with.
+        classes: width of the logits.
+        options: parameters of the model, by name.
+    Raises: CheckFailed, in one sentence, at the first thing that is not so. UnknownName or BadOption for a model or a parameter
+        that there is not.
+    """
+    made = _made(model, options, classes)
+    for each in _shapes(shape):
+        _returns_logits(made, each)
+    _has_a_gradient_at_every_parameter(made, shape)
+    _takes_its_weights_from_the_seed(made, shape)
+    _keeps_its_weights_in_its_state(made, shape)
+    _works_under_autocast(made, shape)
+    _does_not_wait(made, shape)
+    _shows_its_parameters(made)
+
+
+def _made(model: str | Callable[..., nn.Module], options: dict[str, Any], classes: int) -> _Model:
+    entry = models.registry.get(models.registry.resolve(model, **options).name) if isinstance(model, str) else model
+    remedy = "register a function model(shape, classes, *, option=default) that returns an instance"
+    expect(not isinstance(entry, type), f"model {getattr(entry, '__name__', '')!r}", f"is a class; {remedy}")
+    if isinstance(model, str):
+        spec = models.registry.resolve(model, **options)
+        return _Model(f"model {models.registry.label(spec)!r}", models.registry, spec, partial(models.build, spec), classes)
+    registry: Registry[Any] = Registry("model")
+    name = getattr(model, "__name__", "model")
+    registry.register(name)(model)
+    spec = registry.resolve(Spec(name=name, options=options))
+    return _Model(f"model {registry.label(spec)!r}", registry, spec, registry.create(spec), classes)
+
+
+def _shapes(shape: Shape) -> Iterator[Shape]:
+    channels, height, width = shape
+    for scale in (1, 2):
+        for count in sorted({1, 3, channels}):
+            yield count, scale * height, scale * width
+
+
+def _images(shape: Shape, count: int = BATCH) -> Tensor:
+    images = torch.randn(count, *shape, generator=torch.Generator().manual_seed(1))
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _returns_logits(made: _Model, shape: Shape) -> None:
+    model = made.build(shape)
+    made.logits(model, _images(shape), "in train mode")
+    model.eval()
+    with torch.inference_mode():
+        made.logits(model, _images(shape, 1), "in eval mode")
+        first = made.logits(model, _images(shape), "in eval mode")
+        alike = first.equal(made.logits(model, _images(shape), "in eval mode"))
+    expect(alike, made.name, "gives two answers to the same images in eval mode; leave randomness to train mode")
+
+
+def _has_a_gradient_at_every_parameter(made: _Model, shape: Shape) -> None:
+    model = made.build(shape)
+    logits = made.logits(model, _images(shape), "in train mode")
+    with works(made.name, "in its backward pass"):
+        torch.autograd.backward((logits * torch.randn(logits.shape, generator=torch.Generator().manual_seed(2))).sum())
+    for name, parameter in model.named_parameters():
+        problem = f"has a parameter that no gradient reaches, {name}; use it in forward(), or register it as a buffer"
+        expect(parameter.grad is not None or not parameter.requires_grad, made.name, problem)
+        finite = parameter.grad is None or bool(parameter.grad.isfinite().all())
+        expect(finite, made.name, f"has a gradient that is not finite at {name}")
+    learns = any(parameter.requires_grad for parameter in model.parameters())
+    expect(learns, made.name, "has no parameter that learns; assign torch modules or nn.Parameter to its attributes")
+
+
+def _takes_its_weights_from_the_seed(made: _Model, shape: Shape) -> None:
+    first, again, other = (made.build(shape, seed).state_dict() for seed in (0, 0, 1))
+    same = first.keys() == again.keys() and all(first[key].equal(again[key]) for key in first)
+    remedy = "draw weights from torch's global random stream alone"
+    expect(same, made.name, f"has other weights when it is built again after the same torch.manual_seed; {remedy}")
+    differ = any(not first[key].equal(other[key]) for key in first)
+    expect(differ, made.name, f"has the same weights after another torch.manual_seed; {remedy}")
+
+
+def _keeps_its_weights_in_its_state(made: _Model, shape: Shape) -> None:
+    trained, fresh = made.build(shape, 0), made.build(shape, 1)
+    made.logits(trained, _images(shape), "in train mode")  # running statistics are state too
+    with works(made.name, "to take back its own state_dict"):
+        fresh.load_state_dict(trained.state_dict())
+    with torch.inference_mode():
+        kept, loaded = (made.logits(model.eval(), _images(shape), "in eval mode") for model in (trained, fresh))
+    remedy = "keep all weights in parameters and buffers"
+    expect(kept.equal(loaded), made.name, f"answers otherwise once its state_dict is loaded into another; {remedy}")
+
+
+def _works_under_autocast(made: _Model, shape: Shape) -> None:
+    """Gradients need not be finite here: a deep network's batch norms may blow up over a few bf16 values of a one-pixel map."""
+    model = made.build(shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = made.logits(model, _images(shape), "under bf16 autocast")
+    with works(made.name, "in its backward pass under bf16 autocast"):
+        torch.autograd.backward(logits.float().square().mean())
+
+
+def _does_not_wait(made: _Model, shape: Shape) -> None:
+    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        model, images = made.build(shape).to(device), _images(shape).to(device)
+        for mode in (True, False):
+            model.train(mode)
+            with torch.random.fork_rng(), works(made.name, f"on the device {device}"), no_waiting(made.name):
+                model(images)
+
+
+def _shows_its_parameters(made: _Model) -> None:
+    usual = made.registry.label(made.spec)
+    for option, default in keyword_defaults(made.registry.get(made.spec.name)).items():
+        given = made.spec.options[option]
+        changed = Spec(name=made.spec.name, options={**made.spec.options, option: _another(given, default)})
+        shown = made.registry.label(changed) != usual
+        expect(shown, made.name, f"has the same label whatever {option} is; give it a default that compares by its value")
+
+
+def _another(value: Any, default: Any) -> Any:
+    """Return another value of the same type; nothing is built with it."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value + 1
+    if isinstance(value, (list, tuple)):
+        return [*value, 1]
+    return f"{value}x" if isinstance(value, str) else 1
