@@ -92,9 +92,6 @@ class ClassIncremental(Scenario):
 
     def learner(self, trial: Trial, workbench: Workbench) -> tuple[Any, Any]:
         """Return the trial's strategy, ready to train, and the experiences of its stream."""
-        import torch
-
-        from harness import seeds
         from harness.continual import loop
         from harness.spec import Spec
         from harness.workbench import recipe
@@ -105,7 +102,6 @@ class ClassIncremental(Scenario):
         experiences = stream.benchmark(material, order, stream.class_counts(classes, options["steps"])).train_stream
         room = options["memory"] or classes * int(material.labels.bincount().max())
         student = workbench.student(trial)
-        torch.manual_seed(seeds.derive(trial.seed, "memory"))
         strategy = loop.create(Spec.model_validate(options["strategy"]), student, room, workbench.device)
         strategy.prepare(
             material,
@@ -187,7 +183,7 @@ def _pivot(records: pandas.DataFrame, columns: str, measure: str) -> list[Table]
     words = f"Stream: {first['stream']}" + ("" if several else f"; strategy {first['strategy']}") + f", memory {first['memory']}"
     order = ORDERS.get(first["class order"], ORDERS["given"])
     for table in made:
-        table.notes.insert(1, f"{words}; class order {order}. {SOFT[first['soft labels']]}")
+        table.notes.insert(1, f"{words}; class order {order}; the protocol holds for each step. {SOFT[first['soft labels']]}")
     return made
 
 

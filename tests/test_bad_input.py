@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness import DistilledSet
+from harness import DistilledSet, losses, scenarios
 from harness.cli import main
 from harness.distilled.set import FORMAT
 
@@ -91,6 +91,26 @@ def board(tmp_path: Path) -> Callable[..., Path]:
             "scenarios[0].name: no scenario 'cross-optimiser'; did you mean 'cross-optimizer'",
         ),
         ('"cross-optimizer"', '"cross-optimizer", optimizers = [3]', "scenarios[0]: optimizer: expected a name"),
+        (
+            '"cross-optimizer"',
+            '"class-incremental", steps = 11',
+            "scenarios[0].steps: steps must lie between 1 and the number of classes, 10; not 11",
+        ),
+        (
+            '"cross-optimizer"',
+            '"class-incremental", class_order = [0, 1, 2, 3, 4, 5, 6, 7, 8, 8]',
+            "scenarios[0].class_order: a class order must hold each of the classes 0 to 9 once: 9 is missing",
+        ),
+        (
+            '"cross-optimizer"',
+            '"class-incremental", strategies = ["GDum"]',
+            "scenarios[0].strategies[0]: no Avalanche strategy or plugin 'GDum'; did you mean 'GDumb'",
+        ),
+        ('"cross-optimizer"', '"class-incremental", memory = "much"', "scenarios[0].memory must be a whole number, not 'much'"),
+        ('"cross-optimizer"', '"cross-optimizer", optimizers = "sgd"', "scenarios[0].optimizers must be a list, not 'sgd'"),
+        ('"cross-optimizer"', '"gamma-sweep", gammas = [2.0]', "scenarios[0]: losses: gamma must be in [0, 1], not 2.0"),
+        ('"cross-optimizer"', '"gamma-sweep", gamma = [0.1]', "scenarios[0]: scenario 'gamma-sweep' has no option 'gamma'"),
+        ('"cross-optimizer"', '"label-regime", baseline = "none"', "scenarios[0].baseline: no set 'none' among 'random'"),
         ("seeds = 1", 'seeds = "one"', "seeds: must be how many (1 or more) or a list such as [4, 7], not 'one'"),
         ("seeds = 1", "sedes = 1", "sedes: unknown key; did you mean 'seeds' or "),
         ("seeds = 1", "seeds = = 1", "not valid TOML: "),
@@ -260,6 +280,31 @@ def test_a_plugin_that_is_absent_or_broken(tmp_path: Path, board: Callable[..., 
     for words in (["run", file], ["table", file], ["list", "losses"]):
         assert answer(*words, "--plugin", tmp_path / "absent.py").endswith("absent.py: no such file")
         assert f"{broken_plugin}: line 2: " in answer(*words, "--plugin", broken_plugin)
+
+
+def test_two_plugins_of_one_name(tmp_path: Path, board: Callable[..., Path], answer: Answer) -> None:
+    files = [tmp_path / "one.py", tmp_path / "other.py"]
+    for file in files:
+        file.write_text(
+            "from harness import losses\n\n\n@losses.register('twin')\ndef twin(logits, targets):\n    return logits.sum()\n"
+        )
+    try:
+        said = answer("run", board(), *(word for file in files for word in ("--plugin", file)))
+    finally:
+        losses.registry.remove("twin")
+    assert "two losses are named 'twin': one from one.py, one from other.py; rename one of them" in said
+
+
+def test_a_scenario_that_yields_one_trial_twice(tmp_path: Path, board: Callable[..., Path], answer: Answer) -> None:
+    (tmp_path / "twice.py").write_text(
+        "from harness import Scenario, scenarios\n\n\n@scenarios.register('twice')\nclass Twice(Scenario):\n"
+        "    def trials(self, board):\n        yield from self.vary(board)\n        yield from self.vary(board)\n"
+    )
+    try:
+        said = answer("run", board('"cross-optimizer"', '"twice"'), "--plugin", tmp_path / "twice.py")
+    finally:
+        scenarios.remove("twice")
+    assert "scenarios[0]: scenario 'twice' yields two trials with one id (random, IPC 1, gift, " in said
 
 
 def test_an_error_of_many_lines_is_answered_in_one(tmp_path: Path, answer: Answer) -> None:
