@@ -88,8 +88,8 @@ def table(
 @app.command(name="list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="losses, models, optimizers, schedules, datasets, distillers, scenarios or protocols")
-    ],
+        str, typer.Argument(help="losses, models, optimizers, schedules, datasets, distillers, scenarios or protocols; or all")
+    ] = "all",
     plugin: PluginOption = None,
 ) -> None:
     """List what can be named on a board, its parameters, and where it comes from."""

@@ -77,8 +77,18 @@ def entries(kind: str) -> list[Description]:
 
 
 def show(kind: str, plugins: Iterable[str] = ()) -> None:
-    """Print a kind's entries as a table on standard output."""
+    """Print a kind's entries as a table on standard output; those of every kind that has any for "all"."""
     load_files(plugins)
+    if kind != "all":
+        _print(kind)
+        return
+    for each in [*_registries(), "protocols"]:
+        if entries(each):
+            print(f"{each}:" if each == "losses" else f"\n{each}:")
+            _print(each)
+
+
+def _print(kind: str) -> None:
     console = Console(soft_wrap=False)
     table = Table("name", "parameters", "what it is", "from", box=None, header_style="bold", pad_edge=False)
     for entry in entries(kind):

@@ -76,9 +76,14 @@ class Plan:
         return found
 
     def option(self, name: str, default: Any) -> Any:
-        """Return an option of the scenario, checked to be of the default's type; reading it makes it known."""
+        """Return an option of the scenario, checked to be of the default's type; reading it makes it known.
+
+        Where the default is a list, one value may stand for a list of one, as everywhere on a board.
+        """
         self.read_options.add(name)
         value = self.spec.options.get(name, default)
+        if isinstance(default, list) and isinstance(value, (str, int, float, dict)) and not isinstance(value, bool):
+            value = [value]
         check_type(f"{self.place}.{name}", default, value)
         return value
 

@@ -48,7 +48,7 @@ class ClassIncremental(Scenario):
 
     def trials(self, board: Plan) -> Iterator[Trial]:
         classes = len(board.dataset.classes)
-        order = self.option(board, "class_order", default=None) or "seed"
+        order = _one(self.option(board, "class_order", default=["seed"]))
         soft = self.option(board, "soft_labels", default="sliced")
         memory = self.option(board, "memory", default=0)
         with at(f"{board.place}.class_order"):
@@ -57,8 +57,8 @@ class ClassIncremental(Scenario):
             raise BadOption(f"{board.place}.soft_labels must be {' or '.join(map(repr, SOFT))}, not {soft!r}")
         if memory < 0:
             raise BadOption(f"{board.place}.memory must be a number of images, or 0 for room for all; not {memory}")
-        chosen = list(_resolved(self.option(board, "strategies", default=None) or "GDumb", f"{board.place}.strategies"))
-        for steps in _counts(self.option(board, "steps", default=None) or [5, 10], f"{board.place}.steps"):
+        chosen = list(_resolved(self.option(board, "strategies", default=["GDumb"]), f"{board.place}.strategies"))
+        for steps in _counts(self.option(board, "steps", default=[5, 10]), f"{board.place}.steps"):
             with at(f"{board.place}.steps"):
                 counts = stream.class_counts(classes, steps)
             for strategy in chosen:
@@ -128,15 +128,20 @@ class ClassIncremental(Scenario):
         return curves(shown, name=self.name, title="Accuracy as classes arrive", x_label="classes met so far")
 
 
-def _counts(steps: Any, place: str) -> Iterator[int]:
-    for i, value in enumerate(steps if isinstance(steps, (list, tuple)) else [steps]):
+def _one(order: Sequence[Any]) -> Any:
+    """Return the word, when there is one, else the list of classes."""
+    return order[0] if len(order) == 1 and isinstance(order[0], str) else order
+
+
+def _counts(steps: Sequence[Any], place: str) -> Iterator[int]:
+    for i, value in enumerate(steps):
         if not isinstance(value, int) or isinstance(value, bool):
             raise BadOption(f"{place}[{i}] must be a whole number, not {value!r}")
         yield value
 
 
-def _resolved(given: Any, place: str) -> Iterator[Any]:
-    for i, value in enumerate(given if isinstance(given, (list, tuple)) else [given]):
+def _resolved(given: Sequence[Any], place: str) -> Iterator[Any]:
+    for i, value in enumerate(given):
         with at(f"{place}[{i}]"):
             yield strategies.resolve(value)
 

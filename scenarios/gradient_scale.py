@@ -12,7 +12,6 @@ from harness.errors import BadOption
 from harness.leaderboard.figures import curves
 from harness.leaderboard.statistics import paired_difference, summary
 from harness.leaderboard.tables import Table, pivot
-from harness.leaderboard.text import fixed
 
 if TYPE_CHECKING:
     import pandas
@@ -124,9 +123,7 @@ def _with_gain(table: Table) -> Table:
             top = max(means, key=lambda scale: means[scale])
             place, d = (method, row, ipc), paired_difference(seeds[top], seeds["1"])
             best[place] = {"value": f"× {top}"}
-            interval = "" if d.low != d.low else f" [{fixed(d.low, 1)}, {fixed(d.high, 1)}]"
-            shown = "" if top == "1" else f"{d.mean:+.1f}{interval}"
-            gain[place] = {"value": shown or "—", "n": d.n, "mean": d.mean, "std": d.std, "low": d.low, "high": d.high}
+            gain[place] = d.entry if top != "1" else {**d.entry, "value": "—"}
     table = table.with_column("best", best).with_column("gain over 1", gain)
     table.notes.insert(1, GAIN)
     return table

@@ -10,7 +10,6 @@ from harness.errors import BoardError
 from harness.leaderboard.figures import dots
 from harness.leaderboard.statistics import paired_difference
 from harness.leaderboard.tables import Table, pivot
-from harness.leaderboard.text import fixed
 
 if TYPE_CHECKING:
     import pandas
@@ -89,9 +88,7 @@ def _against_random(table: Table, baselines: Sequence[str]) -> Table:
             if not base or not mine or name in baselines:
                 continue
             d = paired_difference(mine, table.seeds(regime, base[0], ipc, column))
-            interval = "" if d.low != d.low else f" [{fixed(d.low, 1)}, {fixed(d.high, 1)}]"
-            text = f"{d.mean:+.1f}{interval}"
-            gains[regime, name, ipc] = {"value": text, "n": d.n, "mean": d.mean, "std": d.std, "low": d.low, "high": d.high}
+            gains[regime, name, ipc] = d.entry
     table = table.with_column(GAIN, gains)
     table.notes[1:1] = NOTES
     return table

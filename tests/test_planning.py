@@ -288,7 +288,7 @@ def test_adamw_takes_the_papers_rate_on_transformers_unless_set(model: str) -> N
             r"scenarios[0]: optimizer: no optimizer 'sdg'; did you mean 'sgd'",
         ),
         ({"scenarios": [{"name": "cross-optimizer", "optimizers": [3]}]}, r"scenarios[0]: optimizer: expected a name such as"),
-        ({"scenarios": [{"name": "cross-optimizer", "optimizers": "sgd"}]}, r"scenarios[0].optimizers must be a list, not 'sgd'"),
+        ({"scenarios": [{"name": "cross-optimizer", "optimizers": True}]}, r"scenarios[0].optimizers must be a list, not True"),
         ({"scenarios": [{"name": "cross-architecture", "models": ["convent3"]}]}, r"scenarios[0]: model: no model 'convent3'"),
         ({"scenarios": [{"name": "cross-architecture", "models": ["convnet9"]}]}, r"scenarios[0]: model: no model 'convnet9'"),
         (
@@ -423,3 +423,8 @@ def test_a_scenario_on_request_is_planned_when_it_is_named(plan):
     assert {t.scenario for t in plan(Overrides(scenarios=["loss-comparison"]), losses=["ce"], scenarios=entries)} == {
         "loss-comparison"
     }
+
+
+def test_one_value_stands_for_a_list_of_one(plan):
+    one, several = (plan(losses=["ce"], scenarios=[{"name": "cross-optimizer", "optimizers": o}]) for o in ("sgd", ["sgd"]))
+    assert [t.id for t in one] == [t.id for t in several]

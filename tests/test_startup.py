@@ -99,3 +99,11 @@ def test_the_public_names_are_what_the_design_promises() -> None:
     assert dir(harness) == sorted(harness.__all__)
     with pytest.raises(AttributeError, match="module 'harness' has no attribute 'nonsense'"):
         _ = harness.nonsense
+
+
+def test_a_list_of_everything_names_every_kind_and_loads_nothing_heavy():
+    modules, printed = loaded_by("from harness.listing import show\nshow('all')")
+    assert not {"torch", "timm", "avalanche"} & set(modules)
+    for kind in ("losses", "models", "distillers", "scenarios", "protocols"):
+        assert f"\n{kind}:\n" in "\n" + printed
+    assert "k-center" in printed

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas
 
+from harness.leaderboard.text import fixed
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -36,6 +38,14 @@ class Difference:
     low: float
     high: float
     confidence: float
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What a table's cell says of it (`Table.with_column`): `+1.5 [0.2, 2.8]`, the interval where there is one."""
+        interval = "" if math.isnan(self.low) else f" [{fixed(self.low, 1)}, {fixed(self.high, 1)}]"
+        sign = "+" if self.mean >= 0 else ""
+        facts = {"n": self.n, "mean": self.mean, "std": self.std, "low": self.low, "high": self.high}
+        return {"value": f"{sign}{fixed(self.mean, 1)}{interval}", **facts}
 
 
 def summary(values: Iterable[float]) -> Summary:
