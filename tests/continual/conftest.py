@@ -21,10 +21,10 @@ Bench = Callable[..., tuple[list[Trial], Workbench]]
 def bench(tiny: Callable[..., Board], tmp_path: Path) -> Bench:
     """Return a maker of class-incremental trials on digits and the workbench to run them, from keys of scenario and board."""
 
-    def make(scenario: dict[str, Any], **board: Any) -> tuple[list[Trial], Workbench]:
+    def make(scenario: dict[str, Any], device: str = "cpu", **board: Any) -> tuple[list[Trial], Workbench]:
         given = {"model": "convnet2(width=8)", "sets": [{"method": "random", "ipc": 3}], **board}
         made = tiny(**given, scenarios=[{"name": "class-incremental", **scenario}])
         artefacts = Artefacts(tmp_path / "artefacts")
-        return plan(Workshop(made, "board.toml", artefacts, device="cpu")), Workbench("cpu", artefacts)
+        return plan(Workshop(made, "board.toml", artefacts, device="cpu")), Workbench(device, artefacts)
 
     return make

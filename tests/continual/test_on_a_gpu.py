@@ -1,0 +1,45 @@
+"""Class-incremental learning on a CUDA device; what can be shown only where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from harness.board import Trial
+from harness.scenario import named
+from harness.workbench import Workbench
+
+Bench = Callable[..., tuple[list[Trial], Workbench]]
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")]
+
+
+@pytest.mark.parametrize("strategy", ["GDumb", "Replay"])
+def test_an_epoch_never_waits_for_the_device(bench: Bench, strategy: str) -> None:
+    options = {"steps": 5, "strategies": strategy}
+    (trial,), workbench = bench(options, losses=["gift"], protocol={"name": "smoke", "epochs": 3}, device="cuda")
+    learner, experiences = named("class-incremental").learner(trial, workbench)  # type: ignore[attr-defined]
+    learner.train(experiences[0], eval_streams=[])
+    train_epoch = type(learner).training_epoch
+
+    def guarded(self: Any, **kwargs: Any) -> None:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            train_epoch(self, **kwargs)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    learner.training_epoch = guarded.__get__(learner)
+    learner.train(experiences[1], eval_streams=[])
+    assert {p.device.type for p in learner.model.parameters()} == {"cuda"}
+
+
+def test_accuracies_are_near_those_of_the_cpu(bench: Bench) -> None:
+    found = {}
+    for device in ("cpu", "cuda"):
+        (trial,), workbench = bench({"steps": 2}, losses=["ce"], protocol={"name": "smoke", "epochs": 60}, device=device)
+        found[device] = named("class-incremental").run(trial, workbench).metrics["accuracy"]
+    assert abs(found["cpu"] - found["cuda"]) < 15  # augmentation draws from the device's own stream
