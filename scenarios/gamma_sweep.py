@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import Scenario, losses, scenarios
+from harness.errors import at
 from harness.leaderboard.figures import curves
 from harness.leaderboard.statistics import half_width, paired_difference, summary
 from harness.leaderboard.tables import Table, pivot
@@ -35,8 +36,9 @@ class GammaSweep(Scenario):
     columns = "gamma"
 
     def trials(self, board: Plan) -> Iterator[Trial]:
-        swept = Spec.model_validate(self.option(board, "loss", default="gift"))
-        name = losses.registry.label(Spec(name=swept.name, options={k: v for k, v in swept.options.items() if k != "gamma"}))
+        with at(f"{board.place}.loss"):
+            swept = Spec.model_validate(self.option(board, "loss", default="gift"))
+            name = losses.registry.label(Spec(name=swept.name, options={k: v for k, v in swept.options.items() if k != "gamma"}))
         for gamma in self.option(board, "gammas", default=[0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0]):
             loss = Spec(name=swept.name, options={**swept.options, "gamma": gamma})
             yield from self.vary(board, losses=[loss], labels={"gamma": gamma, "loss": name})

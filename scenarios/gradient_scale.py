@@ -73,7 +73,8 @@ class GradientScale(Scenario):
 
 def _by_optimizer(table: Table) -> Table:
     """Return the table with a method for each set and optimizer and a row for each loss: a panel and a line of the figure."""
-    rows = table.cells[["method", "row", "loss", "optimizer"]].dropna().drop_duplicates()
+    trained = table.cells[table.cells["records"] > 0]
+    rows = trained[["method", "row", "loss", "optimizer"]].drop_duplicates()
     names = {(m, row): (f"{m}, {optimizer}", loss) for m, row, loss, optimizer in rows.itertuples(index=False)}
     cells = table.cells[[place in names for place in zip(table.cells["method"], table.cells["row"], strict=True)]]
     places = [names[place] for place in zip(cells["method"], cells["row"], strict=True)]

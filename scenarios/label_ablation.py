@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness import Scenario, losses, scenarios
+from harness.errors import at
 from harness.leaderboard.tables import pivot
 from harness.spec import Spec
 
@@ -35,7 +36,8 @@ class LabelAblation(Scenario):
         alpha = self.option(board, "alpha", default=0.1)
         usual = self.option(board, "native", default="kl")
         for prepared in board.sets:
-            native = losses.registry.label(prepared.native if prepared.native is not None else usual)
+            with at(f"{board.place}.native"):
+                native = losses.registry.label(prepared.native if prepared.native is not None else usual)
             refined = Spec(name="refined", options={"native": native, "gamma": gamma, "alpha": alpha})
             both = Spec(name="gift", options={"gamma": gamma, "alpha": alpha})
             ablation: dict[str, str | Spec] = {"native": native, "native + refinement": refined, "cosine": "cosine", "gift": both}

@@ -195,7 +195,7 @@ class _Maker:
         """Return the cells row by row, with those that have no record put in."""
         known = {(cell.method, cell.ipc, cell.row, cell.column): cell for cell in cells}
         digests = {(fact.method, fact.ipc): fact.distilled for fact in facts}
-        usual = {name: getattr(facts[0], name) for name in AXES}
+        usual: dict[str, Any] = {name: "" if name in self.layout.decided else getattr(facts[0], name) for name in AXES}
         found = []
         for place in places:
             method, ipc, row, column = place

@@ -163,6 +163,20 @@ def test_the_gain_over_one_is_paired_by_seed(plan: Planner) -> None:
     assert [label for _, label in figure.x_ticks] == ["1", "20"]
 
 
+def test_a_figure_of_half_the_records_has_every_point_on_its_own_line(plan: Planner) -> None:
+    """A cell that nobody ran must not lend its row another loss or optimizer."""
+    scenario = {"name": "gradient-scale", "multipliers": [1, 20], "optimizers": ["sgd", "adamw"]}
+    trials = plan(losses=["ce", "mse"], scenarios=[scenario])
+    level = {("ce", "sgd"): 10.0, ("ce", "adamw"): 20.0, ("mse", "sgd"): 30.0, ("mse", "adamw"): 40.0}
+    ran = [t for t in trials if t.options["multiplier"] == 1 or (t.loss.name == "ce" and t.optimizer.name == "sgd")]
+    tables = tables_of(fake(ran, lambda t: level[t.loss.name, t.optimizer.name]))
+    (figure,) = named("gradient-scale").figures(tables)
+    found = {(line.label, panel.title): line.y[0] for panel in figure.panels for line in panel.lines}
+    assert found == {(loss, f"random, {optimizer}"): y for (loss, optimizer), y in level.items()}
+    missing = cell(tables[0], row="mse, adamw", column="20")
+    assert (missing["loss"], missing["optimizer"], missing["n"]) == ("", "", 0)
+
+
 # -- label-regime --------------------------------------------------------------------------------------------------------
 
 
