@@ -27,6 +27,10 @@ class DataError(GiftbenchError):
     """A dataset, distilled set or checkpoint that is absent, broken or does not fit."""
 
 
+class NotAtHand(DataError):
+    """Data that the user has to bring, and has not: a board runs what it can without them, and says so."""
+
+
 class MissingTargets(GiftbenchError):
     """A loss was asked to work without the hard or soft labels that it needs."""
 

@@ -1,0 +1,152 @@
+"""A file that torch.save wrote elsewhere, read as data: checked from end to end before torch sees it."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import pickles, untrusted
+from harness.errors import DataError
+
+MAX_BYTES = 64 << 30
+MAX_PICKLE = 16 << 20
+MAX_ENTRIES = 100_000
+MAX_DEPTH = 64
+MAX_VALUES = 200_000
+CONVERT = "on a machine that trusts it, convert it: torch.save(torch.load(FILE, weights_only=True), NEWFILE)"
+
+_allowing = threading.Lock()  # torch's list of safe globals is one for the whole process
+
+
+def load_tensors(path: Path, *, limit: int = MAX_BYTES) -> Any:
+    """Return what a torch-saved file holds, as plain data: tensors on the CPU in dicts, lists and tuples, names and numbers.
+
+    State dicts and Namespaces come as dicts, parameters as tensors, numpy's numbers as Python's, torch.Size as a tuple, devices
+    as their names. Tensors are mapped from the file, so that memory is taken as they are read.
+
+    Args:
+        path: the file.
+        limit: its size, in bytes, above which it is refused.
+    Raises: DataError, one line that names the file: it is absent, too large, damaged (checksums are compared), not in torch's zip
+        format, or holds anything but the above. Nothing in it is executed, and no number in it allocates memory.
+    """
+    size = untrusted.size(path, limit)
+    try:
+        content, storages = _archive(path, size)
+        used = pickles.check(content, storages)
+        return _Plain().of(_load(path, used))
+    except DataError as error:
+        raise DataError(f"{path}: {untrusted.line(error)}") from None
+    except Exception as error:  # zipfile and torch raise whatever they stumble over; all of it is the file's fault
+        raise DataError(f"{path}: cannot be read as saved tensors ({type(error).__name__}: {untrusted.line(error)})") from None
+
+
+def _archive(path: Path, size: int) -> tuple[bytes, dict[str, int]]:
+    """Check the zip archive; return its pickle and the bytes of each storage by key."""
+    with path.open("rb") as file:
+        start = file.read(4)
+        file.seek(max(0, size - 22))
+        end = file.read(4)
+    if start != b"PK\x03\x04":
+        kind = "an older pickle" if start[:1] == b"\x80" else "something else"
+        raise DataError(f"not in the zip format that torch.save writes but {kind}; {CONVERT}")
+    if end != b"PK\x05\x06":
+        raise DataError("damaged or truncated (it does not end as an archive does)")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = _entries(archive, size)
+            for entry in archive.infolist():
+                with archive.open(entry) as stream:
+                    while stream.read(1 << 20):  # to the end, where the checksum is compared
+                        pass
+            content = archive.read(entries["data.pkl"])
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeError) as error:
+        raise DataError(f"damaged or truncated ({' '.join(str(error).split())[:120] or type(error).__name__})") from None
+    return content, {name.removeprefix("data/"): entry.file_size for name, entry in entries.items() if name.startswith("data/")}
+
+
+def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Return the archive's entries by their name within its one top folder, checked."""
+    listed = archive.infolist()
+    if not listed or len(listed) > MAX_ENTRIES or archive.comment or min(entry.header_offset for entry in listed):
+        raise DataError("not an archive that torch.save wrote")
+    if sum(entry.file_size for entry in listed) > size:
+        raise DataError("its entries claim to be larger than the file")
+    top = listed[0].filename.split("/")[0]
+    if any(entry.filename == f"{top}/constants.pkl" for entry in listed):
+        raise DataError(f"a TorchScript archive, which is code; {pickles.INSTEAD}")
+    found: dict[str, zipfile.ZipInfo] = {}
+    for entry in listed:
+        head, _, name = entry.orig_filename.partition("/")
+        parts = name.split("/")
+        if head != top or entry.filename != entry.orig_filename or {"", ".", ".."} & {head, *parts} or set(name) & set("\\:\0"):
+            raise DataError(f"the entry {entry.orig_filename[:80]!r} is not a plain name in one folder")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & 1:
+            raise DataError(f"the entry {name[:80]!r} is compressed or encrypted, which torch.save does not do")
+        if name.casefold() in found:  # torch looks names up without regard to case
+            raise DataError(f"two entries are named {name[:80]!r}")
+        found[name.casefold()] = entry
+    if "data.pkl" not in found:
+        raise DataError("not an archive that torch.save wrote: it has no data.pkl")
+    if found["data.pkl"].file_size > MAX_PICKLE:
+        raise DataError(f"its data.pkl is larger than {MAX_PICKLE >> 20} MiB; {pickles.INSTEAD}")
+    return found
+
+
+def _load(path: Path, used: set[str]) -> Any:
+    """Return what torch makes of a file whose pickle names only these globals."""
+    extra: list[Any] = [argparse.Namespace] if pickles.NAMESPACE in used else []
+    if "numpy dtype" in used:
+        import numpy as np
+        from numpy._core.multiarray import scalar
+
+        extra += [(scalar, name.replace(" ", ".")) for name in pickles.NUMPY_SCALARS]
+        extra += [np.dtype, *(type(np.dtype(code)) for code in pickles.NUMBERS)]
+    if not extra:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    with _allowing, torch.serialization.safe_globals(extra):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+
+
+class _Plain:
+    """A copy of a structure in which containers are plain; what it shares or nests too much is refused."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def of(self, value: Any, depth: int = 0) -> Any:
+        self.count += 1
+        if self.count > MAX_VALUES or depth > MAX_DEPTH:
+            raise DataError(f"nested too deeply, or into itself; {pickles.INSTEAD}")
+        if isinstance(value, Tensor):
+            return _dense(value)
+        if isinstance(value, argparse.Namespace):
+            value = value.__dict__
+        if isinstance(value, dict):
+            return {key: self.of(item, depth + 1) for key, item in dict.items(value)}
+        if type(value) is list:
+            return [self.of(item, depth + 1) for item in value]
+        if isinstance(value, tuple):
+            return tuple(self.of(item, depth + 1) for item in value)
+        if value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, torch.dtype):
+            return value
+        if isinstance(value, torch.device):
+            return str(value)
+        if type(value).__module__ == "numpy" and hasattr(value, "item"):
+            return value.item()
+        raise DataError(f"it holds a {type(value).__name__}, which is no tensor; {pickles.INSTEAD}")
+
+
+def _dense(value: Tensor) -> Tensor:
+    """Return a tensor without its gradient. Raises DataError for one that is not dense, or larger than what it is stored in."""
+    if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided or value.is_quantized:
+        raise DataError(f"it holds a tensor that is not dense; {pickles.INSTEAD}")
+    if value.device.type != "cpu" or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise DataError(f"it holds a tensor of shape {list(value.shape)} that is larger than what the file stores of it")
+    return value.detach()

@@ -1,0 +1,105 @@
+"""Files from elsewhere are data: names stay in their folder, sizes are known before memory is taken, nothing is executed."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+from harness.errors import DataError
+
+#: Entries that one folder may have; ImageNet-1K's largest has 1,300 and a flat one of Tiny-ImageNet 10,000.
+MAX_ENTRIES = 2_000_000
+#: Characters that would break an error's line, or that no encoding holds: control characters, line ends, undecodable bytes.
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def line(words: object) -> str:
+    """Return what a file from elsewhere, or an error about it, says as one line that can be printed, cut at 300 characters."""
+    return UNFIT.sub("?", " ".join(str(words).split()))[:300]
+
+
+def folder(path: Path) -> Path:
+    """Return an existing folder, resolved. Raises DataError when there is none."""
+    try:
+        resolved = path.expanduser().resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path}: no such folder ({type(error).__name__})") from None
+    if not resolved.is_dir():
+        raise DataError(f"{path}: expected a folder")
+    return resolved
+
+
+def inside(root: Path, name: str) -> Path:
+    """Return `root/name` when that stays inside `root`, symbolic links included. Raises DataError when it leaves it.
+
+    Args:
+        root: a resolved folder.
+        name: a relative path, as a file from elsewhere states it.
+    """
+    if not name or "\0" in name or name.startswith(("/", "\\")) or re.match(r"^[A-Za-z]:", name):
+        raise DataError(f"{root}: the name {name!r} is no relative path")
+    try:
+        found = (root / name).resolve()
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{root / name}: cannot be followed: {type(error).__name__}") from None
+    if not found.is_relative_to(root):
+        raise DataError(f"{root}: the name {name!r} leaves the folder")
+    return found
+
+
+def entries(root: Path, at: Path | None = None) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder, by name; hidden entries are passed over.
+
+    Args:
+        root: the resolved folder that nothing may leave.
+        at: the folder to list, in `root`; `root` itself by default.
+    Raises: DataError for a symbolic link that leaves `root`, and for more than MAX_ENTRIES entries.
+    """
+    found = []
+    try:
+        with os.scandir(at or root) as listing:
+            for entry in listing:
+                if entry.name.startswith("."):
+                    continue
+                if UNFIT.search(entry.name):
+                    raise DataError(f"{at or root}: the name {entry.name!a} in it has characters that no name should have")
+                if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+                    raise DataError(f"{entry.path}: a symbolic link that leaves {root}")
+                found.append(entry)
+                if len(found) > MAX_ENTRIES:
+                    raise DataError(f"{at or root}: more than {MAX_ENTRIES} entries")
+    except (OSError, RuntimeError) as error:  # the latter for links that lead in a circle
+        raise DataError(f"{at or root}: cannot be listed: {getattr(error, 'strerror', None) or type(error).__name__}") from None
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def folders(root: Path, at: Path | None = None) -> list[Path]:
+    """Return the folders in a folder, by name; see `entries`."""
+    return [Path(entry.path) for entry in entries(root, at) if entry.is_dir()]
+
+
+def files(root: Path, at: Path | None = None, endings: Collection[str] = ()) -> list[Path]:
+    """Return the regular files in a folder, by name, of these endings (lower case, with the dot; none: any); see `entries`."""
+    return [
+        Path(entry.path)
+        for entry in entries(root, at)
+        if entry.is_file() and (not endings or os.path.splitext(entry.name)[1].lower() in endings)  # noqa: PTH122
+    ]
+
+
+def size(path: Path, limit: int) -> int:
+    """Return a regular file's size in bytes. Raises DataError when it is absent, no regular file, empty or above `limit`."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror.lower() if error.strerror else 'cannot be read'}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: not a regular file")
+    if not found.st_size:
+        raise DataError(f"{path}: empty")
+    if found.st_size > limit:
+        raise DataError(f"{path}: {found.st_size / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB")
+    return found.st_size
