@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from harness.distilled.set import DistilledSet
 from harness.errors import DataError
@@ -22,6 +23,8 @@ def describe(distilled: DistilledSet) -> str:
         if distilled.soft_labels is None
         else f"{distilled.soft_kind}, {list(distilled.soft_labels.shape)}"
     )
+    if distilled.replay is not None:
+        soft = f"logits of {distilled.replay.epochs} epochs of stored augmentations, {distilled.replay.batch} images a batch"
     spread = (
         f"{int(counts.min())} to {int(counts.max())} a class" if counts.min() != counts.max() else f"{int(counts[0])} a class"
     )
@@ -29,8 +32,8 @@ def describe(distilled: DistilledSet) -> str:
         "method": distilled.method,
         "dataset": distilled.dataset,
         "images": f"{len(distilled)} of {channels_height_width} {str(images.dtype).removeprefix('torch.')}, "
-        + ("normalised already" if distilled.normalised else "pixels"),
-        "values": f"{float(images.min()):.4g} to {float(images.max()):.4g}, mean {float(images.float().mean()):.4g}",
+        + _normalisation(distilled),
+        "values": f"{float(images.min()):.4g} to {float(images.max()):.4g}, mean {_mean(images):.4g}",
         "classes": f"{distilled.classes}, {spread}",
         "soft labels": soft,
         "mosaic factor": str(distilled.factor),
@@ -40,6 +43,17 @@ def describe(distilled: DistilledSet) -> str:
     }
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in facts.items())
+
+
+def _normalisation(distilled: DistilledSet) -> str:
+    if distilled.whitening:
+        return f"{distilled.whitening.upper()}-whitened"
+    return "normalised already" if distilled.normalised else "pixels"
+
+
+def _mean(images: Tensor) -> float:
+    """Return the mean value, image by image: a large set as floats would be four times its size."""
+    return float(torch.stack([image.float().mean() for image in images]).double().mean())
 
 
 def draw(distilled: DistilledSet, path: Path) -> Path:

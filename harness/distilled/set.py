@@ -14,10 +14,14 @@ import torch
 from torch import Tensor
 
 from harness.digests import digest
+from harness.distilled.replay import Replay
 from harness.errors import DataError
+from harness.untrusted import UNFIT, line
 
 FORMAT = "giftbench.distilled-set/1"
-MAX_BYTES = 8 << 30
+MAX_BYTES = 64 << 30  # stored soft labels of 300 epochs on ImageNet-1K at IPC 50 are 30 GB
+MAX_CLASSES = 1_000_000  # what counts images by class takes memory for each
+WHITENINGS = ("", "zca")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -33,8 +37,10 @@ class DistilledSet:
         classes: number of classes; by default the soft labels' width, else the largest label + 1.
         soft_kind: `logits` or `probabilities`.
         normalised: whether the images are already what the network takes.
+        whitening: "zca" when that is whitened pixels (see `harness.whitening`), else "".
         factor: tiles along one side of a mosaic; 1 when images are whole.
         native_loss: the loss its authors train with, or "".
+        replay: soft labels that belong to one stored augmentation each (see `harness.distilled.replay`), or None.
         provenance: anything worth keeping about how it was made (JSON).
 
     Raises: DataError, one sentence, when something does not fit.
@@ -51,24 +57,32 @@ class DistilledSet:
         classes: int | None = None,
         soft_kind: Literal["logits", "probabilities"] = "logits",
         normalised: bool = False,
+        whitening: str = "",
         factor: int = 1,
         native_loss: str = "",
+        replay: Replay | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         for what, given in (("images", images), ("labels", labels), ("soft_labels", soft_labels)):
             if not isinstance(given, Tensor) and not (what == "soft_labels" and given is None):
                 raise DataError(f"a distilled set's {what} must be a torch tensor, not {type(given).__name__}")
+        for what, words in (("dataset", dataset), ("method", method), ("native_loss", native_loss)):
+            if not isinstance(words, str) or UNFIT.search(words):
+                raise DataError(f"a distilled set's {what} must be words on one line, not {str(words)[:80]!a}")
         self.images = images.detach().cpu().contiguous()
         self.labels = labels.detach().cpu()
         self.soft_labels = None if soft_labels is None else soft_labels.detach().cpu().contiguous()
         self.dataset, self.method, self.soft_kind = dataset, method, soft_kind
         self.normalised, self.factor, self.native_loss = normalised, factor, native_loss
+        self.whitening, self.replay = whitening, replay
         try:
             self.provenance = json.loads(json.dumps(dict(provenance or {})))
         except (TypeError, ValueError) as error:
             raise DataError(f"a distilled set's provenance must be a mapping that JSON can hold: {error}") from None
         self._check_images()
         self._check_labels(classes)
+        if replay is not None:
+            replay.check(len(self.images), self.classes)
 
     def _check_images(self) -> None:
         images = self.images
@@ -89,6 +103,8 @@ class DistilledSet:
                 )
         elif self.normalised:
             raise DataError("uint8 images are pixels; normalised=True wants floats")
+        if self.whitening not in WHITENINGS or (self.whitening and not self.normalised):
+            raise DataError(f"whitening must be 'zca', of images that are normalised, or '', not {self.whitening!r}")
         if not isinstance(self.factor, int) or self.factor < 1 or images.shape[2] % self.factor or images.shape[3] % self.factor:
             raise DataError(f"the mosaic factor must divide {images.shape[2]}x{images.shape[3]} px; {self.factor} does not")
 
@@ -115,6 +131,9 @@ class DistilledSet:
             if self.soft_kind == "probabilities" and (float(soft.min()) < 0 or float((sums - 1).abs().max()) > 1e-2):
                 raise DataError("soft labels that are probabilities must be non-negative and sum to 1")
         self.classes = classes if classes is not None else soft.shape[1] if soft is not None else high + 1
+        if type(self.classes) is not int or not 1 <= self.classes <= MAX_CLASSES:
+            given = str(self.classes)[:80]
+            raise DataError(f"a distilled set's classes must be a whole number in 1..{MAX_CLASSES}, not {given!a}")
         if soft is not None and soft.shape[1] != self.classes:
             raise DataError(f"soft labels have {soft.shape[1]} columns for {self.classes} classes")
         if low < 0 or high >= self.classes:
@@ -144,12 +163,19 @@ class DistilledSet:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that training sees: tensors, classes, kinds, mosaic factor."""
-        facts = {"classes": self.classes, "normalised": self.normalised, "factor": self.factor, "soft_kind": self.soft_kind}
-        return digest(self._tensors(), facts if self.soft_labels is not None else facts | {"soft_kind": None})
+        kind = self.soft_kind if self.soft_labels is not None else None
+        facts = {"classes": self.classes, "normalised": self.normalised, "factor": self.factor, "soft_kind": kind}
+        return digest(self._tensors(), facts | self._rarely())
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"images": self.images, "labels": self.labels}
-        return tensors if self.soft_labels is None else tensors | {"soft_labels": self.soft_labels}
+        tensors |= {} if self.soft_labels is None else {"soft_labels": self.soft_labels}
+        return tensors if self.replay is None else tensors | self.replay.tensors()
+
+    def _rarely(self) -> dict[str, Any]:
+        """Facts that few sets have; left out of the digest and the file of all others."""
+        whitening = {"whitening": self.whitening} if self.whitening else {}
+        return whitening | ({} if self.replay is None else {"replay_batch": self.replay.batch})
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -163,6 +189,7 @@ class DistilledSet:
             "factor": self.factor,
             "native_loss": self.native_loss,
             "provenance": self.provenance,
+            **self._rarely(),
         }
 
     def save(self, path: str | Path) -> Path:
@@ -196,12 +223,13 @@ class DistilledSet:
                 raise DataError(f"not a distilled set: its format is {header.get('format')!r}, not {FORMAT!r}")
             if missing := {"images", "labels"} - set(tensors):
                 raise DataError(f"not a distilled set: it has no {' and no '.join(sorted(missing))}")
-            described = json.loads(header["set"])
+            described = dict(json.loads(header["set"]))
+            described["replay"] = Replay.of(tensors, described.pop("replay_batch", 0))
             loaded = cls(tensors["images"], tensors["labels"], tensors.get("soft_labels"), **described)
         except DataError as error:
-            raise DataError(f"{path}: {error}") from None
+            raise DataError(f"{path}: {line(error)}") from None
         except (KeyError, TypeError, ValueError, RecursionError) as error:  # what its description may do to json and to __init__
-            raise DataError(f"{path}: not a distilled set ({type(error).__name__}: {error})") from None
+            raise DataError(f"{path}: not a distilled set ({type(error).__name__}: {line(error)})") from None
         if header.get("digest") != loaded.digest:
             raise DataError(f"{path}: its content does not have the digest it states; the file is damaged or was edited")
         return loaded
