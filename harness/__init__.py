@@ -31,7 +31,6 @@ _PUBLIC = {
     "Trial": "harness.board:Trial",
     "distillers": "harness.distilled:distillers",
     "evaluate": "harness.api:evaluate",
-    "readers": "harness.distilled:readers",
     "scenarios": "harness.scenario:registry",
 }
 
@@ -60,6 +59,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in ("datasets", "losses", "models"):
         return importlib.import_module(f"harness.{name}")
+    if name == "readers":
+        return importlib.import_module("harness.distilled.readers")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     module, _, attribute = _PUBLIC[name].partition(":")

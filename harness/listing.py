@@ -46,9 +46,9 @@ def _registries() -> dict[str, Callable[[], Registry[Any]]]:
         return distillers
 
     def readers() -> Registry[Any]:
-        from harness.distilled import readers
+        from harness.distilled.readers import registry
 
-        return readers
+        return registry
 
     def scenarios() -> Registry[Any]:
         from harness.scenario import registry
@@ -69,9 +69,11 @@ def registry(kind: str) -> Registry[Any]:
 def entries(kind: str) -> list[Description]:
     """Return what there is of a kind (its plural). Raises UnknownName with a suggestion."""
     if kind == "protocols":
-        from harness.board import PROTOCOLS
+        from harness.protocol import PROTOCOLS
+        from harness.recipes import summary
 
-        return [Description(name, "giftbench", "", {k: str(v) for k, v in fields.items()}) for name, fields in PROTOCOLS.items()]
+        given = {name: {k: str(v) for k, v in fields.items()} for name, fields in PROTOCOLS.items()}
+        return [Description(name, "giftbench", summary(name), {} if summary(name) else given[name]) for name in PROTOCOLS]
     named = registry(kind)
     return [named.describe(name) for name in named.names()]
 

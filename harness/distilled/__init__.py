@@ -1,4 +1,4 @@
-"""Distilled sets: the value, its file, and the distillers that make one.
+"""Distilled sets: the value, its file, the distillers that make one; the readers of published ones are in `readers`.
 
 A distiller plugin is a function `name(source: Source, *, option=default) -> DistilledSet`.
 """
@@ -10,7 +10,6 @@ from typing import Any
 from harness.registry import Registry
 
 distillers: Registry[Any] = Registry("distiller", group="giftbench.distillers")
-readers: Registry[Any] = Registry("reader", group="giftbench.readers")
 
 distillers.add("random", "harness.distilled.random:random")
 distillers.add("rded", "harness.distilled.rded:rded")

@@ -1,0 +1,28 @@
+"""Readers of published distilled sets, by name: one file a format; what they share is beside them.
+
+A reader plugin is a function `name(reading: Reading, *, option=default) -> DistilledSet` (see `harness.distilled.reading`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.registry import Registry
+
+registry: Registry[Any] = Registry("reader", group="giftbench.readers")
+register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
+resolve, add, remove = registry.resolve, registry.add, registry.remove
+
+for _name, _target in {
+    "rded": "rded:rded",
+    "sre2l": "sre2l:sre2l",
+    "cda": "sre2l:cda",
+    "gvbsm": "gvbsm:gvbsm",
+    "datm": "datm:datm",
+    "mtt": "mtt:mtt",
+    "tesla": "tesla:tesla",
+    "dc": "dc:dc",
+    "gift": "gift:gift",
+    "fkd": "fkd:fkd",
+}.items():
+    registry.add(_name, f"harness.distilled.readers.{_target}")

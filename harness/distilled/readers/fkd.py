@@ -1,0 +1,263 @@
+"""FKD (Shen and Xing, ECCV 2022), as SRe2L and G-VBSM store soft labels: one for each augmented image of each epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import RandomSampler
+
+from harness import untrusted
+from harness.distilled import readers
+from harness.distilled.reading import Reading
+from harness.distilled.replay import Replay
+from harness.distilled.set import MAX_BYTES, DistilledSet
+from harness.errors import BadOption, DataError
+from harness.tensorfile import load_tensors
+
+#: The seed of the sampler that the relabelling code shuffles with.
+SAMPLER_SEED = 42
+#: One batch of 1,024 images and 21,841 classes in float32 is 90 MB.
+MAX_BATCH_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What one file holds, checked: see `Replay` for units. `index` is None where the file does not store it."""
+
+    crops: Tensor
+    flips: Tensor
+    partners: Tensor
+    lam: float
+    box: tuple[int, int, int, int]
+    logits: Tensor
+    index: Tensor | None
+
+
+def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: int = 0) -> DistilledSet:
+    """FKD: stored soft labels, epoch_{e}/batch_{b}.tar, replayed with their crops, flips and mixes.
+
+    Args:
+        reading: its path is the folder of the epochs.
+        images: the folder of the images that were labelled; a relative one is looked for from the labels' folder.
+        images_format: the reader of these images.
+        epochs: how many to take, from the first; 0 takes all.
+    Returns: the images with a `replay`; the native loss is kl. The order of the images is the files' own where they store it
+        (G-VBSM), else that of a RandomSampler seeded 42 over the sorted files, going on from epoch to epoch (SRe2L).
+    Raises: DataError that names the file or folder.
+    """
+    root = untrusted.folder(reading.path)
+    if epochs < 0:
+        raise BadOption(f"reader 'fkd': epochs must be how many to take, or 0 for all, not {epochs}")
+    made = readers.create(images_format)(replace(reading, path=_images(root, images)))
+    folders = _numbered(root, untrusted.folders(root), r"epoch_(0|[1-9]\d*)", "epoch")[: epochs or None]
+    if epochs > len(folders):
+        raise DataError(f"{root}: {len(folders)} epochs, {epochs} are asked for")
+    listed = [_numbered(folder, untrusted.files(root, folder), r"batch_(0|[1-9]\d*)\.tar", "batch") for folder in folders]
+    size, total = made.shape[1:], hashlib.sha256()
+    first = _stored(listed[0][0], made.classes, size)
+    batch = len(first.flips)
+    _check_room(folders, listed, made, batch)
+    replay = _room(len(folders), len(made), -(-len(made) // batch), made.classes, batch)
+    order = _Order(len(made))
+    for epoch, files in enumerate(listed):
+        shuffled = order.next()
+        for step, file in enumerate(files):
+            found = _stored(file, made.classes, size)
+            if (found.index is None) != (first.index is None):
+                raise DataError(f"{file}: only some of the files store the index of their images")
+            _fill(replay, epoch, step, found, shuffled, file)
+            total.update(f"{file.relative_to(root).as_posix()} {_sha256(file)}\n".encode())
+    assumed = "stored" if first.index is not None else f"RandomSampler seeded {SAMPLER_SEED} over the sorted files"
+    reading.say(f"{root.name}: {len(folders)} epochs in batches of {batch}; order of the images: {assumed}")
+    facts = {
+        "format": "fkd",
+        "folder": root.name,
+        "epochs": len(folders),
+        "sha256": total.hexdigest(),
+        "assumed": {"order": assumed},
+    }
+    try:
+        return DistilledSet(
+            made.images,
+            made.labels,
+            dataset=made.dataset,
+            method="fkd",
+            classes=made.classes,
+            factor=made.factor,
+            native_loss="kl",
+            replay=replay,
+            provenance=facts | {"images": made.provenance, "ipc": made.ipc},
+        )
+    except DataError as error:
+        raise DataError(f"{root}: {error}") from None
+
+
+def _images(root: Path, images: str) -> Path:
+    """Return the images' folder, which the user names: it need not lie in the labels' folder."""
+    path = Path(images).expanduser()
+    for place in (root / path, root.parent / path, path):
+        if place.is_dir():
+            return place.resolve()
+    raise DataError(f"{root}: images = {images!r}: no such folder there, beside it or here")
+
+
+def _numbered(root: Path, found: Sequence[Path], pattern: str, what: str) -> list[Path]:
+    """Return folders or files in the order of the numbers in their names, from 0 without a gap."""
+    numbers: dict[int, Path] = {}
+    for path in found:
+        match = re.fullmatch(pattern, path.name)
+        if match is not None and len(match[1]) <= 9:
+            numbers[int(match[1])] = path
+    if not numbers:
+        raise DataError(f"{root}: no {what}_0")
+    for number in range(len(numbers)):
+        if number not in numbers:
+            raise DataError(f"{root}: {what}_{number} is missing; there are {len(numbers)}, up to {what}_{max(numbers)}")
+    return [numbers[number] for number in range(len(numbers))]
+
+
+class _Order:
+    """The order of N images, epoch by epoch, as the relabelling code's sampler gives it; its generator is not the loader's."""
+
+    def __init__(self, images: int) -> None:
+        generator = torch.Generator().manual_seed(SAMPLER_SEED)
+        self.sampler = RandomSampler(range(images), generator=generator)
+
+    def next(self) -> Tensor:
+        return torch.tensor(list(self.sampler), dtype=torch.int64)
+
+
+def _check_room(folders: Sequence[Path], listed: Sequence[Sequence[Path]], made: DistilledSet, batch: int) -> None:
+    """Check, before memory is taken, that every epoch has as many files as it must, and each file bytes enough for its logits."""
+    room = len(folders) * len(made) * (2 * made.classes + 40)
+    if room > MAX_BYTES:
+        place = folders[0].parent
+        raise DataError(
+            f"{place}: {room / 2**30:.0f} GiB of soft labels, above the limit of {MAX_BYTES >> 30} GiB; give epochs=…"
+        )
+    steps = -(-len(made) // batch)
+    for folder, files in zip(folders, listed, strict=True):
+        if len(files) != steps:
+            raise DataError(f"{folder}: {len(files)} batches, {len(made)} images in batches of {batch} are {steps}")
+        for step, file in enumerate(files):
+            images = min(batch, len(made) - step * batch)
+            if untrusted.size(file, MAX_BATCH_BYTES) < 2 * images * made.classes:
+                raise DataError(f"{file}: too small for {images} images' soft labels of {made.classes} classes")
+
+
+def _room(epochs: int, images: int, steps: int, classes: int, batch: int) -> Replay:
+    return Replay(
+        index=torch.empty(epochs, images, dtype=torch.int64),
+        crops=torch.empty(epochs, images, 4),
+        flips=torch.empty(epochs, images, dtype=torch.bool),
+        partners=torch.empty(epochs, images, dtype=torch.int64),
+        lam=torch.ones(epochs, steps),
+        boxes=torch.full((epochs, steps, 4), -1, dtype=torch.int64),
+        logits=torch.empty(epochs, images, classes, dtype=torch.float16),
+        batch=batch,
+    )
+
+
+def _fill(replay: Replay, epoch: int, step: int, found: Stored, shuffled: Tensor, file: Path) -> None:
+    """Put one batch into its place."""
+    start = step * replay.batch
+    wanted = min(replay.batch, replay.index.shape[1] - start)
+    if len(found.flips) != wanted:
+        raise DataError(f"{file}: {len(found.flips)} images where the others make it {wanted}")
+    here = slice(start, start + wanted)
+    replay.index[epoch, here] = shuffled[here] if found.index is None else found.index
+    replay.crops[epoch, here] = found.crops
+    replay.flips[epoch, here] = found.flips
+    replay.partners[epoch, here] = found.partners
+    replay.lam[epoch, step] = found.lam
+    replay.boxes[epoch, step] = torch.tensor(found.box)
+    replay.logits[epoch, here] = found.logits.to(torch.float16)
+
+
+def _stored(file: Path, classes: int, size: tuple[int, int]) -> Stored:
+    """Return what a file holds. Raises DataError that names it when a part is not what it should be."""
+    found = load_tensors(file, limit=MAX_BATCH_BYTES)
+    if not isinstance(found, (list, tuple)) or len(found) not in (6, 7):
+        raise DataError(f"{file}: expected a list of crops, flips, mix index, lam, box, logits and perhaps index")
+    crops, flips, partners, lam, box, logits, *index = found
+    count = len(flips) if isinstance(flips, Tensor) and flips.dim() == 1 else 0
+    _check(file, "crops", crops, (count, 4), (torch.float32, torch.float64))
+    _check(file, "flips", flips, (count,), (torch.bool,))
+    _check(file, "logits", logits, (count, classes), (torch.float16, torch.float32))
+    if partners is None:
+        partners, lam, box = torch.arange(count), 1.0, None
+    _check(file, "mix index", partners, (count,), (torch.int64,))
+    _within(file, "mix index", partners, 0, count - 1)
+    if index:
+        _check(file, "index", index[0], (count,), (torch.int64, torch.int32))
+    _finite(file, "crops", crops)
+    _within(file, "crops", crops, 0, 1)
+    if bool((crops[:, 2:] <= 0).any()) or bool((crops[:, :2] + crops[:, 2:] > 1 + 1e-5).any()):
+        raise DataError(f"{file}: crops must be top, left, height and width within the image, as shares of its sides")
+    corners = _box(file, box, size)
+    return Stored(
+        crops.float(),
+        flips,
+        partners,
+        _share(file, lam, corners, size),
+        corners,
+        _finite(file, "logits", logits.to(torch.float16)),
+        index[0].long() if index else None,
+    )
+
+
+def _check(file: Path, what: str, value: Any, shape: tuple[int, ...], dtypes: Sequence[torch.dtype]) -> None:
+    if not isinstance(value, Tensor) or tuple(value.shape) != shape or value.dtype not in dtypes or not value.numel():
+        given = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        named = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        raise DataError(f"{file}: {what} must be {named} {list(shape)}, not {given}")
+
+
+def _finite(file: Path, what: str, value: Tensor) -> Tensor:
+    if not bool(value.isfinite().all()):
+        raise DataError(f"{file}: {what} must be finite in half precision; {int((~value.isfinite()).sum())} values are not")
+    return value
+
+
+def _within(file: Path, what: str, value: Tensor, low: int, high: int) -> None:
+    if float(value.min()) < low or float(value.max()) > high:
+        raise DataError(
+            f"{file}: {what} must lie in {low}..{high}; it reaches from {float(value.min()):g} to {float(value.max()):g}"
+        )
+
+
+def _box(file: Path, box: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return CutMix's box as top, left, bottom, right; -1 where there is none. The stored first and third run down the image."""
+    if box is None:
+        return -1, -1, -1, -1
+    values = box.tolist() if isinstance(box, Tensor) and box.numel() == 4 else box
+    whole = isinstance(values, (list, tuple)) and len(values) == 4 and all(isinstance(value, int) for value in values)
+    if not whole or not (0 <= values[0] <= values[2] <= size[0] and 0 <= values[1] <= values[3] <= size[1]):
+        raise DataError(f"{file}: the box must be 4 whole numbers within {size[0]}x{size[1]} px, not {_shown(box)}")
+    top, left, bottom, right = (int(value) for value in values)
+    return top, left, bottom, right
+
+
+def _share(file: Path, lam: Any, box: tuple[int, int, int, int], size: tuple[int, int]) -> float:
+    """Return what an image keeps of itself: all but the box under CutMix, else the stored lam."""
+    number = isinstance(lam, (int, float)) or (isinstance(lam, Tensor) and lam.numel() == 1 and not lam.is_complex())
+    value = float(lam) if number else float("nan")
+    if not 0 <= value <= 1:
+        raise DataError(f"{file}: lam must be a number in [0, 1], not {_shown(lam)}")
+    return value if box[0] < 0 else 1 - (box[2] - box[0]) * (box[3] - box[1]) / (size[0] * size[1])
+
+
+def _shown(value: Any) -> str:
+    return f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else " ".join(str(value)[:80].split())
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

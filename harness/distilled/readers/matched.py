@@ -1,0 +1,72 @@
+"""What the sets of trajectory matching (MTT, TESLA, DATM) share: images_*.pt, labels_*.pt, ZCA per their configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from harness import untrusted
+from harness.distilled.readers import tensors
+from harness.distilled.reading import Reading
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A set's images as their file has them, its labels, and what the images are.
+
+    Attributes:
+        images: [N, C, H, W] float32.
+        labels: [N] or [N, classes], unchecked.
+        image_files, label_files: where they were read.
+        described: the arguments of `DistilledSet` that say what the images are.
+        facts: what was assumed of them, for the provenance.
+    """
+
+    images: Tensor
+    labels: Tensor
+    image_files: list[Path]
+    label_files: list[Path]
+    described: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[Path]:
+        return [*self.image_files, *self.label_files]
+
+
+def read(reading: Reading, zca: bool, images: str, labels: str) -> Matched:
+    """Return images and labels of a folder, or of an images' file and the labels beside it.
+
+    Args:
+        zca: whether the images are whitened; else they are normalised by the dataset's mean and standard deviation.
+        images, labels: names in the folder; "" takes the labels saved with the images.
+    Raises: DataError that names the file.
+    """
+    root, image_files = tensors.files_of(reading, images)
+    label_files = tensors.parts(root, labels or labels_name(root, image_files))
+    found = tensors.read_images(image_files, reading)
+    described: dict[str, Any] = {"normalised": True}
+    if image_files[0].name.startswith("images_zca_"):
+        reading.say(
+            f"warning: {image_files[0].name} holds un-whitened pixels in spite of its name; they are not the images its authors "
+            "train on, which images_best.pt has"
+        )
+        found, described, what = tensors.pixels(found, image_files[0]), {"normalised": False}, "pixels, un-whitened"
+    elif zca:
+        reading.say(f"{image_files[0].name}: taken as ZCA-whitened already; zca=false where its configuration has none")
+        described, what = {"normalised": True, "whitening": "zca"}, "zca"
+    else:
+        reading.say(f"{image_files[0].name}: taken as normalised by {reading.card.name}'s mean and standard deviation")
+        what = "mean and standard deviation"
+    found_labels = tensors.read_labels(label_files)
+    return Matched(found, found_labels, image_files, label_files, described, {"assumed": {"normalisation": what}})
+
+
+def labels_name(root: Path, images: list[Path]) -> str:
+    """Return the name of the labels that go with an images' file: those saved with it, else the best ones."""
+    beside = tensors.labels_beside(images[0])
+    known = len(images) == 1 and beside != images[0].name and untrusted.inside(root, beside).exists()
+    return beside if known else "labels_best.pt"

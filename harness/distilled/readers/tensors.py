@@ -1,0 +1,239 @@
+"""What the readers of torch-saved sets share: images and labels that are checked before they are trusted."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from harness import untrusted
+from harness.distilled.reading import Reading
+from harness.distilled.set import FLOATS, DistilledSet
+from harness.errors import DataError
+from harness.tensorfile import MAX_BYTES, load_tensors
+
+Kind = Literal["logits", "probabilities"]
+#: DC-BENCH keeps Tiny-ImageNet at IPC 50 in parts: images_best_0.pt, images_best_1.pt, …
+MAX_PARTS = 100
+
+
+def files_of(reading: Reading, default: str) -> tuple[Path, list[Path]]:
+    """Return the folder of a set and the file, or the parts of it, that holds its images.
+
+    Args:
+        reading: its path is the folder, or the images' file itself.
+        default: the images' name when the path is a folder.
+    Raises: DataError when there is no such file.
+    """
+    if reading.path.is_dir():
+        return (root := untrusted.folder(reading.path)), parts(root, default)
+    return untrusted.folder(reading.path.parent), [reading.path]
+
+
+def parts(root: Path, name: str) -> list[Path]:
+    """Return [root/name], or its parts name_0, name_1 and so on when there is no such file. Raises DataError for neither."""
+    whole = untrusted.inside(root, name)
+    if whole.exists():
+        return [whole]
+    stem, dot, ending = name.rpartition(".")
+    found: list[Path] = []
+    while len(found) < MAX_PARTS and (part := untrusted.inside(root, f"{stem}_{len(found)}{dot}{ending}")).exists():
+        found.append(part)
+    if not found:
+        present = ", ".join(path.name for path in untrusted.files(root)[:8])
+        raise DataError(f"{whole}: no such file; the folder holds {present or 'no files'}")
+    return found
+
+
+def labels_beside(images: Path) -> str:
+    """Return the name of the labels saved with an images' file: labels_X.pt beside images_X.pt and images_zca_X.pt."""
+    return re.sub(r"^images(_zca)?", "labels", images.name)
+
+
+def read_images(paths: Sequence[Path], reading: Reading) -> Tensor:
+    """Return images, [N, C, H, W] float32, of the card's shape. Raises DataError that names the file."""
+    return torch.cat([images_in(load_tensors(path), path, reading) for path in paths])
+
+
+def images_in(found: Any, path: Path, reading: Reading) -> Tensor:
+    """Return what a file holds as images, [N, C, H, W] float32, when it is that and of the card's shape."""
+    card, images = reading.card, found
+    if not isinstance(images, Tensor):
+        raise DataError(f"{path}: the images must be one tensor, not a {type(images).__name__}")
+    if images.dim() != 4 or not len(images) or tuple(images.shape[1:]) != tuple(card.shape):
+        wanted = ", ".join(map(str, card.shape))
+        raise DataError(f"{path}: images of {card.name} must be [N, {wanted}], these are {list(images.shape)}")
+    if images.dtype not in FLOATS:
+        raise DataError(f"{path}: the images must be floats, not {images.dtype}")
+    images = images.float()
+    if bad := sum([int((~chunk.isfinite()).sum()) for chunk in torch.split(images, 1000)]):
+        raise DataError(f"{path}: the images must be finite; {bad} values are not")
+    return images
+
+
+def read_labels(paths: Sequence[Path]) -> Tensor:
+    """Return the labels of a file, or of its parts. Raises DataError that names the file."""
+    found: list[Tensor] = []
+    for path in paths:
+        labels = load_tensors(path)
+        if not isinstance(labels, Tensor) or not labels.dim():
+            raise DataError(f"{path}: the labels must be one tensor [N] or [N, classes], not a {type(labels).__name__}")
+        if found and (labels.shape[1:] != found[0].shape[1:] or labels.dtype != found[0].dtype):
+            raise DataError(f"{path}: {labels.dtype} {list(labels.shape)} does not go on from {paths[0].name}")
+        found.append(labels)
+    return torch.cat(found)
+
+
+def hard_labels(labels: Tensor, path: Path, images: int, reading: Reading) -> Tensor:
+    """Return class indices, [N] int64, one for each image. Raises DataError that names the file."""
+    if labels.dim() == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dim() != 1 or labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
+        soft = "; soft labels are read by 'datm' (logits) and 'tesla' (probabilities)" if labels.dim() == 2 else ""
+        raise DataError(f"{path}: hard labels must be integers [N], not {labels.dtype} {list(labels.shape)}{soft}")
+    if len(labels) != images:
+        raise DataError(f"{path}: {len(labels)} labels for {images} images")
+    labels = labels.to(torch.int64)
+    if int(labels.min()) < 0 or int(labels.max()) >= reading.card.classes:
+        raise DataError(
+            f"{path}: labels must lie in 0..{reading.card.classes - 1} ({reading.card.name}); "
+            f"these reach from {int(labels.min())} to {int(labels.max())}"
+        )
+    return labels
+
+
+def soft_labels(labels: Tensor, path: Path, images: int, reading: Reading) -> Tensor:
+    """Return soft labels, [N, classes] float32, one row for each image. Raises DataError that names the file."""
+    classes = reading.card.classes
+    if labels.dim() != 2 or labels.dtype not in FLOATS:
+        raise DataError(f"{path}: soft labels must be floats [N, {classes}], not {labels.dtype} {list(labels.shape)}")
+    if len(labels) != images:
+        raise DataError(f"{path}: {len(labels)} labels for {images} images")
+    if labels.shape[1] != classes:
+        raise DataError(f"{path}: {labels.shape[1]} columns of soft labels; {reading.card.name} has {classes} classes")
+    labels = labels.float()
+    if not bool(labels.isfinite().all()):
+        raise DataError(f"{path}: the soft labels must be finite; {int((~labels.isfinite()).sum())} values are not")
+    return labels
+
+
+def kind_of(soft: Tensor) -> Kind:
+    """Return whether soft labels, [N, C], are by their numbers probabilities (at least 0, rows sum to 1) or else logits."""
+    sums = soft.sum(1)
+    return "probabilities" if float(soft.min()) >= 0 and float((sums - 1).abs().max()) < 1e-2 else "logits"
+
+
+def by_place(count: int, path: Path, reading: Reading) -> Tensor:
+    """Return the classes, [N], of images that lie class by class: index // images a class. Raises DataError if they cannot."""
+    classes = reading.card.classes
+    if count % classes:
+        raise DataError(f"{path}: {count} images are no whole number for each of the {classes} classes of {reading.card.name}")
+    return torch.arange(count) // (count // classes)
+
+
+def by_place_or_top(soft: Tensor, path: Path, reading: Reading) -> Tensor:
+    """Return the classes, [N], of images with soft labels: by place where most of these agree, else their highest entry."""
+    top = soft.argmax(1)
+    if len(soft) % reading.card.classes == 0:
+        placed = by_place(len(soft), path, reading)
+        if float((placed == top).float().mean()) >= 0.5:
+            return placed
+    reading.say(f"{path.name}: hard labels are the highest soft label; the images do not lie class by class")
+    return top
+
+
+def first_of_each(hard: Tensor, path: Path, reading: Reading) -> tuple[Tensor | None, int]:
+    """Return which images are the first `reading.ipc` of their class, [n] places (None: all), and how many a class that is.
+
+    Raises: DataError when the classes have not the same number of images, or fewer than are asked for.
+    """
+    counts = hard.bincount(minlength=reading.card.classes)
+    ipc, most = int(counts.min()), int(counts.max())
+    if ipc != most:
+        fewest = int(counts.argmin())
+        raise DataError(
+            f"{path}: every class of {reading.card.name} must have the same number of images; "
+            f"class {fewest} has {ipc}, class {int(counts.argmax())} has {most}"
+        )
+    wanted = reading.ipc
+    if wanted is None or wanted == ipc:
+        return None, ipc
+    if not 1 <= wanted < ipc:
+        raise DataError(f"{path}: {wanted} images a class are asked for, it has {ipc}")
+    order = hard.argsort(stable=True).view(reading.card.classes, ipc)[:, :wanted].reshape(-1)
+    return order.sort().values, wanted
+
+
+def pixels(images: Tensor, path: Path) -> Tensor:
+    """Return float images, in place clipped by rounding errors, as pixels in [0, 1]. Raises DataError when they are not that."""
+    low, high = float(images.min()), float(images.max())
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise DataError(
+            f"{path}: pixels must lie in [0, 1], these in [{low:.4g}, {high:.4g}]; they are no pixels, or not clipped"
+        )
+    return images.clamp(0, 1)
+
+
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_number(path: Path) -> float:
+    """Return the positive number that a file holds. Raises DataError that names the file."""
+    found = load_tensors(path, limit=min(MAX_BYTES, 1 << 20))
+    value = found.flatten() if isinstance(found, Tensor) and not found.is_complex() else torch.tensor([])
+    number = float(value[0]) if len(value) == 1 else found if isinstance(found, (int, float)) else -1.0
+    if not 0 < number < float("inf"):
+        raise DataError(f"{path}: a learning rate must be one number above 0")
+    return float(number)
+
+
+def make(
+    reading: Reading,
+    images: Tensor,
+    hard: Tensor,
+    soft: Tensor | None,
+    files: Sequence[Path],
+    *,
+    method: str,
+    kind: Kind = "logits",
+    facts: Mapping[str, Any],
+    **described: Any,
+) -> DistilledSet:
+    """Return the set of what was read: the publisher's first `reading.ipc` of each class.
+
+    Args:
+        images: [N, C, H, W] floats.
+        hard: [N] classes.
+        soft: [N, classes] or None.
+        files: what it was read from, the images first; their names and digests go into the provenance.
+        kind: of the soft labels.
+        facts: what else the provenance keeps.
+        described: further arguments of `DistilledSet`.
+    Raises: DataError that names the images' file.
+    """
+    chosen, ipc = first_of_each(hard, files[0], reading)
+    if chosen is not None:
+        images, hard, soft = images[chosen], hard[chosen], None if soft is None else soft[chosen]
+    provenance = {**facts, "files": {path.name: sha256(path) for path in files}, "ipc": ipc}
+    try:
+        return DistilledSet(
+            images,
+            hard,
+            soft,
+            dataset=reading.card.name,
+            method=method,
+            classes=reading.card.classes,
+            soft_kind=kind,
+            provenance=provenance,
+            **described,
+        )
+    except DataError as error:
+        raise DataError(f"{files[0]}: {error}") from None

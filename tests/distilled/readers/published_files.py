@@ -1,0 +1,156 @@
+"""Sets as publishers lay them out, made from digits and written as the authors' code writes them; archives to tamper with."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from harness import DistilledSet, datasets
+from harness.datasets.base import Split
+from harness.datasets.cards import Card
+from harness.datasets.decoded import LazySplit
+from harness.importing import read
+from harness.spec import Spec
+
+DIGITS = Card("digits", (1, 16, 16), 10, (0.3052,), (0.3185,))
+#: Small, so that thousands of cases take seconds.
+SMALL = Card("small", (1, 4, 4), 2, (0.3,), (0.3,))
+
+FOLDERS = ("rded", "sre2l", "cda", "gvbsm")
+TENSORS = ("datm", "mtt", "tesla", "dc", "gift")
+FORMATS = (*FOLDERS, *TENSORS, "fkd")
+
+_NAMES: dict[str, Callable[[int, int], str]] = {
+    "rded": lambda label, i: f"{label:05d}/class{label:05d}_id{i:05d}.jpg",
+    "sre2l": lambda label, i: f"new{label:03d}/class{label:03d}_id{i:03d}.jpg",
+    "cda": lambda label, i: f"{label:05d}/class{label:05d}_id{i:03d}.jpg",
+    "gvbsm": lambda label, i: f"new{label:03d}/class{label:03d}_id{i:03d}.png",
+}
+#: Files of each format that a test damages, by the words that an error names them with, from where `write` wrote.
+FILES = {
+    "rded": ["00001/class00001_id00001.jpg"],
+    "sre2l": ["new001/class001_id001.jpg"],
+    "cda": ["00001/class00001_id001.jpg"],
+    "gvbsm": ["new001/class001_id001.png"],
+    "datm": ["images_best.pt", "labels_best.pt", "lr_best.pt"],
+    "mtt": ["images_best.pt", "labels_best.pt"],
+    "tesla": ["images_best.pt", "labels_best.pt"],
+    "dc": ["res_DC.pt"],
+    "gift": ["rded/small_ConvNet/ipc2/data.pt"],
+    "fkd": ["labels/epoch_0/batch_0.tar", "labels/epoch_1/batch_1.tar"],
+}
+
+
+@cache
+def _train() -> Split | LazySplit:
+    return datasets.load("digits").train
+
+
+def pixels(card: Card, ipc: int) -> Tensor:
+    """Real digits, uint8 [classes * ipc, C, H, W], class by class."""
+    train = _train()
+    chosen = torch.cat([(train.labels == label).nonzero()[:ipc, 0] for label in range(card.classes)])
+    images = train.images[chosen].float()
+    images = functional.interpolate(images, size=card.shape[1:], mode="bilinear", antialias=True)
+    return images.round().clamp(0, 255).to(torch.uint8).expand(-1, card.shape[0], -1, -1).contiguous()
+
+
+def logits(card: Card, ipc: int) -> Tensor:
+    """Soft labels, float32 [classes * ipc, classes], highest at the class."""
+    noise = torch.randn(card.classes * ipc, card.classes, generator=torch.Generator().manual_seed(3))
+    return noise + 6 * functional.one_hot(torch.arange(card.classes).repeat_interleave(ipc), card.classes)
+
+
+def write(form: str, folder: Path, card: Card = SMALL, ipc: int = 2) -> Path:
+    """Write a set of a format into a new folder; return the path that an importer is given."""
+    folder.mkdir(parents=True)
+    if form in FOLDERS:
+        return write_folders(form, folder, card, ipc)
+    if form == "fkd":
+        write_folders("sre2l", folder / "images", card, ipc)
+        return write_labels(folder / "labels", card, ipc)
+    images, hard = (pixels(card, ipc).float() / 255 - 0.3) / 0.3, torch.arange(card.classes).repeat_interleave(ipc)
+    soft = logits(card, ipc)
+    if form == "dc":
+        torch.save({"data": [[images - 1, hard], [images, hard]], "accs_all_exps": {"ConvNet": [0.5]}}, folder / "res_DC.pt")
+    elif form == "gift":
+        file = folder / "rded" / f"{card.name}_ConvNet" / f"ipc{ipc}" / "data.pt"
+        file.parent.mkdir(parents=True)
+        torch.save({"dataset": card.name, "data": pixels(card, ipc) / 255, "label": soft}, file)
+    else:
+        torch.save(images, folder / "images_best.pt")
+        torch.save({"datm": soft, "mtt": hard, "tesla": soft.softmax(1)}[form], folder / "labels_best.pt")
+        if form == "datm":
+            torch.save(torch.tensor(0.0123), folder / "lr_best.pt")
+    return folder
+
+
+def write_folders(form: str, folder: Path, card: Card, ipc: int) -> Path:
+    for place, image in enumerate(pixels(card, ipc)):
+        file = folder / _NAMES[form](place // ipc, place % ipc)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(image[0].numpy() if card.shape[0] == 1 else image.permute(1, 2, 0).numpy())
+        picture.save(file, quality=95) if file.suffix == ".jpg" else picture.save(file)
+    return folder
+
+
+def write_labels(folder: Path, card: Card, ipc: int, epochs: int = 2) -> Path:
+    """FKD: two batches an epoch, mixed by CutMix."""
+    draws = torch.Generator().manual_seed(5)
+    count = card.classes * ipc
+    for epoch in range(epochs):
+        (folder / f"epoch_{epoch}").mkdir(parents=True)
+        for step, size in enumerate((-(-count // 2), count // 2)):
+            coords = torch.rand(size, 4, generator=draws) / 2
+            partner = torch.randperm(size, generator=draws)
+            soft = torch.randn(size, card.classes, generator=draws).half()
+            content = [coords, coords[:, 0] > 0.25, partner, 0.75, [0, 1, 2, 3], soft]
+            torch.save(content, folder / f"epoch_{epoch}" / f"batch_{step}.tar")
+    return folder
+
+
+def imported(form: str, path: Path, card: Card = SMALL, ipc: int | None = None, **options: Any) -> DistilledSet:
+    """Import as `giftbench import` does, decoding in this process."""
+    options = {"images": "images"} | options if form == "fkd" else options
+    return read(Spec(name=form, options=options), path, card, ipc, lambda line: None, workers=1)
+
+
+# -- tampering -------------------------------------------------------------------------------------------------------------
+
+
+def members(file: Path) -> dict[str, bytes]:
+    """Return what a torch-saved file's archive holds, by the names within its one folder."""
+    with zipfile.ZipFile(file) as archive:
+        return {info.filename.partition("/")[2]: archive.read(info) for info in archive.infolist()}
+
+
+def pack(file: Path, parts: Mapping[str, bytes], compress: bool = False) -> Path:
+    """Write an archive as torch.save lays it out, of any content; a name that holds a slash at its start is taken as it is."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name[1:] if name.startswith("/") else f"archive/{name}", content)
+    return file
+
+
+def repack(file: Path, changes: Mapping[str, bytes]) -> Path:
+    return pack(file, members(file) | changes)
+
+
+def with_pickle(file: Path, pickled: bytes) -> Path:
+    """Write an archive with this pickle and no tensors."""
+    return pack(file, {"data.pkl": pickled, "byteorder": b"little", "version": b"3\n"})
+
+
+def long(number: int) -> bytes:
+    """A pickled whole number."""
+    body = number.to_bytes(number.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + struct.pack("<B", len(body)) + body
