@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,34 +14,44 @@ from torch import Tensor, nn
 from harness import losses, models, optimizers, seeds
 from harness.board import TeacherSpec
 from harness.datasets.base import Dataset, normalise
-from harness.digests import digest, digest_json
 from harness.errors import DataError
+from harness.models.fitting import Renormalised
+from harness.needs import find_checkpoint
+from harness.published import checkpoint_recipe, confirm, convert
 from harness.spec import Spec
+from harness.teacher_files import FORMAT, TeacherFile, read_header, read_network, save
 from harness.training import Material, Recipe, evaluate, fit, on_device
 
-FORMAT = "giftbench.teacher/1"
+__all__ = [
+    "FORMAT",
+    "Teacher",
+    "TeacherFile",
+    "checkpoint_recipe",
+    "confirm",
+    "convert",
+    "find_checkpoint",
+    "from_trial",
+    "load",
+    "read_header",
+    "recipes",
+    "save",
+    "train",
+    "trial_digests",
+]
+
 #: Raised whenever the same recipe would train another network.
 RECIPE_VERSION = 1
 
-
-@dataclass(frozen=True)
-class TeacherFile:
-    """A trained network on disk: where, whose weights (SHA-256), what it is, and its test accuracy in percent."""
-
-    path: Path
-    digest: str
-    model: str
-    accuracy: float
-    recipe: dict[str, Any]
-
-    @property
-    def label(self) -> str:
-        return self.model
+Average = Literal["mean", "norm"]
 
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """One network or several, in eval mode, without gradients; several give the mean of their logits."""
+    """One network or several, in eval mode, without gradients.
+
+    Several give the mean of their logits; with `average` of `norm`, each network's logits on a batch are first divided by their
+    Frobenius norm and multiplied by the mean norm of all (G-VBSM on ImageNet-1K), so that the loudest does not decide alone.
+    """
 
     label: str
     networks: tuple[nn.Module, ...]
@@ -51,16 +59,20 @@ class Teacher:
     accuracies: tuple[float, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    average: Average = "mean"
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return uint8 images as the networks' input."""
         return normalise(images, self.mean, self.std)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return the mean logits, [B, C], of normalised images [B, C, H, W], without gradient."""
+        """Return the averaged logits, [B, C], of images [B, C, H, W] normalised as the dataset's are, without gradient."""
         with torch.no_grad():
-            first, *others = (network(images) for network in self.networks)
-            return first if not others else torch.stack([first, *others]).mean(0)
+            first, *others = (cast(Tensor, network(images)) for network in self.networks)
+            if not others:
+                return first
+            logits = torch.stack([first, *others])
+            return logits.mean(0) if self.average == "mean" else _of_one_norm(logits).mean(0)
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the classifier sees of normalised images [B, C, H, W]: [B, F] float32, without gradient.
@@ -70,6 +82,13 @@ class Teacher:
         """
         with torch.no_grad():
             return torch.cat([_features(network, images) for network in self.networks], 1)
+
+
+def _of_one_norm(logits: Tensor) -> Tensor:
+    """Return logits of several networks, [K, B, C], each scaled to the mean of their norms over the batch."""
+    logits = logits.float()  # squares of bf16 would lose what they are summed for
+    norms: Tensor = torch.linalg.vector_norm(logits, dim=(1, 2), keepdim=True)
+    return logits / norms.clamp_min(torch.finfo(torch.float32).tiny) * norms.mean(0, keepdim=True)
 
 
 def _features(network: nn.Module, images: Tensor) -> Tensor:
@@ -90,6 +109,18 @@ def _features(network: nn.Module, images: Tensor) -> Tensor:
             "take a teacher that ends in one"
         )
     return inputs[classes].flatten(1).float()
+
+
+def trial_digests(files: Sequence[TeacherFile], average: Average) -> tuple[str, ...]:
+    """Return what a trial says of its teacher: each network's digest, and how several are averaged when not by the mean."""
+    digests = tuple(file.digest for file in files)
+    return digests if average == "mean" or len(files) < 2 else (*digests, f"average:{average}")
+
+
+def from_trial(said: Sequence[str]) -> tuple[tuple[str, ...], Average]:
+    """Return the digests and the way of averaging that `trial_digests` put together."""
+    digests = tuple(part for part in said if not part.startswith("average:"))
+    return digests, "norm" if "average:norm" in said else "mean"
 
 
 def recipes(spec: TeacherSpec, dataset: Dataset) -> list[dict[str, Any]]:
@@ -120,7 +151,7 @@ def train(
     Labels are hard, the loss is cross-entropy; the accuracy is that of the last epoch on the test split.
     """
     test_material = Material.on_device(device, dataset.test.images, dataset.test.labels, mean=dataset.mean, std=dataset.std)
-    train_material = Material.on_device(device, dataset.train.images, dataset.train.labels, mean=dataset.mean, std=dataset.std)
+    train_material = Material.on_device(device, dataset.train.images[:], dataset.train.labels, mean=dataset.mean, std=dataset.std)
     with torch.random.fork_rng():
         torch.manual_seed(seeds.derive(recipe["seed"], "teacher"))
         network = models.build(recipe["model"], dataset.shape, len(dataset.classes))
@@ -145,60 +176,18 @@ def train(
     return save(network, recipe, evaluate(network, test_material)["accuracy"], folder)
 
 
-def save(network: nn.Module, recipe: dict[str, Any], accuracy: float, folder: Path) -> TeacherFile:
-    """Write the weights by digest, whole or not at all."""
-    from safetensors.torch import save_file
+def load(files: Sequence[TeacherFile], dataset: Dataset, device: str, average: Average = "mean") -> Teacher:
+    """Load the networks, checking shapes and digests. Raises DataError that names the file.
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    sha = digest(state, {"model": recipe["model"]})
-    label = models.registry.label(recipe["model"])
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"teacher-{sha[:20]}.safetensors"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    described = {"recipe": recipe, "key": digest_json(recipe), "accuracy": accuracy, "model": label, "digest": sha}
-    save_file(state, str(temporary), metadata={"format": FORMAT, "teacher": json.dumps(described, sort_keys=True)})
-    temporary.replace(path)
-    return TeacherFile(path, sha, label, accuracy, recipe)
-
-
-def read_header(path: Path) -> tuple[TeacherFile, str]:
-    """Return what a teacher file says of itself, and its recipe's key. Raises DataError when it is not one."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-        if header.get("format") != FORMAT:
-            raise DataError(f"{path}: not a teacher file")
-        facts = json.loads(header["teacher"])
-        return TeacherFile(path, facts["digest"], facts["model"], facts["accuracy"], facts["recipe"]), facts["key"]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not a teacher file, or truncated: {error}") from None
-
-
-def load(files: Sequence[TeacherFile], dataset: Dataset, device: str) -> Teacher:
-    """Load the networks, checking shapes and digests. Raises DataError that names the file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    A network whose images were normalised otherwise than the dataset's turns them into its own.
+    """
     networks = []
     for file in files:
-        try:
-            state = load_file(str(file.path))
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{file.path}: cannot be read: {error}") from None
-        if digest(state, {"model": file.recipe["model"]}) != file.digest:
-            raise DataError(f"{file.path}: its weights do not have the digest it states; delete it and it is trained again")
-        with torch.random.fork_rng():
-            network = models.build(file.recipe["model"], dataset.shape, len(dataset.classes))
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise DataError(f"{file.path}: does not fit {file.model}: {str(error).splitlines()[-1].strip()}") from None
-        network = on_device(network, device).eval().requires_grad_(False)
-        networks.append(network)
+        network = read_network(file, dataset)
+        own = file.statistics(dataset)
+        if own != (dataset.mean, dataset.std):
+            network = Renormalised(network, (dataset.mean, dataset.std), own)
+        networks.append(on_device(network, device).eval().requires_grad_(False))
     label = " + ".join(file.model for file in files)
     accuracies, digests = tuple(f.accuracy for f in files), tuple(f.digest for f in files)
-    return Teacher(label, tuple(networks), digests, accuracies, dataset.mean, dataset.std)
+    return Teacher(label, tuple(networks), digests, accuracies, dataset.mean, dataset.std, average)

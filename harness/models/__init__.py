@@ -32,6 +32,10 @@ for _name, _target in {
     "efficientnet-b0": "timm_models:efficientnet_b0",
     "mobilenet-v2": "timm_models:mobilenet_v2",
     "swin-v2-tiny": "swin:swin_v2_tiny",
+    "wrn-16-2": "small_nets:wrn_16_2",
+    "mobilenet-v2-x0.5-modified": "small_nets:mobilenet_v2_half_modified",
+    "shufflenet-v2-x0.5": "small_nets:shufflenet_v2_half",
+    "shufflenet-v2-x0.5-modified": "small_nets:shufflenet_v2_half_modified",
     "timm/*": "any_timm:any_timm",
 }.items():
     registry.add(_name, f"harness.models.{_target}")

@@ -1,15 +1,18 @@
-"""What every student shares when it meets images it was not designed for: the record of what changed, and resizing."""
+"""What networks share when they meet images they were not made for: the record of what changed, resizing, normalisation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.errors import BadOption
 
 ATTRIBUTE = "giftbench_adaptation"
+Statistics = tuple[Sequence[float], Sequence[float]]  # mean and std per channel, of pixels in [0, 1]
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -31,6 +34,25 @@ class Resized(nn.Module):
         """[B, C, H, W] -> [B, classes]."""
         resized = functional.interpolate(images, size=self.size, mode="bilinear", align_corners=False)
         logits: Tensor = self.model(resized)
+        return logits
+
+
+class Renormalised(nn.Module):
+    """A model whose images were normalised by `own` statistics, for images that come normalised by others."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, model: nn.Module, come: Statistics, own: Statistics) -> None:
+        super().__init__()
+        self.model = model
+        (mean, std), (own_mean, own_std) = (torch.tensor(each, dtype=torch.float64)[..., None, None] for each in (come, own))
+        self.register_buffer("scale", (std / own_std).float())
+        self.register_buffer("shift", ((mean - own_mean) / own_std).float())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, classes]."""
+        logits: Tensor = self.model(images * self.scale + self.shift)
         return logits
 
 

@@ -11,8 +11,9 @@ from torch import nn
 from harness import models
 
 STANDARD = ("resnet18", "resnet18-modified", "resnet101", "resnet101-modified", "efficientnet-b0", "mobilenet-v2")
-STUDENTS = ("convnet3", "convnet6(norm=instance)", *STANDARD, "swin-v2-tiny", "timm/test_vit")
-CHEAP = ("convnet3", "convnet3(norm=instance)", "resnet18", "resnet18-modified", "mobilenet-v2", "timm/test_vit")
+SMALL = ("wrn-16-2", "mobilenet-v2-x0.5-modified", "shufflenet-v2-x0.5", "shufflenet-v2-x0.5-modified")
+STUDENTS = ("convnet3", "convnet6(norm=instance)", *STANDARD, *SMALL, "swin-v2-tiny", "timm/test_vit")
+CHEAP = ("convnet3", "convnet3(norm=instance)", "resnet18", "resnet18-modified", "mobilenet-v2", *SMALL, "timm/test_vit")
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 32, 32), (1, 64, 64)])

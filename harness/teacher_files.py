@@ -1,0 +1,105 @@
+"""Trained networks on disk: one safetensors file each, by the digest of its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from harness import models
+from harness.digests import digest, digest_json
+from harness.errors import DataError
+from harness.models.fitting import Statistics
+
+if TYPE_CHECKING:
+    from harness.datasets.base import Dataset
+
+FORMAT = "giftbench.teacher/1"
+
+
+@dataclass(frozen=True)
+class TeacherFile:
+    """A trained network on disk: where, whose weights (SHA-256), what it is, and its test accuracy in percent.
+
+    `notes` say what was done to a published checkpoint to make it fit, such as a head cut to the dataset's classes.
+    """
+
+    path: Path
+    digest: str
+    model: str
+    accuracy: float
+    recipe: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return self.model
+
+    def statistics(self, dataset: Dataset) -> Statistics:
+        """Return the mean and std per channel that its images are normalised by: the dataset's, unless its recipe says others."""
+        return tuple(self.recipe.get("mean", dataset.mean)), tuple(self.recipe.get("std", dataset.std))
+
+
+def save(network: nn.Module, recipe: dict[str, Any], accuracy: float, folder: Path, notes: tuple[str, ...] = ()) -> TeacherFile:
+    """Write the weights by digest, whole or not at all."""
+    from safetensors.torch import save_file
+
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    sha = _digest(state, recipe)
+    label = models.registry.label(recipe["model"])
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"teacher-{sha[:20]}.safetensors"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    described = {"recipe": recipe, "key": digest_json(recipe), "accuracy": accuracy, "model": label, "digest": sha}
+    described |= {"notes": list(notes)} if notes else {}
+    save_file(state, str(temporary), metadata={"format": FORMAT, "teacher": json.dumps(described, sort_keys=True)})
+    temporary.replace(path)
+    return TeacherFile(path, sha, label, accuracy, recipe, notes)
+
+
+def _digest(state: dict[str, Tensor], recipe: dict[str, Any]) -> str:
+    """Return the SHA-256 of the weights, the model, and the normalisation of its images when that is not the dataset's."""
+    return digest(state, {name: recipe[name] for name in ("model", "mean", "std") if name in recipe})
+
+
+def read_header(path: Path) -> tuple[TeacherFile, str]:
+    """Return what a teacher file says of itself, and its recipe's key. Raises DataError when it is not one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise DataError(f"{path}: not a teacher file")
+        facts = json.loads(header["teacher"])
+        sha, model, accuracy, recipe, key = (facts[name] for name in ("digest", "model", "accuracy", "recipe", "key"))
+        return TeacherFile(path, sha, model, accuracy, recipe, tuple(facts.get("notes", ()))), key
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not a teacher file, or truncated: {error}") from None
+
+
+def read_network(file: TeacherFile, dataset: Dataset) -> nn.Module:
+    """Return the file's network on the CPU, for images as its recipe normalises them. Raises DataError that names the file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(str(file.path))
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{file.path}: cannot be read: {error}") from None
+    if _digest(state, file.recipe) != file.digest:
+        raise DataError(f"{file.path}: its weights do not have the digest it states; delete it and it is trained again")
+    with torch.random.fork_rng():
+        network = models.build(file.recipe["model"], dataset.shape, len(dataset.classes))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise DataError(f"{file.path}: does not fit {file.model}: {str(error).splitlines()[-1].strip()}") from None
+    return network
