@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,35 @@ def adamw(
     return torch.optim.AdamW(model.parameters(), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
+@registry.register("sgd-weights-only")
+def sgd_weights_only(
+    model: nn.Module, *, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = False
+) -> Optimizer:
+    """SGD whose weight decay leaves biases and norms alone, as G-VBSM trains."""
+    import torch
+
+    return torch.optim.SGD(_decayed_weights(model), lr, momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
+
+
+@registry.register("adamw-weights-only")
+def adamw_weights_only(
+    model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.01
+) -> Optimizer:
+    """AdamW whose weight decay leaves biases and norms alone, as RDED trains; learning rate 1e-4 for Swin and ViT unless set."""
+    import torch
+
+    return torch.optim.AdamW(_decayed_weights(model), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
+
+
+def _decayed_weights(model: nn.Module) -> list[dict[str, Any]]:
+    """Return two parameter groups: weights of two dimensions or more, and the rest, without weight decay."""
+    weights: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        (weights if "weight" in name and parameter.dim() > 1 else rest).append(parameter)
+    return [{"params": weights}, {"params": rest, "weight_decay": 0.0}]
+
+
 @schedules.register("multistep")
 def multistep(
     optimizer: Optimizer, epochs: int, *, milestones: tuple[float, ...] = (2 / 3, 5 / 6), gamma: float = 0.2
@@ -69,6 +99,30 @@ def cosine(optimizer: Optimizer, epochs: int, *, minimum: float = 0.0) -> LRSche
     from torch.optim.lr_scheduler import CosineAnnealingLR
 
     return CosineAnnealingLR(optimizer, epochs, minimum)
+
+
+@schedules.register("cosine-to-half")
+def cosine_to_half(optimizer: Optimizer, epochs: int) -> LRScheduler:
+    """Anneal along the first half of the cosine's way down, from the full rate to half of it (RDED)."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    return LambdaLR(optimizer, lambda epoch: (1 + math.cos(math.pi * epoch / epochs / 2)) / 2)
+
+
+@schedules.register("warmup-cosine")
+def warmup_cosine(optimizer: Optimizer, epochs: int, *, warmup: int = 5, start: float = 0.01) -> LRScheduler:
+    """Rise linearly from the share `start` of the rate over `warmup` epochs, then anneal along a cosine to 0."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    if warmup < 0 or not 0 <= start <= 1:
+        raise BadOption(f"schedule 'warmup-cosine': warmup must be at least 0 and start in [0, 1], not {warmup} and {start}")
+
+    def share(epoch: int) -> float:
+        if epoch < warmup:
+            return start + (1 - start) * epoch / warmup
+        return (1 + math.cos(math.pi * (epoch - warmup) / max(epochs - warmup, 1))) / 2
+
+    return LambdaLR(optimizer, share)
 
 
 @schedules.register("constant")

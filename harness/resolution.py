@@ -104,6 +104,7 @@ def resolve_optimizer(spec: Any, model: str) -> ResolvedOptimizer:
     """Fill in an optimizer's parameters; AdamW takes the paper's 1e-4 on Swin and ViT unless a rate is given."""
     given = Spec.model_validate(spec)
     label = optimizers.label(given)
-    if given.name == "adamw" and "lr" not in given.options and model.removeprefix("timm/").startswith(("swin", "vit")):
-        given = Spec(name="adamw", options={"lr": 1e-4, **given.options})
+    transformer = model.removeprefix("timm/").startswith(("swin", "vit"))
+    if given.name in ("adamw", "adamw-weights-only") and "lr" not in given.options and transformer:
+        given = Spec(name=given.name, options={"lr": 1e-4, **given.options})
     return ResolvedOptimizer(optimizers.resolve(given), label)

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from harness import optimizers, seeds
-from harness.augmentation import augmentation
+from harness import optimizers
+from harness.batches import MixedLoss, Replayed, Shuffled, batch_sizes
 from harness.board import Precision
 from harness.datasets.base import normalise
 from harness.losses.targets import Kind, Targets
 
 if TYPE_CHECKING:
+    from harness.distilled.replay import Replay
     from harness.spec import Spec
+
+__all__ = ["Fit", "Material", "Recipe", "autocast", "batch_sizes", "evaluate", "evaluation_epochs", "fit", "hits", "on_device"]
 
 #: Normalised float images are kept on the device up to this many bytes; larger sets stay uint8 and are normalised by batch.
 KEEP_FLOAT_BYTES = 2 << 30
@@ -37,6 +40,7 @@ class Recipe:
     augmentation: str
     precision: Precision = "float32"
     evaluations: int = 1
+    mixing: str = "none"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Material:
     """What a student trains on, resident on the device.
 
     `images` are [N, C, H, W], normalised float32 in channels-last order, or uint8 with `mean` and `std` to normalise by.
+    `replay`, which stays on the host, takes the place of the recipe's batches, augmentation and mixing, and of `soft`.
     """
 
     images: Tensor
@@ -53,6 +58,7 @@ class Material:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     factor: int = 1
+    replay: Replay | None = None
 
     @classmethod
     def on_device(cls, device: str | torch.device, images: Tensor, labels: Tensor, **rest: Any) -> Material:
@@ -97,20 +103,20 @@ def fit(
         student: on the device of `material`, in channels-last memory format.
         loss: takes the student's logits [B, C] and Targets; returns a scalar.
         seed: the trial's; streams for the order and for the augmentation are derived from it.
-        teacher: images [B, C, H, W] -> logits [B, C]; called on every augmented batch without gradient.
+        teacher: images [B, C, H, W] -> logits [B, C]; called on every batch, augmented and mixed, without gradient. Not asked
+            where the material has stored augmentations, whose soft labels are stored with them.
         evaluate: called at `recipe.evaluations` evenly spaced epochs, the last among them, with the student in eval mode.
 
     A loss that is not finite ends the training within `STEPS_PER_CHECK` steps, with `diverged`; it is then evaluated once more.
     """
-    device, count = material.images.device, len(material.labels)
-    order_stream = seeds.generator(seed, "order")
-    augment_stream = seeds.generator(seed, "augmentation", device)
-    augment = augmentation(recipe.augmentation, material.factor)
+    device = material.images.device
+    batches = Shuffled(material, recipe, seed) if material.replay is None else Replayed(material)
+    teacher = teacher if material.replay is None else None
+    criterion = MixedLoss(loss)
     optimizer = optimizers.create(recipe.optimizer, student)
     schedule = optimizers.create_schedule(recipe.schedule, optimizer, recipe.epochs)
     cast = autocast(device, recipe.precision)
-    sizes = batch_sizes(count, recipe.batch_size)
-    epochs_per_check = max(1, STEPS_PER_CHECK // len(sizes))
+    epochs_per_check = max(1, STEPS_PER_CHECK // len(batches.sizes))
     marks = evaluation_epochs(recipe.epochs, recipe.evaluations)
     finite = torch.ones((), dtype=torch.bool, device=device)
     result = Fit()
@@ -118,20 +124,21 @@ def fit(
     for epoch in range(1, recipe.epochs + 1):
         started = time.perf_counter()
         progress = (epoch - 1) / recipe.epochs
-        order = torch.randperm(count, generator=order_stream).to(device, non_blocking=True)
-        for index in torch.split(order, sizes):
-            images = augment(material.batch(index), generator=augment_stream)
-            soft, kind = _soft_labels(material, index, images, teacher, cast)
+        for batch in batches.epoch(epoch):
+            taught = None
+            if teacher is not None:
+                with torch.no_grad(), cast():
+                    taught = teacher(batch.images).float()
             optimizer.zero_grad(set_to_none=True)
             with cast():
-                logits = student(images)
-            value = loss(logits.float(), Targets(material.labels.index_select(0, index), soft, kind, progress))
+                logits = student(batch.images)
+            value = criterion(logits.float(), *batch.targets(progress, taught), batch.mix)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             finite.logical_and_(value.detach().isfinite())
         schedule.step()
         last = epoch == recipe.epochs
-        result.epochs, result.steps = epoch, result.steps + len(sizes)
+        result.epochs, result.steps = epoch, result.steps + len(batches.sizes)
         if last or epoch % epochs_per_check == 0:
             result.diverged = not bool(finite)
         result.train_seconds += time.perf_counter() - started
@@ -145,17 +152,6 @@ def fit(
     return result
 
 
-def _soft_labels(
-    material: Material, index: Tensor, images: Tensor, teacher: Callable[[Tensor], Tensor] | None, cast: Callable[[], Any]
-) -> tuple[Tensor | None, Kind]:
-    if teacher is not None:
-        with torch.no_grad(), cast():
-            return teacher(images).float(), "logits"
-    if material.soft is not None:
-        return material.soft.index_select(0, index), material.soft_kind
-    return None, "logits"
-
-
 def autocast(device: torch.device, precision: Precision) -> Callable[[], AbstractContextManager[Any]]:
     """Return a maker of the context that forward passes run under: bf16 autocast, or nothing."""
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
@@ -164,14 +160,6 @@ def autocast(device: torch.device, precision: Precision) -> Callable[[], Abstrac
 def on_device(network: nn.Module, device: str | torch.device) -> nn.Module:
     """Move a network to the device, its weights in channels-last order."""
     return network.to(device).to(memory_format=torch.channels_last)
-
-
-def batch_sizes(count: int, batch_size: int) -> list[int]:
-    """Return the sizes of an epoch's batches; a last batch of one joins the one before it (batch norm needs two values)."""
-    sizes = [batch_size] * (count // batch_size) + ([count % batch_size] if count % batch_size else [])
-    if len(sizes) > 1 and sizes[-1] == 1:
-        sizes[-2:] = [sizes[-2] + 1]
-    return sizes
 
 
 def evaluation_epochs(epochs: int, evaluations: int) -> set[int]:

@@ -57,6 +57,9 @@ class ClassIncremental(Scenario):
             raise BadOption(f"{board.place}.soft_labels must be {' or '.join(map(repr, SOFT))}, not {soft!r}")
         if memory < 0:
             raise BadOption(f"{board.place}.memory must be a number of images, or 0 for room for all; not {memory}")
+        for prepared in board.sets:
+            with at(f"{board.place}: set {prepared.name!r}"):
+                stream.refuse_stored("replay_batch" in prepared.file.metadata and board.protocol.labels in ("auto", "stored"))
         chosen = list(_resolved(self.option(board, "strategies", default=["GDumb"]), f"{board.place}.strategies"))
         for steps in _counts(self.option(board, "steps", default=[5, 10]), f"{board.place}.steps"):
             with at(f"{board.place}.steps"):

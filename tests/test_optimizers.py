@@ -71,6 +71,28 @@ def test_a_step_changes_every_parameter(model: nn.Module, spec: str) -> None:
     assert unchanged in ([], ["0.bias"])  # batch norm takes away what the first bias gives
 
 
+@pytest.mark.parametrize(
+    ("spec", "kind", "expected"),
+    [
+        ("adamw-weights-only", torch.optim.AdamW, {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 0.01}),
+        ("sgd-weights-only", torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": False}),
+        ("adamw-weights-only(lr=0.5, beta1=0.8, weight_decay=0)", torch.optim.AdamW, {"lr": 0.5, "betas": (0.8, 0.999)}),
+    ],
+)
+def test_weight_decay_may_leave_biases_and_norms_alone(model: nn.Module, spec: str, kind: type, expected: dict[str, Any]) -> None:
+    made = optimizers.create(spec, model)
+    assert type(made) is kind
+    weights, rest = made.param_groups
+    assert {key: weights[key] for key in expected} == expected
+    assert rest["weight_decay"] == 0
+    assert {k: v for k, v in rest.items() if k not in ("params", "weight_decay")} == {
+        k: v for k, v in weights.items() if k not in ("params", "weight_decay")
+    }
+    named = dict(model.named_parameters())
+    assert [id(p) for p in weights["params"]] == [id(named["0.weight"]), id(named["2.weight"])]
+    assert {id(p) for p in rest["params"]} == {id(named[k]) for k in ("0.bias", "1.weight", "1.bias", "2.bias")}
+
+
 def test_an_optimizer_of_timm_has_one_meaning_with_and_without_its_prefix() -> None:
     bare, prefixed = optimizers.resolve("lion(lr=0.5)"), optimizers.resolve("timm/lion(lr=0.5)")
     assert bare.options == prefixed.options
@@ -152,6 +174,28 @@ def test_cosine_goes_down_half_a_wave(model: nn.Module) -> None:
 def test_cosine_ends_at_its_minimum(model: nn.Module) -> None:
     found = rates("cosine(minimum=0.5)", 8, model)
     assert found == pytest.approx([0.5 + 0.25 * (1 + math.cos(math.pi * epoch / 8)) for epoch in range(9)])
+
+
+def test_cosine_to_half_ends_at_half_the_rate(model: nn.Module) -> None:
+    found = rates("cosine-to-half", 8, model)
+    assert found == pytest.approx([0.5 * (1 + math.cos(math.pi * epoch / 16)) for epoch in range(9)])
+    assert found[-1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "start"), [(12, 5, 0.01), (12, 0, 0.01), (10, 3, 0.5), (3, 5, 0.01)])
+def test_warmup_cosine_rises_and_then_goes_down_half_a_wave(model: nn.Module, epochs: int, warmup: int, start: float) -> None:
+    """As torch's LinearLR and CosineAnnealingLR do one after the other."""
+    up = [start + (1 - start) * epoch / warmup for epoch in range(min(warmup, epochs + 1))]
+    down = [(1 + math.cos(math.pi * epoch / (epochs - warmup))) / 2 for epoch in range(epochs - warmup + 1)]
+    assert rates(f"warmup-cosine(warmup={warmup}, start={start})", epochs, model) == pytest.approx(up + down, abs=1e-9)
+    if warmup == 5:
+        assert rates("warmup-cosine", epochs, model) == pytest.approx(up + down, abs=1e-9)
+
+
+@pytest.mark.parametrize("spec", ["warmup-cosine(warmup=-1)", "warmup-cosine(start=2)"])
+def test_a_warmup_that_cannot_be_is_refused(model: nn.Module, spec: str) -> None:
+    with pytest.raises(BadOption, match="warmup must be at least 0 and start in"):
+        rates(spec, 4, model)
 
 
 def test_constant_leaves_the_rate(model: nn.Module) -> None:

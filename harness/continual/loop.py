@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import optimizers, seeds
-from harness.augmentation import augmentation
+from harness.augmentation import Mix, augmentation, mixing
+from harness.batches import MixedLoss, batch_sizes, partners
 from harness.continual import strategies
-from harness.continual.stream import places
+from harness.continual.stream import places, refuse_stored
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
+from harness.pipelines import STORED
 from harness.spec import Spec
-from harness.training import STEPS_PER_CHECK, Material, Recipe, autocast, batch_sizes
+from harness.training import STEPS_PER_CHECK, Material, Recipe, autocast
 
 
 class Seen:
@@ -119,8 +121,12 @@ class ResidentLoop:
         seed: int,
         sliced: bool,
     ) -> None:
-        """Set what the loop works with; call it once, before training. `seed` is the trial's."""
-        self.material, self.recipe, self.given_loss, self.teacher = material, recipe, loss, teacher
+        """Set what the loop works with; call it once, before training. `seed` is the trial's.
+
+        Raises: DataError for stored augmentations, whose batches are of all classes at once.
+        """
+        refuse_stored(material.replay is not None or STORED in (recipe.augmentation, recipe.mixing))
+        self.material, self.recipe, self.given_loss, self.teacher = material, recipe, MixedLoss(loss), teacher
         self.classes, self.seed, self.sliced = classes, seed, sliced
         self.groups: list[list[int]] = []
         self.steps = 0
@@ -128,6 +134,7 @@ class ResidentLoop:
         self.train_epochs = recipe.epochs
         self.train_mb_size = recipe.batch_size
         self._augment = augmentation(recipe.augmentation, material.factor)
+        self._mixing, self._mix = mixing(recipe.mixing), None
         self._cast = autocast(material.images.device, recipe.precision)
 
     # What Avalanche's templates keep, said here for type checkers: this class is mixed into them at run time.
@@ -135,6 +142,7 @@ class ResidentLoop:
     experience: Any
     mbatch: list[Tensor]
     mb_output: Tensor
+    _mix: Mix | None
 
     # -- before a step of the stream -----------------------------------------------------------------------------------------
 
@@ -182,7 +190,11 @@ class ResidentLoop:
         images = self.mbatch[0]
         if images.dtype == torch.uint8:  # of a loader that is not ours
             images = normalise(images, self.material.mean, self.material.std)
-        self.mbatch[0] = self._augment(images, generator=self._draws)
+        images = self._augment(images, generator=self._draws)
+        if self._mixing is not None:
+            self._mix = self._mixing.draw(len(images), *images.shape[2:], device=images.device, generator=self._draws)
+            images = self._mix.apply(images)
+        self.mbatch[0] = images
 
     def forward(self) -> Tensor:
         with self._cast():
@@ -197,7 +209,8 @@ class ResidentLoop:
                 soft, kind = self.teacher(images).float(), "logits"
         progress = self._epoch / self.recipe.epochs
         targets = self.seen.targets(Targets(labels, soft, kind, progress))  # type: ignore[arg-type]
-        value = self.given_loss(self.seen.logits(self.mb_output), targets)
+        others = None if self._mix is None else partners(targets, self._mix, final=self.teacher is not None)
+        value = self.given_loss(self.seen.logits(self.mb_output), targets, others, self._mix)
         self._finite.logical_and_(value.detach().isfinite())
         return value
 

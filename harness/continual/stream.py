@@ -91,6 +91,15 @@ def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -
     return made
 
 
+def refuse_stored(stored: bool) -> None:
+    """Raise DataError when a stream would have to replay stored augmentations."""
+    if stored:
+        raise DataError(
+            "stored augmentations are of batches of all classes, which a class-incremental stream never has; "
+            'give the protocol labels = "teacher"'
+        )
+
+
 def places(data: Any) -> torch.Tensor:
     """Return where in the material the samples of an Avalanche dataset lie, ascending, [N] int64."""
     return torch.tensor(sorted(int(i) for i in data.index), dtype=torch.int64)

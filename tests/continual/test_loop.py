@@ -17,6 +17,7 @@ from harness.board import Trial
 from harness.continual import loop
 from harness.continual.loop import Batches, OnlySeen, Seen, step_seed
 from harness.continual.measure import forgetting, measure, summarise
+from harness.errors import DataError
 from harness.losses.targets import Targets
 from harness.scenario import named
 from harness.spec import Spec
@@ -91,8 +92,9 @@ def learner(trial: Trial, workbench: Workbench) -> tuple[Any, Any]:
     return named("class-incremental").learner(trial, workbench)  # type: ignore[attr-defined,no-any-return]
 
 
-def test_gdumb_is_fit_on_each_steps_memory_to_the_bit(bench: Bench) -> None:
-    (trial,), workbench = bench({"steps": 3}, losses=["gift"], protocol={"name": "smoke", "epochs": 3})
+@pytest.mark.parametrize(("loss", "mixing"), [("gift", "none"), ("gift", "cutmix"), ("kl", "mixup"), ("ce", "cutmix")])
+def test_gdumb_is_fit_on_each_steps_memory_to_the_bit(bench: Bench, loss: str, mixing: str) -> None:
+    (trial,), workbench = bench({"steps": 3}, losses=[loss], protocol={"name": "smoke", "epochs": 3, "mixing": mixing})
     material, first = workbench.material(trial), workbench.student(trial)
     strategy, experiences = learner(trial, workbench)
     for step, experience in enumerate(experiences, start=1):
@@ -104,10 +106,10 @@ def test_gdumb_is_fit_on_each_steps_memory_to_the_bit(bench: Bench) -> None:
         alone = copy.deepcopy(first)
         plain = workbench.loss(trial)
 
-        def loss(z: Tensor, t: Targets, seen: Seen = seen, plain: Any = plain) -> Tensor:
+        def sliced(z: Tensor, t: Targets, seen: Seen = seen, plain: Any = plain) -> Tensor:
             return plain(seen.logits(z), seen.targets(t))  # type: ignore[no-any-return]
 
-        fit(alone, memory, loss, recipe(trial), seed=step_seed(trial.seed, step), teacher=workbench.soft_labels(trial))
+        fit(alone, memory, sliced, recipe(trial), seed=step_seed(trial.seed, step), teacher=workbench.soft_labels(trial))
         for ours, theirs in zip(strategy.model.parameters(), alone.parameters(), strict=True):
             assert torch.equal(ours, theirs)
 
@@ -247,6 +249,27 @@ def test_a_loss_that_is_not_finite_ends_its_step_and_is_said(bench: Bench) -> No
 
 
 SGD = {"momentum": 0.9, "weight_decay": 0.0, "nesterov": False}
+
+
+@pytest.mark.parametrize("name", ["GDumb", "Replay"])
+def test_a_stream_of_steps_mixes_images_of_classes_met(bench: Bench, name: str) -> None:
+    trials, workbench = bench(
+        {"steps": 2, "strategies": [name]}, losses=["ce", "gift"], protocol={"name": "smoke", "mixing": "mixup"}
+    )
+    plain, _ = bench({"steps": 2, "strategies": [name]}, losses=["ce", "gift"])
+    for trial, without in zip(trials, plain, strict=True):
+        outcome = named("class-incremental").run(trial, workbench)
+        assert outcome.status == "done"
+        assert outcome.history == named("class-incremental").run(trial, workbench).history
+        assert trial.id != without.id
+
+
+def test_stored_augmentations_are_refused_before_training(bench: Bench) -> None:
+    (trial,), workbench = bench({"steps": 2}, losses=["ce"])
+    strategy, _ = learner(trial, workbench)
+    for stored in ({"augmentation": "stored"}, {"mixing": "stored"}):
+        with pytest.raises(DataError, match=r"\Astored augmentations are of batches of all classes.*labels = \"teacher\"\Z"):
+            strategy.prepare(strategy.material, replace(recipe(trial), **stored), losses.create("ce"), None, 10, 0, True)
 
 
 def test_measures_are_those_of_the_definitions() -> None:

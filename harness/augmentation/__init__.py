@@ -1,0 +1,37 @@
+"""Augmentation: a whole batch at once on its own device, with no host copy and no Python per sample.
+
+Drawing and applying are apart, as in kornia: `draw` returns a value that `apply` can replay and a test can read. What was
+not drawn is neutral in it (angle 0, scale 1), so `apply` has no data-dependent branch and can be captured in a CUDA graph.
+Every field has one row a sample, so the draws of several batches can be concatenated and applied at once.
+"""
+
+from harness.augmentation.crops import Crops, Flip, PadCrop, PatchShuffle, RandomResizedCrop, mirrored, resized
+from harness.augmentation.dsa import DSA, DSAParameters, Mode
+from harness.augmentation.mixing import Mix, Mixing, mixing, stored
+from harness.augmentation.pipeline import Augmentation, Pipeline, augmentation
+from harness.augmentation.tiles import MosaicCrop, MosaicCropParameters, mosaic
+from harness.pipelines import WORDS
+
+__all__ = [
+    "DSA",
+    "WORDS",
+    "Augmentation",
+    "Crops",
+    "DSAParameters",
+    "Flip",
+    "Mix",
+    "Mixing",
+    "Mode",
+    "MosaicCrop",
+    "MosaicCropParameters",
+    "PadCrop",
+    "PatchShuffle",
+    "Pipeline",
+    "RandomResizedCrop",
+    "augmentation",
+    "mirrored",
+    "mixing",
+    "mosaic",
+    "resized",
+    "stored",
+]

@@ -1,0 +1,122 @@
+"""CutMix and mixup: one partner an image and one share a batch, drawn on the batch's device.
+
+What two images make of one is a map of how much of each pixel is the image's own: 0 in CutMix's box and 1 outside it, the
+same share everywhere in mixup. Its mean is the image's share of the labels, for CutMix by the area of the box that is left
+after it is clipped at the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from harness.augmentation.warp import like
+from harness.pipelines import mixing as parsed
+
+#: Places at which the quantiles of Beta(alpha, alpha) are tabulated.
+TABLE = 4097
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a batch of B images is mixed: `partner` [B] int64, which image of the batch each is mixed with; `own` [H, W] float32,
+    which share of each pixel stays the image's own."""
+
+    partner: Tensor
+    own: Tensor
+
+    @property
+    def share(self) -> Tensor:
+        """The image's own share of the labels, a scalar in [0, 1]."""
+        return self.own.mean()
+
+    def apply(self, batch: Tensor) -> Tensor:
+        """Return the mixed batch, [B, C, H, W] in and out."""
+        return like(torch.lerp(batch.index_select(0, self.partner), batch, self.own.to(batch.dtype)), batch)
+
+
+class Mixing:
+    """Draws how batches are mixed.
+
+    Args:
+        box: whether a box of the partner is pasted in (CutMix, Yun et al. 2019) or images are blended (mixup, Zhang et al. 2018).
+        alpha: the share that an image is meant to keep is drawn from Beta(alpha, alpha).
+    """
+
+    def __init__(self, box: bool, alpha: float) -> None:
+        self.box, self.alpha = box, alpha
+        self._tables: dict[torch.device, Tensor] = {}
+
+    def __repr__(self) -> str:
+        return f"Mixing(box={self.box}, alpha={self.alpha})"
+
+    def draw(
+        self,
+        samples: int,
+        height: int,
+        width: int,
+        *,
+        device: torch.device | str = "cpu",
+        generator: Generator | None = None,
+    ) -> Mix:
+        """Draw the mix of `samples` images of height x width."""
+        u = torch.rand(samples + 3, device=device, generator=generator)
+        partner, lam = u[3:].argsort(), self._quantile(u[0])
+        if not self.box:
+            return Mix(partner, lam.expand(height, width))
+        # As the authors' rand_bbox: sides and centre are whole pixels, and half a side is rounded down.
+        cut = (1 - lam).sqrt()
+        return Mix(partner, pasted(_inside(height, cut, u[1]), _inside(width, cut, u[2])))
+
+    def _quantile(self, u: Tensor) -> Tensor:
+        """Return the u-quantile of Beta(alpha, alpha), from a table so that nothing waits for the device."""
+        if self.alpha == 1:
+            return u
+        if u.device not in self._tables:
+            self._tables[u.device] = _quantiles(self.alpha).to(u.device)
+        table = self._tables[u.device]
+        place = u * (TABLE - 1)
+        low = place.floor().clamp(max=TABLE - 2)
+        index = low.long()
+        return torch.lerp(table.index_select(0, index[None])[0], table.index_select(0, index[None] + 1)[0], place - low)
+
+
+def _inside(side: int, cut: Tensor, u: Tensor) -> Tensor:
+    """Return which of `side` pixels lie in a box that takes the share `cut` of the side, its centre drawn by `u`, [side] bool."""
+    half = ((side * cut).floor() / 2).floor()
+    place, centre = torch.arange(side, device=u.device), (u * side).floor()
+    return (place >= centre - half) & (place < centre + half)
+
+
+def pasted(rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the map of a box of the partner, the rows [H] bool and columns [W] bool of which are given."""
+    return 1 - (rows[:, None] & columns).float()
+
+
+def stored(partner: Tensor, lam: Tensor, box: Tensor, height: int, width: int) -> Mix:
+    """Return a mix that FKD stored.
+
+    Args:
+        partner: as in `Mix`.
+        lam: the share of an image in a blend, a scalar.
+        box: top, left, bottom and right of the partner's part, [4] in pixels; -1 for a blend.
+    """
+    top, left, bottom, right = box.unbind()
+    rows, columns = torch.arange(height, device=box.device), torch.arange(width, device=box.device)
+    own = pasted((rows >= top) & (rows < bottom), (columns >= left) & (columns < right))
+    return Mix(partner, torch.where(top < 0, lam, own))
+
+
+def mixing(text: str) -> Mixing | None:
+    """Return what a protocol's `mixing` says; None mixes nothing. Raises UnknownName and BadOption."""
+    found = parsed(text)
+    return None if found is None else Mixing(found.name == "cutmix", found.options["alpha"])
+
+
+def _quantiles(alpha: float) -> Tensor:
+    import numpy
+    from scipy.special import betaincinv
+
+    return torch.from_numpy(betaincinv(alpha, alpha, numpy.linspace(0, 1, TABLE))).float()

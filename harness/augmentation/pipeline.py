@@ -1,0 +1,68 @@
+"""From what a protocol says to what is done to every batch: `augmentation`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Generator, Tensor
+
+from harness.augmentation.crops import Flip, PadCrop, PatchShuffle, RandomResizedCrop
+from harness.augmentation.dsa import DSA, Mode
+from harness.augmentation.tiles import MosaicCrop
+from harness.pipelines import is_pipeline, steps
+
+MAKERS: dict[str, Callable[..., Any]] = {
+    "patch-shuffle": PatchShuffle,
+    "mosaic-crop": MosaicCrop,
+    "random-resized-crop": RandomResizedCrop,
+    "pad-crop": PadCrop,
+    "flip": Flip,
+    "dsa": DSA,
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The mosaic crop, then DSA: what the paper's protocol does to every batch of a student. Called as `DSA` is."""
+
+    mosaic_crop: MosaicCrop
+    dsa: DSA
+
+    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Return the augmented batch, [B, C, H, W] in and out."""
+        return self.dsa(self.mosaic_crop(batch, generator=generator), generator=generator)
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Steps done one after the other, each called as `DSA` is."""
+
+    steps: tuple[Any, ...]
+
+    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+        """Return the augmented batch, [B, C, H, W] in and out."""
+        for step in self.steps:
+            batch = step(batch, generator=generator)
+        return batch
+
+
+def augmentation(strategy: str, factor: int = 1, mode: Mode = "multiple") -> Augmentation | Pipeline:
+    """Return what is done to the batches of a distilled set with mosaic `factor`; raises BadOption and UnknownName.
+
+    Args:
+        strategy: a DSA strategy, which the mosaic crop goes before, or a pipeline (see `harness.pipelines`), which has the mosaic
+            crop only where it says so.
+        factor: tiles along one side of the set's mosaics.
+        mode: of a DSA strategy; a pipeline's `dsa` step says its own.
+    """
+    if not is_pipeline(strategy):
+        return Augmentation(MosaicCrop(factor), DSA(strategy, mode))
+    made = []
+    for step in steps(strategy):
+        options = step.options
+        if options.get("factor") == 0:
+            options = options | {"factor": factor}
+        made.append(MAKERS[step.name](**options))
+    return Pipeline(tuple(made))

@@ -1,0 +1,127 @@
+"""How boards write augmentation and mixing: what may stand there, checked without torch.
+
+An augmentation is a DSA strategy (`color_crop_cutout_flip_scale_rotate`), `none`, or steps joined by "+", which are done from
+left to right: `random-resized-crop(min_scale=0.08)+flip`. Mixing is `none`, `cutmix(alpha=1.0)` or `mixup(alpha=0.8)`.
+`harness.augmentation` makes what is written here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness.errors import BadOption, UnknownName, suggest
+from harness.registry import check_type, like
+from harness.spec import Spec, parse
+
+#: The operations of DSA.
+WORDS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+MODES = ("multiple", "single")
+#: Steps of a pipeline and their parameters. A factor of 0 is the distilled set's own.
+STEPS: dict[str, dict[str, Any]] = {
+    "patch-shuffle": {"factor": 0},
+    "mosaic-crop": {"factor": 0},
+    "random-resized-crop": {"min_scale": 0.08},
+    "pad-crop": {"padding": 4},
+    "flip": {},
+    "dsa": {"strategy": "_".join(WORDS), "mode": "multiple"},
+}
+MIXES: dict[str, dict[str, Any]] = {"cutmix": {"alpha": 1.0}, "mixup": {"alpha": 0.8}}
+#: What a protocol says in place of an augmentation or a mixing that comes with the distilled set.
+STORED = "stored"
+
+#: What each parameter may be: a test, and the words for it.
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "factor": (lambda value: value >= 0, "at least 1, or 0 for the distilled set's own"),
+    "padding": (lambda value: value >= 0, "at least 0"),
+    "min_scale": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+    "alpha": (lambda value: value > 0, "above 0"),
+    "mode": (lambda value: value in MODES, " or ".join(MODES)),
+}
+
+
+def dsa_words(strategy: str) -> tuple[str, ...]:
+    """Return the words of a DSA strategy in the order of `WORDS`: the order of writing changes nothing. Raises BadOption."""
+    if strategy in ("", "none"):
+        return ()
+    words = strategy.split("_")
+    for word in words:
+        if word not in WORDS:
+            raise BadOption(
+                f"augmentation {strategy!r}: no word {word!r}; valid: {', '.join(WORDS)}, joined by '_', or 'none' alone"
+            )
+        if words.count(word) > 1:
+            raise BadOption(f"augmentation {strategy!r}: {word!r} comes twice; each word once is right")
+    return tuple(word for word in WORDS if word in words)
+
+
+def is_pipeline(text: str) -> bool:
+    """Tell a pipeline of steps from a DSA strategy; `flip` alone, which is both and does the same, counts as DSA."""
+    return any(mark in text for mark in "+(-") or (text in STEPS and text not in WORDS)
+
+
+def steps(text: str) -> list[Spec]:
+    """Return the steps of a pipeline with every parameter filled in. Raises UnknownName and BadOption in one line."""
+    pieces = re.split(r"\+(?![^(]*\))", text)  # a plus in brackets belongs to a number: 1e+0
+    made = [_filled("augmentation step", STEPS, piece) for piece in pieces]
+    for step in made:
+        if step.name == "dsa":
+            dsa_words(step.options["strategy"])
+    return made
+
+
+def mixing(text: str) -> Spec | None:
+    """Return the mixing with every parameter filled in, None when nothing is mixed. Raises UnknownName and BadOption."""
+    return None if text in ("", "none") else _filled("mixing", MIXES, text, {*MIXES, "none"})
+
+
+def known_augmentation(text: str) -> str:
+    """Return an augmentation as trials keep it: a DSA strategy as it is, a pipeline with every parameter filled in."""
+    if is_pipeline(text):
+        return _written(steps(text))
+    for word in text.split("_") if text not in ("", "none") else ():
+        if word not in WORDS:
+            raise UnknownName(f"unknown DSA operation {word!r}; {suggest(word, {*WORDS, *STEPS})}")
+    return text
+
+
+def known_mixing(text: str) -> str:
+    """Return a mixing as trials keep it, every parameter filled in."""
+    found = mixing(text)
+    return "none" if found is None else str(found)
+
+
+def for_factor(text: str, factor: int) -> str:
+    """Return an augmentation with the distilled set's mosaic `factor` filled in, without steps that factor 1 makes idle."""
+    if not is_pipeline(text):
+        return text
+    made = []
+    for step in steps(text):
+        if step.options.get("factor") == 0:
+            step = Spec(name=step.name, options=step.options | {"factor": factor})
+            if factor == 1:
+                continue
+        made.append(step)
+    return _written(made)
+
+
+def _written(pipeline: list[Spec]) -> str:
+    return "+".join(map(str, pipeline)) or "none"
+
+
+def _filled(kind: str, known: Mapping[str, Mapping[str, Any]], text: str, names: set[str] | None = None) -> Spec:
+    name, options = parse(text)
+    if name not in known:
+        raise UnknownName(f"no {kind} {name!r}; {suggest(name, names or known)}")
+    filled = dict(known[name])
+    for option, given in options.items():
+        place, value = f"{kind} {name!r}: {option}", "none" if given is None else given
+        if option not in filled:
+            raise BadOption(f"{kind} {name!r} has no parameter {option!r}; {suggest(option, filled)}")
+        check_type(place, filled[option], value)
+        fits, words = _RANGES.get(option, (lambda value: True, ""))
+        if not fits(value):
+            raise BadOption(f"{place} must be {words}, not {value!r}")
+        filled[option] = like(filled[option], value)
+    return Spec(name=name, options=filled)

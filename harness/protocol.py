@@ -1,0 +1,143 @@
+"""`Protocol`: how a student is trained, by the paper's rule, shortened, or by the recipe of a set's own authors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from harness.errors import BoardError, suggest
+from harness.pipelines import STORED, for_factor, known_augmentation, known_mixing
+from harness.recipes import RECIPES, Case, Recipe, missing
+from harness.spec import Spec
+
+Precision = Literal["float32", "bf16"]
+Count = Annotated[int, Field(gt=0, strict=True)]
+
+#: What a protocol says where the recipe of a set's authors fills in.
+NATIVE = "native"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _unless_filled_in(value: str, known: Any) -> str:
+    return value if value in (NATIVE, STORED) else known(value)
+
+
+Augmentation = Annotated[str, AfterValidator(known_augmentation)]
+ProtocolAugmentation = Annotated[str, AfterValidator(lambda value: _unless_filled_in(value, known_augmentation))]
+ProtocolMixing = Annotated[str, AfterValidator(lambda value: _unless_filled_in(value, known_mixing))]
+
+
+class Protocol(Frozen):
+    """How a student is trained.
+
+    `epochs` and `batch_size` of 0 mean the paper's rule: 1000 epochs (300 on ImageNet-1K) and a batch by the number of
+    distilled images; under a name such as `native:rded` they, and every field that says "native", are that recipe's
+    (`harness.recipes`). `augmentation` and `mixing` are written as `harness.pipelines` reads them; "stored" replays what comes
+    with the set. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else the teacher),
+    `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once), `stored`, or
+    `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always among them.
+    """
+
+    name: str = "paper"
+    epochs: Annotated[int, Field(ge=0, strict=True)] = 0
+    batch_size: Annotated[int, Field(ge=0, strict=True)] = 0
+    optimizer: Spec = Spec(name="adamw")
+    schedule: Spec = Spec(name="multistep")
+    augmentation: ProtocolAugmentation = "color_crop_cutout_flip_scale_rotate"
+    mixing: ProtocolMixing = "none"
+    labels: Literal["auto", "teacher", "fixed", "stored", "hard"] = "auto"
+    precision: Precision = "float32"
+    evaluations: Count = 4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"name": value}
+        if isinstance(value, Mapping) and isinstance(value.get("name", "paper"), str):
+            name = value.get("name", "paper")
+            if name not in PROTOCOLS:
+                raise ValueError(f"no protocol {name!r}; {suggest(name, PROTOCOLS)}")
+            return {**PROTOCOLS[name], **value, "name": name}
+        return value
+
+    @model_validator(mode="after")
+    def _has_recipe(self) -> Protocol:
+        said = [field for field in ("optimizer", "schedule", "augmentation", "mixing") if _says_native(getattr(self, field))]
+        if said and self.name not in RECIPES:
+            raise ValueError(f"{said[0]} = {NATIVE!r} goes with the name of a recipe: {', '.join(RECIPES)}; not {self.name!r}")
+        return self
+
+    def resolved(
+        self,
+        images: int,
+        dataset: str,
+        *,
+        classes: int = 0,
+        factor: int = 1,
+        provenance: Mapping[str, Any] | None = None,
+        replay_batch: int = 0,
+    ) -> Protocol:
+        """Return the protocol with what depends on the distilled set filled in.
+
+        Args:
+            images: distilled images in all; with 0 epochs and batch size, Table 11 of the paper says the rest.
+            dataset, classes: the dataset's name, and how many classes it has.
+            factor, provenance: the set's mosaic factor, and what it states of itself; recipes look at both.
+            replay_batch: the batch size of the augmentations that are stored with the set; 0 when none are. They are replayed
+                in place of the protocol's own where its labels are the set's.
+        Raises: BoardError when the protocol asks for stored augmentations and the set has none.
+        """
+        by_size = 10 if images <= 10 else 50 if images <= 500 else 100 if images <= 20_000 else 200
+        epochs = 300 if dataset.startswith("imagenet-1k") else 1000
+        usual = Recipe(epochs, by_size, self.optimizer, self.schedule, self.augmentation, self.mixing)
+        if self.name in RECIPES:
+            usual = RECIPES[self.name](Case(images, dataset, classes, factor, provenance or {}))
+        filled: dict[str, Any] = {"epochs": self.epochs or usual.epochs, "batch_size": self.batch_size or usual.batch_size}
+        for field in ("optimizer", "schedule", "augmentation", "mixing"):
+            given, own = getattr(self, field), getattr(usual, field)
+            filled[field] = own if _says_native(given) and own is not None else given
+        if replay_batch and self.labels in ("auto", "stored"):
+            filled |= {"batch_size": replay_batch, "augmentation": STORED, "mixing": STORED}
+        elif STORED in (filled["augmentation"], filled["mixing"]):
+            raise BoardError(
+                f'protocol {self.name!r}: "{STORED}" replays augmentations that come with a distilled set and its labels; '
+                "this set has none, or labels are taken from elsewhere"
+            )
+        else:
+            filled["augmentation"] = for_factor(known_augmentation(filled["augmentation"]), factor)
+            filled["mixing"] = known_mixing(filled["mixing"])
+        return self.model_copy(update=filled)
+
+    @property
+    def own_optimizer(self) -> Spec:
+        """The optimizer of a resolved protocol. Raises BoardError when its recipe needs a learning rate that the set lacks."""
+        if _says_native(self.optimizer):
+            raise BoardError(missing(self.name))
+        return self.optimizer
+
+    @cached_property
+    def label(self) -> str:
+        """Return the name and what a board changed of it, for tables."""
+        usual = Protocol.model_validate(self.name)
+        parts = [f"{k}={v}" for k, v in self if k not in ("name", "optimizer") and v != getattr(usual, k)]
+        return self.name + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _says_native(value: str | Spec) -> bool:
+    return value in (NATIVE, Spec(name=NATIVE))
+
+
+#: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, and each recipe of `harness.recipes` is one.
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "quick": {"epochs": 100},
+    "smoke": {"epochs": 2, "evaluations": 1},
+    **{name: dict.fromkeys(("optimizer", "schedule", "augmentation", "mixing"), NATIVE) for name in RECIPES},
+}

@@ -1,0 +1,191 @@
+"""How each method's authors train students on their own sets: the recipes behind the protocols `native:METHOD`.
+
+A recipe is everything of a protocol but the loss, which stays the board's: what differs between two rows under one recipe is
+then the loss, and what differs between two protocols under one loss is the recipe. Facts are those of the authors' released
+code, named in each docstring. What a recipe has no word for is taken from the nearest case it has, and said there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.spec import Spec
+
+CROP_FLIP = "random-resized-crop(min_scale=0.08)+flip"
+CUTMIX, MIXUP = "cutmix(alpha=1.0)", "mixup(alpha=0.8)"
+DSA_SINGLE = "dsa(strategy=color_crop_cutout_flip_scale_rotate, mode=single)"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a recipe may depend on: the distilled set's size, mosaic factor and provenance, and its dataset."""
+
+    images: int
+    dataset: str
+    classes: int
+    factor: int = 1
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ipc(self) -> float:
+        return self.images / max(self.classes, 1)
+
+    @property
+    def family(self) -> str:
+        """`tiny-imagenet`, `imagenet` (ImageNet-1K and its subsets) or `small` (CIFAR, and every dataset no author names)."""
+        if self.dataset.startswith("tiny-imagenet"):
+            return "tiny-imagenet"
+        return "imagenet" if self.dataset.startswith(("imagenet", "imagewoof")) else "small"
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The set's own learning rate, where its reader found one."""
+        found = self.provenance.get("lr")
+        if isinstance(found, bool) or not isinstance(found, (int, float)):
+            return None
+        return float(found) if math.isfinite(found) and found > 0 else None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The fields of a protocol; an optimizer of None asks for one of the board's, for the reason that `missing` gives."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Spec | None
+    schedule: Spec
+    augmentation: str
+    mixing: str = "none"
+
+
+def sre2l(case: Case) -> Recipe:
+    """SRe2L: ImageNet-1K, Tiny-ImageNet and CIFAR-100 each its own way; other sets as CIFAR-100.
+
+    Source: VILA-Lab/SRe2L (validate, small_dataset/relabel_cifar.py), zeyuanyin/tiny-imagenet (script/train_kd.sh). On
+    ImageNet-1K weight decay is on weights only. The loss is KL at temperature 20 (30 on CIFAR-100; times T^2 on Tiny-ImageNet).
+    """
+    if case.family == "imagenet":
+        return Recipe(300, 1024, _adamw(), Spec(name="cosine"), CROP_FLIP, CUTMIX)
+    if case.family == "tiny-imagenet":
+        return Recipe(100, 256, _sgd(lr=0.2, weight_decay=1e-4), _schedule("warmup-cosine", warmup=5), CROP_FLIP)
+    everywhere = Spec(name="adamw", options={"lr": 1e-3, "weight_decay": 0.01})
+    return Recipe(400, 128, everywhere, Spec(name="cosine"), "pad-crop(padding=4)+flip", MIXUP)
+
+
+def cda(case: Case) -> Recipe:
+    """CDA: evaluated as SRe2L, whose relabelling its authors say they follow.
+
+    Source: VILA-Lab/SRe2L (CDA/README.md).
+    """
+    return sre2l(case)
+
+
+def rded(case: Case) -> Recipe:
+    """RDED: AdamW, half a cosine at half speed, patch shuffle, crops down to a tile, CutMix; batch by IPC.
+
+    Source: LINs-lab/RDED (argument.py, validation). The batch is 10, 50 or 100 at IPC 1, 10 or 50 (in between: the next one
+    up), doubled for 100 or 1000 classes, always 100 on Tiny-ImageNet, and never above the number of images. Its code also has
+    rates of its own for EfficientNet-B0 (2e-3), MobileNet-V2 (2.5e-3) and ViT and Swin (1e-4), and batch 25 at 2e-3 for
+    ConvNet-3 on ConvNet-3's CIFAR-100 sets: name the optimizer to have those. The loss is KL at temperature 20.
+    """
+    batch = 10 if case.ipc <= 1 else 50 if case.ipc <= 10 else 100
+    batch = 100 if case.family == "tiny-imagenet" else batch * 2 if case.classes in (100, 1000) else batch
+    crop = f"random-resized-crop(min_scale={1 / case.factor!r})"
+    augmentation = f"patch-shuffle(factor={case.factor})+{crop}+flip" if case.factor > 1 else f"{crop}+flip"
+    return Recipe(300, min(batch, case.images), _adamw(), Spec(name="cosine-to-half"), augmentation, CUTMIX)
+
+
+def datm(case: Case) -> Recipe:
+    """DATM: SGD at the set's own learning rate, a tenth of it from half on, DSA with one family a batch.
+
+    Source: NUS-HPC-AI-Lab/DATM (distill/evaluation.py), which reads the rate from lr_best.pt. The loss is soft cross-entropy.
+    """
+    rate = case.learning_rate
+    return Recipe(1001, 128, None if rate is None else _sgd(lr=rate), _halved(), DSA_SINGLE)
+
+
+def mtt(case: Case) -> Recipe:
+    """MTT: as DATM with batches of 256; learning rate 0.01 where the set states none.
+
+    Source: GeorgeCazenavette/mtt-distillation (distill.py, utils.py). It evaluates at the learned rate, which it does not save
+    beside the images; 0.01 is where learning starts. The loss is cross-entropy.
+    """
+    return Recipe(1001, 256, _sgd(lr=case.learning_rate or 0.01), _halved(), DSA_SINGLE)
+
+
+def tesla(case: Case) -> Recipe:
+    """TESLA: evaluated as MTT, on whose code it is built; the loss is soft cross-entropy where its labels are soft.
+
+    Source: GeorgeCazenavette/mtt-distillation.
+    """
+    return mtt(case)
+
+
+def dc(case: Case) -> Recipe:
+    """DC, DSA and DM: SGD at 0.01, a tenth of it from half on, batches of 256, DSA with one family a batch.
+
+    Source: VICO-UoE/DatasetCondensation (main.py, main_DM.py): 1000 epochs where images are augmented, as DSA and DM do. DC
+    itself trains 300 epochs on images as they are: epochs = 301, augmentation = "none". The loss is cross-entropy.
+    """
+    return Recipe(1001, 256, _sgd(lr=0.01), _halved(), DSA_SINGLE)
+
+
+def gvbsm(case: Case) -> Recipe:
+    """G-VBSM: SGD on CIFAR-100 and Tiny-ImageNet, AdamW on CIFAR-10 and ImageNet-1K, crops, CutMix; batch by dataset.
+
+    Source: shaoshitong/G_VBSM_Dataset_Condensation (train.sh and train_FKD.py of each branch). Other small sets are trained as
+    CIFAR-10, or as CIFAR-100 from 100 classes on. The loss is MSE + w CE, w = 0.15 on CIFAR and 0.1 elsewhere. Its CE looks at
+    an image's own label only, ours at the partner's too.
+    """
+    cosine = Spec(name="cosine")
+    if case.family == "imagenet":
+        return Recipe(300, 1024, _adamw(), cosine, CROP_FLIP, CUTMIX)
+    sgd = _on_weights("sgd", lr=0.1, weight_decay=5e-4)
+    if case.family == "tiny-imagenet":
+        return Recipe(100, 100, sgd, cosine, CROP_FLIP, CUTMIX)
+    if case.classes >= 100:
+        return Recipe(1000, 64, sgd, cosine, CROP_FLIP, CUTMIX)
+    return Recipe(1000, 100, _adamw(weight_decay=0.0), cosine, CROP_FLIP, CUTMIX)
+
+
+#: The protocol `native:NAME` of each.
+RECIPES: dict[str, Callable[[Case], Recipe]] = {
+    f"native:{recipe.__name__}": recipe for recipe in (rded, sre2l, cda, gvbsm, datm, mtt, tesla, dc)
+}
+
+
+def missing(name: str) -> str:
+    """Return why a recipe left the optimizer open, and what to do."""
+    return (
+        f"protocol {name!r} trains at the distilled set's own learning rate, and the set states none (provenance 'lr'); "
+        'give the protocol an optimizer, such as "sgd(lr=0.01)"'
+    )
+
+
+def summary(name: str) -> str:
+    """Return the first line of what is known of a recipe; "" for a protocol that is none."""
+    return (RECIPES[name].__doc__ or "").partition("\n")[0] if name in RECIPES else ""
+
+
+def _adamw(**options: Any) -> Spec:
+    """AdamW as RDED, SRe2L (on ImageNet) and G-VBSM have it; the learning rate, 1e-3, is left to the optimizer's own rule."""
+    return _on_weights("adamw", **{"weight_decay": 0.01} | options)
+
+
+def _on_weights(name: str, **options: Any) -> Spec:
+    return Spec(name=f"{name}-weights-only", options=options)
+
+
+def _sgd(lr: float, weight_decay: float = 5e-4) -> Spec:
+    return Spec(name="sgd", options={"lr": lr, "momentum": 0.9, "weight_decay": weight_decay})
+
+
+def _schedule(name: str, **options: Any) -> Spec:
+    return Spec(name=name, options=options)
+
+
+def _halved() -> Spec:
+    return _schedule("multistep", milestones=[0.5], gamma=0.1)
