@@ -11,20 +11,38 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import BoardError, GiftbenchError, suggest
+from harness.protocol import PROTOCOLS, Augmentation, Count, Frozen, Precision, Protocol
 from harness.spec import Spec
 
+__all__ = [
+    "ADDED_LATER",
+    "PROTOCOLS",
+    "Board",
+    "Count",
+    "Counts",
+    "Precision",
+    "Protocol",
+    "ScenarioSpec",
+    "Seeds",
+    "SetSpec",
+    "Specs",
+    "TeacherSpec",
+    "Trial",
+    "board_path",
+    "checked",
+    "load_board",
+]
+
 M = TypeVar("M", bound=BaseModel)
-Precision = Literal["float32", "bf16"]
 
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
-Count = Annotated[int, Field(gt=0, strict=True)]
 Counts = Annotated[tuple[Count, ...], BeforeValidator(_listed)]
 Specs = Annotated[tuple[Spec, ...], BeforeValidator(_listed), Field(min_length=1)]
 
@@ -37,94 +55,36 @@ def _seeds(value: Any) -> Any:
     raise ValueError(f"must be how many (1 or more) or a list such as [4, 7], not {value!r}")
 
 
-def _known_operations(value: str) -> str:
-    words = {"color", "crop", "cutout", "flip", "scale", "rotate"}
-    for word in value.split("_") if value not in ("", "none") else ():
-        if word not in words:
-            raise ValueError(f"unknown DSA operation {word!r}; {suggest(word, words)}")
-    return value
-
-
-Augmentation = Annotated[str, AfterValidator(_known_operations)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], BeforeValidator(_seeds), Field(min_length=1)]
 
 
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Protocol(Frozen):
-    """How a student is trained.
-
-    `epochs` and `batch_size` of 0 mean the paper's rule: 1000 epochs (300 on ImageNet-1K) and a batch by the number of
-    distilled images. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else the teacher),
-    `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once), `stored`, or
-    `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always among them.
-    """
-
-    name: str = "paper"
-    epochs: Annotated[int, Field(ge=0, strict=True)] = 0
-    batch_size: Annotated[int, Field(ge=0, strict=True)] = 0
-    optimizer: Spec = Spec(name="adamw")
-    schedule: Spec = Spec(name="multistep")
-    augmentation: Augmentation = "color_crop_cutout_flip_scale_rotate"
-    labels: Literal["auto", "teacher", "fixed", "stored", "hard"] = "auto"
-    precision: Precision = "float32"
-    evaluations: Count = 4
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"name": value}
-        if isinstance(value, Mapping) and isinstance(value.get("name", "paper"), str):
-            name = value.get("name", "paper")
-            if name not in PROTOCOLS:
-                raise ValueError(f"no protocol {name!r}; {suggest(name, PROTOCOLS)}")
-            return {**PROTOCOLS[name], **value, "name": name}
-        return value
-
-    def resolved(self, images: int, dataset: str) -> Protocol:
-        """Return the protocol with epochs and batch size filled in for `images` distilled images (Table 11 of the paper)."""
-        by_size = 10 if images <= 10 else 50 if images <= 500 else 100 if images <= 20_000 else 200
-        epochs = self.epochs or (300 if dataset.startswith("imagenet-1k") else 1000)
-        return self.model_copy(update={"epochs": epochs, "batch_size": self.batch_size or by_size})
-
-    @cached_property
-    def label(self) -> str:
-        """Return the name and what a board changed of it, for tables."""
-        usual = Protocol.model_validate(self.name)
-        parts = [f"{k}={v}" for k, v in self if k not in ("name", "optimizer") and v != getattr(usual, k)]
-        return self.name + (f" ({', '.join(parts)})" if parts else "")
-
-
-#: Protocols by name: `paper` is Table 11 of the GIFT paper; the others shorten it.
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "quick": {"epochs": 100},
-    "smoke": {"epochs": 2, "evaluations": 1},
-}
-
-
 class SetSpec(BaseModel):
-    """A distilled set that a board asks for: a distiller's `method` with its options at each IPC, or a `file`.
+    """A distilled set that a board asks for: a distiller's `method` with its options at each IPC, a `file`, or a `format`.
 
-    `title` is what tables call it; `native` is the loss its authors train with; `seed` is the distiller's.
+    `title` is what tables call it; `native` is the loss its authors train with; `seed` is the distiller's; `distilled_on` the
+    network it was made with. A `format` is read from `path`, at each IPC (none: all images there are), with the reader's own
+    options; without a path it waits for `giftbench run --set NAME=PATH`, NAME being the format's unless `slot` says another.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     method: str = ""
     file: str = ""
+    format: str = ""
+    path: str = ""
+    slot: str = ""
     ipc: Counts = ()
     title: str = ""
     native: Spec | None = None
+    distilled_on: str = ""
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 
     @model_validator(mode="after")
     def _one_source(self) -> SetSpec:
-        if bool(self.method) == bool(self.file):
-            raise ValueError('needs either method = "…" (a distiller) or file = "….safetensors"')
+        if [bool(self.method), bool(self.file), bool(self.format)].count(True) != 1:
+            raise ValueError('needs method = "…" (a distiller), file = "….safetensors" or format = "…" (a reader)')
+        if (self.path or self.slot) and not self.format:
+            raise ValueError(f'{"path" if self.path else "slot"} goes with format = "…"')
         if self.method and not self.ipc:
             raise ValueError(f'method = "{self.method}" needs ipc = [images per class, …]')
         if self.file and self.model_extra:
@@ -133,21 +93,40 @@ class SetSpec(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The distiller's own parameters."""
+        """The distiller's or the reader's own parameters."""
         return dict(self.model_extra or {})
 
     @property
     def name(self) -> str:
-        return self.title or self.method or Path(self.file).stem
+        return self.title or self.method or self.format or Path(self.file).stem
+
+    @property
+    def supplied_as(self) -> str:
+        """What `--set` calls a set of a published format."""
+        return self.slot or self.format
 
 
 class TeacherSpec(Frozen):
     """A teacher: one student architecture or several whose logits are averaged, trained on the dataset's train split.
 
     `epochs` of 0 takes the dataset's own number (`Dataset.teacher_epochs`).
+
+    `checkpoints` are published weights, one file a model, each the name of a file or several names of which the first that is
+    found counts: beside the board, then in the data folder, its `teachers/` and its `pretrain_models/`. Where none is found
+    and `required` is false, the teacher is trained here. `expect` is the test accuracy in percent that they are known for, one
+    a model: a measured one that is off by more than `tolerance` points stops the run. `mean` and `std` are what their images
+    were normalised by, when that is not the dataset's own. `average` is `mean` of the logits, or `norm` (G-VBSM on
+    ImageNet-1K: each network's logits are first scaled to the mean of their batch norms).
     """
 
     models: Specs
+    checkpoints: tuple[Annotated[tuple[str, ...], BeforeValidator(_listed)], ...] = ()
+    required: Annotated[bool, Field(strict=True)] = False
+    expect: Annotated[tuple[float, ...], BeforeValidator(_listed)] = ()
+    tolerance: Annotated[float, Field(gt=0)] = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    average: Literal["mean", "norm"] = "mean"
     epochs: Annotated[int, Field(ge=0, strict=True)] = 0
     batch_size: Count = 128
     optimizer: Spec = Spec(name="adamw", options={"weight_decay": 0.01})
@@ -161,8 +140,21 @@ class TeacherSpec(Frozen):
     def _short(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and ("models" in value or "model" in value):
             value = dict(value)
+            if "checkpoint" in value:
+                value["checkpoints"] = [value.pop("checkpoint")]
             return {"models": value.pop("model")} | value if "model" in value else value
         return {"models": value}
+
+    @model_validator(mode="after")
+    def _one_each(self) -> TeacherSpec:
+        for name, given in (("checkpoints", self.checkpoints), ("expect", self.expect)):
+            if given and len(given) != len(self.models):
+                raise ValueError(f"{name}: {len(given)} for {len(self.models)} models; give one a model")
+        if self.required and not self.checkpoints:
+            raise ValueError('required goes with checkpoints = ["…"]')
+        if len(self.mean) != len(self.std):
+            raise ValueError("mean and std go together, one number a channel each")
+        return self
 
 
 class ScenarioSpec(BaseModel):
@@ -195,7 +187,12 @@ class ScenarioSpec(BaseModel):
 
 
 class Board(Frozen):
-    """What a board file says. A scenario may override losses, seeds, protocol, model, optimizer, sets and ipc for itself."""
+    """What a board file says. A scenario may override losses, seeds, protocol, model, optimizer, sets and ipc for itself.
+
+    A board about several datasets or teachers has `[[parts]]`: each is a board of its own, in which its keys replace those of
+    the whole. `reported` is a CSV file of published numbers, from the board's folder, and `reported_tables` those of its tables
+    that this board repeats (see `harness.leaderboard.reported`).
+    """
 
     title: str = ""
     description: str = ""
@@ -208,6 +205,29 @@ class Board(Frozen):
     sets: Annotated[tuple[SetSpec, ...], Field(min_length=1)]
     scenarios: Annotated[tuple[ScenarioSpec, ...], Field(min_length=1)]
     plugins: tuple[str, ...] = ()
+    reported: str = ""
+    reported_tables: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    parts: tuple[Board, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _merged(cls, value: Any) -> Any:
+        """Fill in each part with what the board says for all; a board of parts is itself its first part."""
+        if not isinstance(value, Mapping) or not value.get("parts"):
+            return value
+        common = {key: given for key, given in value.items() if key != "parts"}
+        parts = value["parts"]
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(part, Mapping) for part in parts):
+            raise ValueError("parts must be [[parts]] tables")
+        if any("parts" in part for part in parts):
+            raise ValueError("a part has no parts of its own")
+        merged = [{**common, **part} for part in parts]
+        return {**merged[0], "parts": merged}
+
+    @property
+    def boards(self) -> tuple[Board, ...]:
+        """Return the boards of one dataset and one teacher that this one is made of: its parts, or itself."""
+        return self.parts or (self,)
 
 
 def board_path(path: str | Path) -> Path:
@@ -269,8 +289,13 @@ def _field_model(owner: Any, step: Any) -> Any:
     fields = getattr(owner, "model_fields", {})
     if step not in fields:
         return owner
-    found = re.findall(r"harness\.board\.(\w+)", str(fields[step].annotation))
+    found = re.findall(r"harness\.(?:board|protocol)\.(\w+)", str(fields[step].annotation))
     return globals()[found[0]] if found else getattr(fields[step].annotation, "__mro__", [None])[0]
+
+
+#: Fields of a protocol that came after the first records, and the value that says what protocols without them did: it stays out
+#: of the trial's id, so that those records keep theirs.
+ADDED_LATER = {"mixing": "none"}
 
 
 class Trial(Frozen):
@@ -304,6 +329,9 @@ class Trial(Frozen):
     def canonical(self) -> str:
         """The canonical JSON that the id is the hash of."""
         content = self.model_dump(mode="json", exclude={"labels": True, "dataset": {"name"}, "protocol": {"name", "optimizer"}})
+        for field, absent in ADDED_LATER.items():
+            if content["protocol"].get(field) == absent:
+                del content["protocol"][field]
         return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
     @cached_property

@@ -42,6 +42,20 @@ def run(
     device: DeviceOption = "auto",
     data_dir: DataOption = None,
     plugin: PluginOption = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="where a published set that the board waits for lies: NAME[/DATASET][/NETWORK] (repeatable)",
+            metavar="NAME=PATH",
+        ),
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="a teacher's checkpoint instead of those the board looks for: [MODEL[/DATASET]=] (repeatable)", metavar="PATH"
+        ),
+    ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="run failed trials again")] = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
 ) -> None:
@@ -49,11 +63,13 @@ def run(
     from harness.planning import Overrides
     from harness.progress import Reporter
     from harness.running import Options, run_board
+    from harness.supplies import Supplies
     from harness.workbench import resolve_device
 
     resolve_device(device)
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
-    options = Options(device, jobs, threads, data_dir, tuple(plugin or ()), retry, rerun)
+    supplies = Supplies.parse(set_ or (), teacher or ())
+    options = Options(device, jobs, threads, data_dir, tuple(plugin or ()), retry, rerun, supplies)
     with Reporter() as reporter:
         summary = run_board(board, overrides, options, reporter)
     from harness.leaderboard.render import render  # pandas loads once the work is done, and a mistake is answered sooner
@@ -142,6 +158,73 @@ def distill(
     with Reporter() as reporter:
         made = distil(dataset, method, ipc, teacher, seed, device, data_dir, reporter.preparing)
     print(f"{made.save(output)}: {made!r}")
+
+
+@app.command(name="import")
+def import_(
+    format_: Annotated[
+        str, typer.Argument(help='reader, as "rded" or "datm(zca=false)"; see giftbench list readers', metavar="FORMAT")
+    ],
+    path: Annotated[Path, typer.Argument(help="the file or folder that its authors publish")],
+    dataset: Annotated[str, typer.Option(help="dataset whose classes these are")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="safetensors file to write", metavar="FILE")],
+    ipc: Annotated[
+        int | None, typer.Option(help="images per class to take, by the publisher's rule (all)", min=1, metavar="K")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="a teacher's .safetensors to check the classes with", metavar="FILE")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="compare with the dataset's images, when they are at hand")
+    ] = True,
+    workers: Annotated[int, typer.Option(help="processes that decode images; 0: one a core", min=0, metavar="N")] = 0,
+    data_dir: DataOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Read a published distilled set, check it against the dataset, and write it to a file."""
+    from harness.importing import import_set
+    from harness.plugins import load_files
+
+    load_files(plugin or ())
+    made = import_set(format_, path, dataset, ipc, data_dir=data_dir, workers=workers, check=check, teacher=teacher, say=print)
+    print(f"{made.save(output)}: {made!r}\ndigest {made.digest}")
+
+
+@app.command()
+def compare(
+    board: BoardArgument,
+    reported: Annotated[
+        Path | None, typer.Option(help="a CSV file of reported numbers (the board's own)", metavar="FILE")
+    ] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Put reported and measured numbers side by side; write comparison.md and comparison.csv beside the board."""
+    from harness.leaderboard.comparison import compare as compared
+    from harness.running import open_board
+
+    file, _, _ = open_board(board, plugin or ())
+    found = compared(file, reported)
+    print(found.text)
+    for path in found.paths:
+        print(path)
+
+
+@app.command()
+def doctor(
+    board: Annotated[
+        list[Path] | None, typer.Argument(help="boards to ask about (those in leaderboards/)", metavar="[BOARD]...")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="as for giftbench run (repeatable)", metavar="NAME=PATH")
+    ] = None,
+    teacher: Annotated[list[str] | None, typer.Option(help="as for giftbench run (repeatable)", metavar="PATH")] = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Say which datasets, distilled sets and teachers are at hand, what each board lacks, and the command that gets it."""
+    from harness.doctor import examine
+    from harness.supplies import Supplies
+
+    print(examine(board or (), Supplies.parse(set_ or (), teacher or ()), data_dir))
 
 
 @app.command()

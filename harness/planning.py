@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness import datasets, losses, models, optimizers
 from harness.board import Board, Protocol, ScenarioSpec, Trial, checked
-from harness.distilled import distillers
+from harness.distilled import distillers, readers
 from harness.errors import BoardError, MissingTargets, at, suggest
+from harness.pipelines import STORED
 from harness.registry import check_type
 from harness.resolution import ResolvedLoss, ResolvedModel, ResolvedOptimizer, probe_loss, resolve_model, resolve_optimizer
 from harness.scenario import Scenario, named
@@ -19,6 +20,10 @@ from harness.workshop import PreparedSet, Workshop
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
+
+
+#: What a board calls the loss that a set's authors train with.
+NATIVE = "native"
 
 
 @dataclass
@@ -110,19 +115,37 @@ class Plan:
         """Yield a trial for every set, loss and seed; see `Scenario.vary`."""
         chosen = self.protocol if protocol is None else Protocol.model_validate(self.protocol.model_dump() | dict(protocol))
         student = self.resolve_model(self.model if model is None else model)
-        with at(f"{self.place}: optimizer"):
-            made = resolve_optimizer(optimizer if optimizer is not None else self.optimizer, student.spec.name)
+        given = optimizer if optimizer is not None else self.spec.optimizer
         for prepared in self.sets if sets is None else sets:
-            for loss in self.losses if losses is None else losses:
+            full = self._resolved(chosen, prepared)
+            with at(f"{self.place}: optimizer"):
+                made = resolve_optimizer(full.own_optimizer if given is None else given, student.spec.name)
+            for loss in self._each_loss(self.losses if losses is None else losses, prepared):
                 resolved = self.resolve_loss(loss, prepared, chosen)
                 for seed in self.seeds if seeds is None else seeds:
-                    yield self._trial(scenario, prepared, student, resolved, made, chosen, seed, options or {}, labels or {})
+                    yield self._trial(scenario, prepared, student, resolved, made, full, chosen.label, seed, options, labels)
 
     def resolve_model(self, spec: Any) -> ResolvedModel:
         """Return a student's full spec, label and adaptation, having built it once without weights."""
         with at(f"{self.place}: model"):
             given = Spec.model_validate(spec)
             return resolve_model(given.model_dump_json(), self.dataset.shape, len(self.dataset.classes))
+
+    def _each_loss(self, given: Sequence[Any], prepared: PreparedSet) -> list[Spec]:
+        """Return the losses for one set: `native` is its own, and left out where the board names that one too."""
+        named, listed = [], [Spec.model_validate(loss) for loss in given]
+        others = {losses.registry.label(loss) for loss in listed if loss.name != NATIVE}
+        for loss in listed:
+            if loss.name != NATIVE:
+                named.append(loss)
+            elif prepared.native is None:
+                raise BoardError(
+                    f'{self.place}: losses: set {prepared.name!r} states no native loss; give its [[sets]] native = "…", '
+                    "or name a loss"
+                )
+            elif losses.registry.label(prepared.native) not in others:
+                named.append(prepared.native)
+        return named
 
     def resolve_loss(self, spec: Any, prepared: PreparedSet, protocol: Protocol) -> ResolvedLoss:
         """Return a loss's full spec and where its soft labels come from. Raises MissingTargets when they cannot come."""
@@ -138,6 +161,20 @@ class Plan:
                 )
             return replace(probe, taught=taught and probe.uses_soft)
 
+    def _resolved(self, protocol: Protocol, prepared: PreparedSet) -> Protocol:
+        """Return the protocol with everything filled in that depends on the set. Raises BoardError when the set lacks it."""
+        facts = prepared.file.metadata
+        with at(f"{self.place}: protocol"):
+            full = protocol.resolved(
+                prepared.file.images,
+                self.dataset.name,
+                classes=len(self.dataset.classes),
+                factor=facts.get("factor", 1),
+                provenance=facts.get("provenance"),
+                replay_batch=facts.get("replay_batch", 0),
+            )
+        return full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule)})
+
     def _trial(
         self,
         scenario: Scenario,
@@ -145,21 +182,21 @@ class Plan:
         student: ResolvedModel,
         loss: ResolvedLoss,
         optimizer: ResolvedOptimizer,
-        protocol: Protocol,
+        full: Protocol,
+        protocol: str,
         seed: int,
-        options: Mapping[str, Any],
-        labels: Mapping[str, Any],
+        options: Mapping[str, Any] | None,
+        labels: Mapping[str, Any] | None,
     ) -> Trial:
-        full = protocol.resolved(prepared.file.images, self.dataset.name)
-        full = full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule)})
         teachers = self.workshop.teacher_files() if loss.taught else []
+        digests = self.workshop.trial_teacher() if loss.taught else ()
         return Trial.model_construct(
             scenario=scenario.name,
             version=scenario.version,
-            options=dict(options),
+            options=dict(options or {}),
             dataset={"name": str(self.board.dataset), "digest": self.dataset.digest},
             distilled=prepared.file.digest,
-            teacher=tuple(file.digest for file in teachers),
+            teacher=digests,
             model=student.spec,
             loss=loss.spec,
             optimizer=optimizer.spec,
@@ -170,6 +207,7 @@ class Plan:
                 "dataset": self.dataset.name,
                 "method": prepared.name,
                 "ipc": prepared.file.ipc,
+                **({"distilled_on": prepared.distilled_on} if prepared.distilled_on else {}),
                 "images": prepared.file.images,
                 "model": student.label,
                 "adaptation": student.adaptation,
@@ -179,12 +217,12 @@ class Plan:
                 "learning_rate": optimizer.spec.options.get("lr"),
                 "teacher": " + ".join(file.label for file in teachers),
                 "teacher_accuracy": sum(f.accuracy for f in teachers) / len(teachers) if teachers else None,
-                "protocol": protocol.label,
+                "protocol": protocol,
                 "epochs": full.epochs,
                 "batch_size": full.batch_size,
-                "augmentation": full.augmentation,
+                "augmentation": full.augmentation if full.mixing in ("none", STORED) else f"{full.augmentation}, {full.mixing}",
                 "precision": full.precision,
-                **labels,
+                **(labels or {}),
             },
         )
 
@@ -200,10 +238,14 @@ class Overrides:
     precision: str | None = None
 
     def apply(self, board: Board) -> Board:
-        """Return the board with the overrides in place. Raises BoardError for an unknown scenario or protocol."""
+        """Return the board, its parts too, with the overrides in place. Raises BoardError for an unknown scenario or protocol."""
+        present = {s.name for part in board.boards for s in part.scenarios}
+        parts = tuple(self._apply(part, present) for part in board.parts)
+        return self._apply(board, present).model_copy(update={"parts": parts})
+
+    def _apply(self, board: Board, present: set[str]) -> Board:
         scenarios = list(board.scenarios)
         if self.scenarios:
-            present = {s.name for s in scenarios}
             extra = [ScenarioSpec(name=name) for name in self.scenarios if name not in present]
             for spec in extra:
                 named(spec.name)
@@ -235,7 +277,7 @@ class Overrides:
 
 
 def check_names(board: Board, source: str) -> None:
-    """Check every name and parameter on a board before anything is made. Raises with the place in the file."""
+    """Check every name and parameter on a board of one part before anything is made. Raises with the place in the file."""
 
     def each(values: Sequence[Any] | None, place: str, resolve: Callable[[Any], Any]) -> None:
         for i, value in enumerate(values or ()):
@@ -257,6 +299,8 @@ def check_names(board: Board, source: str) -> None:
         with at(f"{source}: sets[{i}]"):
             if spec.method:
                 distillers.resolve(Spec(name=spec.method, options=spec.options))
+            if spec.format:
+                readers.resolve(Spec(name=spec.format, options=spec.options))
             if spec.native is not None:
                 losses.registry.resolve(spec.native)
     for i, scenario in enumerate(board.scenarios):
@@ -275,22 +319,29 @@ def check_names(board: Board, source: str) -> None:
 
 
 def _check_loss(spec: Spec) -> None:
+    if spec.name == NATIVE and not spec.options:
+        return
     losses.registry.resolve(spec)
     probe_loss(spec.model_dump_json())  # only a call tells a value out of its range
 
 
 def _check_protocol(protocol: Protocol, place: str) -> None:
     with at(f"{place}.optimizer"):
-        optimizers.resolve(protocol.optimizer)
+        if protocol.optimizer.name != NATIVE:
+            optimizers.resolve(protocol.optimizer)
     with at(f"{place}.schedule"):
-        optimizers.schedules.resolve(protocol.schedule)
+        if protocol.schedule.name != NATIVE:
+            optimizers.schedules.resolve(protocol.schedule)
 
 
-def plan(workshop: Workshop) -> list[Trial]:
-    """Return the board's trials in order, each once. Raises BoardError with the place of what is wrong."""
+def plan(workshop: Workshop, counter: Iterator[int] | None = None) -> list[Trial]:
+    """Return the trials of a board, or of one of its parts, in order, each once.
+
+    `counter` numbers the trials; the parts of one board share it. Raises BoardError with the place of what is wrong.
+    """
     check_names(workshop.board, workshop.source)
     trials: dict[str, Trial] = {}
-    counter = count()
+    counter = count() if counter is None else counter
     for i, spec in enumerate(workshop.board.scenarios):
         view = Plan(workshop, spec, f"{workshop.source}: scenarios[{i}]", counter)
         scenario = named(spec.name)

@@ -45,6 +45,10 @@ class Reporter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.progress.stop()
 
+    def say(self, line: str) -> None:
+        """Print a line that the user should know of."""
+        self.console.print(line, highlight=False, markup=False)
+
     def preparing(self, what: str, done: int, total: int) -> None:
         """Show a teacher or a distilled set being made."""
         if self.live:

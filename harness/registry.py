@@ -186,7 +186,7 @@ class Registry(Generic[T]):
         """Return the short form of `spec`: only the parameters that differ from their defaults."""
         full = self.resolve(spec)
         defaults = self.parameters(full.name)
-        return render(full.name, {k: v for k, v in full.options.items() if v != defaults[k]})
+        return render(full.name, {k: v for k, v in full.options.items() if not _equal(v, defaults[k])})
 
     def create(self, spec: str | Mapping[str, Any] | Spec, **options: Any) -> Any:
         """Return the object under the name with its parameters bound: an instance of a class, a partial of a function."""
@@ -218,6 +218,12 @@ class Registry(Generic[T]):
             return Description(name, entry.origin, doc.partition("\n")[0], shown)
         assert entry.target is not None
         return Description(name, entry.origin, *_read_source(entry.target))
+
+
+def _equal(value: Any, default: Any) -> bool:
+    """Return whether a parameter has its default's value; a list that JSON made of a tuple has."""
+    lists = (list, tuple)
+    return list(value) == list(default) if isinstance(value, lists) and isinstance(default, lists) else bool(value == default)
 
 
 def _is_target(target: str | None, thing: Any) -> bool:

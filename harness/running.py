@@ -20,6 +20,7 @@ from harness.errors import BoardError, PluginError
 from harness.executors import local
 from harness.records import Record, RecordStore
 from harness.scenario import Scenario, named
+from harness.supplies import Supplies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 class Watcher(Protocol):
     """Is told what goes on; the command line draws it."""
 
+    def say(self, line: str) -> None: ...
     def preparing(self, what: str, done: int, total: int) -> None: ...
     def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
     def started(self, trial: Trial) -> None: ...
@@ -39,6 +41,7 @@ class Watcher(Protocol):
 class Silent:
     """A watcher that says nothing."""
 
+    def say(self, line: str) -> None: ...
     def preparing(self, what: str, done: int, total: int) -> None: ...
     def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
     def started(self, trial: Trial) -> None: ...
@@ -56,7 +59,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, beside what the board says.
+    """How to run, beside what the board says. `supplies` are the paths of published sets and teachers that it waits for.
 
     `jobs` of 0 takes one worker a core on the CPU and one on a GPU. `threads` are each worker's; results on a CPU depend on
     them in the last digits and never on `jobs`, so one thread is the default. `retry` runs failed trials again, `rerun` all.
@@ -69,6 +72,7 @@ class Options:
     plugins: tuple[str, ...] = ()
     retry: bool = False
     rerun: bool = False
+    supplies: Supplies = field(default_factory=Supplies)
 
 
 def open_board(path: str | Path, extra_plugins: Iterable[str] = ()) -> tuple[Path, Board, tuple[str, ...]]:
@@ -94,8 +98,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     Records are written beside the board as trials end; a run that is cut off is continued by the same call.
     Raises: BoardError and its kin before anything is trained, when the input is wrong.
     """
-    from harness.planning import plan
-    from harness.workshop import Workshop
+    from harness.parts import Parts
 
     watcher = watcher or Silent()
     file, board, plugin_files = open_board(path, options.plugins)
@@ -103,9 +106,9 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     store = RecordStore(file.parent / "records")
     with _alone(file.parent):
         artefacts = Artefacts(file.parent / "artefacts")
-        workshop = Workshop(board, str(file), artefacts, options.data_dir, options.device, watcher.preparing, file.parent)
-        plan(workshop.rehearsal())
-        trials = plan(workshop)
+        parts = Parts(board, file, artefacts, options, watcher)
+        parts.rehearse()
+        trials = parts.plan()
         store.sweep()
         known = {} if options.rerun else {record.id: record for record in store}
         kept = {i: record for i, record in known.items() if record.status != "failed" or not options.retry}
@@ -115,7 +118,9 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
         summary = Summary(planned=len(trials), failed=failed)
         if not missing:
             return summary
-        device = workshop.resolved_device
+        from harness.workbench import resolve_device
+
+        device = resolve_device(options.device)
         settings = local.Settings(device, options.threads, artefacts.folder, options.data_dir, plugin_files, {"commit": commit()})
         for event in local.run(bundles(missing), settings, options.jobs or default_jobs(device, options.threads)):
             if event.record is None:

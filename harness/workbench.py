@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import datasets, losses, models, seeds, teachers
+from harness import datasets, losses, models, seeds, teachers, whitening
 from harness.artefacts import Artefacts
 from harness.board import Precision, Trial
-from harness.datasets.base import Dataset
+from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.errors import DataError
 from harness.losses.targets import Targets
@@ -82,16 +82,28 @@ class Workbench:
         def load() -> teachers.Teacher:
             if self.artefacts is None:
                 raise DataError("no teacher at hand")
-            files = [teachers.read_header(self.artefacts.find("teacher", d))[0] for d in trial.teacher]
-            return teachers.load(files, self.dataset(trial), self.device)
+            digests, average = teachers.from_trial(trial.teacher)
+            files = [teachers.read_header(self.artefacts.find("teacher", digest))[0] for digest in digests]
+            return teachers.load(files, self.dataset(trial), self.device, average)
 
         found: teachers.Teacher = self._once(("teacher", trial.teacher), load)
         return found
 
     def soft_labels(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
         """Return what gives soft labels of an augmented batch, images [B, C, H, W] -> logits [B, C]; None when nothing does."""
-        teacher = self.teacher(trial) if trial.protocol.labels != "fixed" else None
-        return teacher.logits if teacher is not None else None
+        return self._taught(trial) if trial.protocol.labels != "fixed" else None
+
+    def _taught(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
+        """Return the teacher's view of the student's input: whitened images are turned back into normalised ones for it."""
+        teacher = self.teacher(trial)
+        if teacher is None or not self.distilled(trial).whitening:
+            return teacher.logits if teacher is not None else None
+        whitened, dataset = self.whitening(trial), self.dataset(trial)
+        return lambda images: teacher.logits(normalise(whitened.invert(images), dataset.mean, dataset.std))
+
+    def whitening(self, trial: Trial) -> whitening.Whitening:
+        """Return the ZCA transform of the trial's dataset, on the device."""
+        return whitening.whitening(self.dataset(trial), self.device)
 
     def student(self, trial: Trial) -> nn.Module:
         """Return a fresh student on the device; its weights depend on the trial's seed alone."""
@@ -111,11 +123,11 @@ class Workbench:
 
     def _labelled(self, trial: Trial, material: Material) -> Material:
         """Return the material with the teacher's logits on each clean image, when the protocol fixes the labels."""
-        teacher = self.teacher(trial) if trial.protocol.labels == "fixed" else None
-        if teacher is None:
+        taught = self._taught(trial) if trial.protocol.labels == "fixed" else None
+        if taught is None:
             return material
         parts = torch.split(torch.arange(len(material.labels), device=material.labels.device), 100)
-        return replace(material, soft=torch.cat([teacher.logits(material.batch(part)) for part in parts]), soft_kind="logits")
+        return replace(material, soft=torch.cat([taught(material.batch(part)) for part in parts]), soft_kind="logits")
 
     def _material(self, trial: Trial) -> Material:
         distilled, dataset = self.distilled(trial), self.dataset(trial)
@@ -128,17 +140,22 @@ class Workbench:
             soft=None if soft is None else soft.to(self.device),
             soft_kind=distilled.soft_kind,
             factor=distilled.factor,
+            replay=distilled.replay if trial.protocol.labels in ("auto", "stored") else None,
             **normalisation,
         )
 
     def test_material(self, trial: Trial) -> Material:
-        """Return the dataset's test split on the device."""
-        dataset = self.dataset(trial)
+        """Return the dataset's test split on the device, whitened when the trial's distilled set is."""
+        dataset, whitened = self.dataset(trial), self.distilled(trial).whitening
 
         def load() -> Material:
-            return Material.on_device(self.device, dataset.test.images, dataset.test.labels, mean=dataset.mean, std=dataset.std)
+            test = dataset.test
+            if whitened:
+                images = self.whitening(trial).apply(test.images.to(self.device))
+                return Material.on_device(self.device, images, test.labels)
+            return Material.on_device(self.device, test.images, test.labels, mean=dataset.mean, std=dataset.std)
 
-        found: Material = self._once(("test", trial.dataset["digest"]), load)
+        found: Material = self._once(("test", trial.dataset["digest"], whitened), load)
         return found
 
     def loss(self, trial: Trial) -> Callable[[Tensor, Targets], Tensor]:
@@ -174,6 +191,7 @@ def recipe(trial: Trial) -> Recipe:
         optimizer=trial.optimizer,
         schedule=protocol.schedule,
         augmentation=protocol.augmentation,
+        mixing=protocol.mixing,
         precision=protocol.precision,
         evaluations=protocol.evaluations,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ from harness.digests import digest_json
 from harness.distilled import distillers
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
-from harness.errors import DataError, at
+from harness.errors import DataError, NotAtHand, at
+from harness.needs import Needs
 from harness.spec import Spec
+from harness.supplies import Supplies
 from harness.workbench import resolve_device
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from harness.teachers import Teacher, TeacherFile
 
 Progress = Callable[[str, int, int], None]  # what is being made, steps done, steps in all
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,20 @@ class PreparedSet:
     name: str
     file: SetFile
     native: Spec | None
+    distilled_on: str = ""
 
     @property
     def has_soft(self) -> bool:
-        return "soft_kind" in self.file.metadata
+        return "soft_kind" in self.file.metadata or "replay_batch" in self.file.metadata
 
 
 @dataclass
 class Workshop:
-    """Makes what a board's trials rest on: dataset, teacher, distilled sets. Each at most once, the teacher only on demand."""
+    """Makes what the trials of a board, or of a part of one, rest on: dataset, teacher, distilled sets.
+
+    Each is made at most once, the teacher only on demand. `supplies` are the paths that the command line brings, `ambiguous` the
+    slots for which a path alone does not say which network its set was distilled on; `say` is told what was left out or assumed.
+    """
 
     board: Board
     source: str
@@ -49,11 +57,19 @@ class Workshop:
     device: str = "auto"
     progress: Progress = lambda what, done, total: None
     folder: Path = Path()
+    supplies: Supplies = field(default_factory=Supplies)
+    ambiguous: frozenset[str] = frozenset()
+    say: Say = lambda line: None
+    left_out: list[str] = field(default_factory=list)
     _kept: dict[str, Any] = field(default_factory=dict)
 
     @property
     def resolved_device(self) -> str:
         return resolve_device(self.device)
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(self.board, self.folder, self.data_dir, self.supplies, self.ambiguous)
 
     @property
     def dataset(self) -> Dataset:
@@ -65,14 +81,67 @@ class Workshop:
 
     def teacher_files(self) -> list[TeacherFile]:
         """Return the teacher's networks on disk, trained first when nobody has them."""
-        from harness import teachers
-
         if "teachers" not in self._kept:
+            from harness import teachers
+
+            spec = self.board.teacher
             with at(f"{self.source}: teacher"):
-                recipes = teachers.recipes(self.board.teacher, self.dataset)
-            self._kept["teachers"] = [self.artefacts.teacher(recipe, self._train(recipe)) for recipe in recipes]
+                recipes = self._teacher_recipes()
+                made = [self.artefacts.teacher(recipe, self._maker(i, recipe, path)) for i, (recipe, path) in enumerate(recipes)]
+                for file, (_, path), expect in zip(made, recipes, spec.expect, strict=False):
+                    if path is not None:  # made in an earlier run, perhaps, when less was expected
+                        teachers.confirm(file, path, self.dataset, self.resolved_device, expect, spec.tolerance)
+            self._kept["teachers"] = made
         found: list[TeacherFile] = self._kept["teachers"]
         return found
+
+    def trial_teacher(self) -> tuple[str, ...]:
+        """Return what a trial says of its teacher: the networks' digests, and how their logits are averaged."""
+        from harness import teachers
+
+        return teachers.trial_digests(self.teacher_files(), self.board.teacher.average)
+
+    def _teacher_recipes(self) -> list[tuple[dict[str, Any], Path | None]]:
+        """Return each network's recipe, and its checkpoint when it has one."""
+        from harness import teachers
+
+        spec, trained = self.board.teacher, teachers.recipes(self.board.teacher, self.dataset)
+        found: list[tuple[dict[str, Any], Path | None]] = []
+        for i, model in enumerate(spec.models):
+            path = self.needs.checkpoint(i)
+            if path is not None:
+                found.append((teachers.checkpoint_recipe(path, model, self.dataset, spec), path))
+            elif spec.required:
+                names = " or ".join(spec.checkpoints[i])
+                raise NotAtHand(
+                    f"no checkpoint of {model} for {self.dataset.name}: put {names} into the data folder's teachers/, "
+                    f"or give --teacher {model.name}/{self.dataset.name}=PATH"
+                )
+            else:
+                if spec.checkpoints:
+                    self.say(f"teacher {model} of {self.dataset.name}: no checkpoint at hand, so it is trained here")
+                found.append((trained[i], None))
+        return found
+
+    def _maker(self, index: int, recipe: dict[str, Any], checkpoint: Path | None) -> Callable[[Path], TeacherFile]:
+        from harness import teachers
+
+        if checkpoint is None:
+            return self._train(recipe)
+        spec = self.board.teacher
+        expect = spec.expect[index] if spec.expect else None
+
+        def make(folder: Path) -> TeacherFile:
+            what = f"teacher {models.registry.label(recipe['model'])} of {checkpoint.name}"
+            self.progress(what, 0, 1)
+            made = teachers.convert(recipe, checkpoint, self.dataset, folder, self.resolved_device, expect, spec.tolerance)
+            self.progress(what, 1, 1)
+            self.say(f"{what}: {made.accuracy:.2f} % on the test split" + (f", {expect:g} expected" if expect else ""))
+            for note in made.notes:
+                self.say(f"{what}: {note}")
+            return made
+
+        return make
 
     def _train(self, recipe: dict[str, Any]) -> Callable[[Path], TeacherFile]:
         from harness import teachers
@@ -98,7 +167,8 @@ class Workshop:
         from harness import teachers
 
         if "teacher" not in self._kept:
-            self._kept["teacher"] = teachers.load(self.teacher_files(), self.dataset, self.resolved_device)
+            average = self.board.teacher.average
+            self._kept["teacher"] = teachers.load(self.teacher_files(), self.dataset, self.resolved_device, average)
         found: Teacher = self._kept["teacher"]
         return found
 
@@ -110,9 +180,9 @@ class Workshop:
         return found
 
     def rehearsal(self) -> Rehearsal:
-        """Return a workshop for the same board that makes nothing."""
-        kept = {"dataset": self.dataset}
-        return Rehearsal(self.board, self.source, self.artefacts, self.data_dir, self.device, self.progress, self.folder, kept)
+        """Return a workshop for the same board that makes nothing. Published sets are read all the same: mistakes lie there."""
+        own = {"_kept": {"dataset": self.dataset}, "left_out": []}
+        return Rehearsal(**{f.name: getattr(self, f.name) for f in fields(self)} | own)
 
     def use(self, distilled: DistilledSet) -> None:
         """Take a set that lies in memory as the only one."""
@@ -128,6 +198,9 @@ class Workshop:
             if spec.file:
                 yield self._from_file(spec, native)
                 return
+            if spec.format:
+                yield from self._published(spec, native)
+                return
             resolved = distillers.resolve(Spec(name=spec.method, options=spec.options))
             for ipc in spec.ipc:
                 recipe = {
@@ -136,7 +209,7 @@ class Workshop:
                     "seed": spec.seed,
                     "dataset": self.dataset.digest,
                 }
-                yield self._prepared(spec.name, self._made(spec, resolved, ipc, recipe), native)
+                yield self._prepared(spec.name, self._made(spec, resolved, ipc, recipe), native, spec.distilled_on)
 
     def _made(self, spec: SetSpec, resolved: Spec, ipc: int, recipe: dict[str, Any]) -> SetFile:
         return self.artefacts.distilled(recipe, self.teacher_digests, self._distil(resolved, ipc, spec))
@@ -159,12 +232,40 @@ class Workshop:
         loaded = DistilledSet.load(path)
         with at(str(path)):
             loaded.check_fits(self.dataset.name, self.dataset.shape, len(self.dataset.classes))
-        return self._prepared(spec.title or loaded.method, self.artefacts.add(loaded), native)
+        return self._prepared(spec.title or loaded.method, self.artefacts.add(loaded), native, spec.distilled_on)
 
-    def _prepared(self, name: str, file: SetFile, native: Spec | None) -> PreparedSet:
+    def _published(self, spec: SetSpec, native: Spec | None) -> Iterator[PreparedSet]:
+        """Yield the sets of a published format that are at hand; say what was left out, and why."""
+        from harness import importing
+
+        for ipc, supplied, missing in self.needs.wanted(spec):
+            if missing:
+                self._left_out(missing)
+                continue
+            card = datasets.card(self.board.dataset, self.data_dir)
+            what, path = self.needs.called(spec, ipc), self.needs.place(spec, ipc, supplied)
+            reader = Spec(name=spec.format, options=spec.options)
+            try:
+                file = importing.kept(reader, path, card, ipc, self.artefacts, self.say)
+            except DataError as error:
+                if supplied is None:
+                    raise
+                self._left_out(f"{what}: {error}")
+                continue
+            yield self._prepared(spec.name, file, native, spec.distilled_on)
+
+    def not_supplied(self, spec: SetSpec) -> list[str]:
+        """Return, a line each, which IPCs of a published set cannot be read for want of a path; no file is looked at."""
+        return [missing for _, _, missing in self.needs.wanted(spec) if missing]
+
+    def _left_out(self, line: str) -> None:
+        self.left_out.append(line)
+        self.say(f"left out: {line}")
+
+    def _prepared(self, name: str, file: SetFile, native: Spec | None, distilled_on: str = "") -> PreparedSet:
         if native is None and file.metadata.get("native_loss"):
             native = Spec.model_validate(file.metadata["native_loss"])
-        return PreparedSet(name, file, native)
+        return PreparedSet(name, file, native, distilled_on)
 
 
 class Rehearsal(Workshop):
@@ -175,8 +276,8 @@ class Rehearsal(Workshop):
         from harness import teachers
 
         with at(f"{self.source}: teacher"):
-            recipes = teachers.recipes(self.board.teacher, self.dataset)
-        return [teachers.TeacherFile(Path(), digest_json(recipe), "", 0.0, recipe) for recipe in recipes]
+            recipes = self._teacher_recipes()
+        return [teachers.TeacherFile(Path(), digest_json(recipe), "", 0.0, recipe) for recipe, _ in recipes]
 
     def _made(self, spec: SetSpec, resolved: Spec, ipc: int, recipe: dict[str, Any]) -> SetFile:
         classes = len(self.dataset.classes)

@@ -111,6 +111,11 @@ def board(tmp_path: Path) -> Callable[..., Path]:
         ('"cross-optimizer"', '"class-incremental", soft_labels = 3', "scenarios[0].soft_labels must be a word, not 3"),
         ('"cross-optimizer"', '"gamma-sweep", loss = "gift("', "scenarios[0].loss: cannot read 'gift('"),
         ('"cross-optimizer"', '"label-ablation", native = "klx"', "scenarios[0].native: no loss 'klx'; did you mean 'kl'?"),
+        (
+            '"cross-optimizer"',
+            '"label-ablation", labels = ["nativ"]',
+            "scenarios[0].labels[0]: no row 'nativ'; did you mean 'native'",
+        ),
         ('"cross-optimizer"', '"gamma-sweep", gammas = [2.0]', "scenarios[0]: losses: gamma must be in [0, 1], not 2.0"),
         ('"cross-optimizer"', '"gamma-sweep", gamma = [0.1]', "scenarios[0]: scenario 'gamma-sweep' has no option 'gamma'"),
         ('"cross-optimizer"', '"label-regime", baseline = "none"', "scenarios[0].baseline: no set 'none' among 'random'"),

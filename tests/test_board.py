@@ -158,7 +158,7 @@ def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) 
         ("ipc = [1, 10]", "ipc = [1, 0]", "sets[0].ipc[1]: Input should be greater than 0, not 0"),
         ("ipc = [1, 10]", "ipc = true", "sets[0].ipc[0]: Input should be a valid integer, not True"),
         ("ipc = [1, 10]\n", "", 'sets[0]: method = "rded" needs ipc = [images per class, …]'),
-        ('method = "rded"\n', "", 'sets[0]: needs either method = "…" (a distiller) or file = "….safetensors"'),
+        ('method = "rded"\n', "", 'sets[0]: needs method = "…" (a distiller), file = "….safetensors" or format = "…" (a reader)'),
         (
             'file = "some.safetensors"',
             'file = "a"\ntitel = "b"',
@@ -269,6 +269,7 @@ TRIAL: dict[str, Any] = {
         "batch_size": 10,
         "schedule": {"name": "multistep", "options": {"milestones": [0.5], "gamma": 0.2}},
         "augmentation": "flip",
+        "mixing": "none",
         "labels": "auto",
         "precision": "float32",
         "evaluations": 1,
@@ -316,6 +317,7 @@ def test_the_id_of_a_trial_stays_the_same_over_releases() -> None:
         ("protocol.schedule.name", "cosine"),
         ("protocol.schedule.options.gamma", 0.5),
         ("protocol.augmentation", "none"),
+        ("protocol.mixing", "cutmix"),
         ("protocol.labels", "teacher"),
         ("protocol.precision", "bf16"),
         ("protocol.evaluations", 2),
@@ -329,6 +331,14 @@ def test_a_change_to_what_a_trial_does_changes_its_id(path: str, value: Any) -> 
 def test_the_test_of_changes_leaves_no_field_out() -> None:
     assert set(TRIAL) == set(Trial.model_fields)
     assert set(TRIAL["protocol"]) == set(Protocol.model_fields) - {"optimizer"}  # the trial's own optimizer is what counts
+
+
+def test_every_committed_record_keeps_its_id() -> None:
+    files = sorted(Path(__file__).parents[1].glob("leaderboards/*/records/**/*.json"))
+    assert len(files) > 100
+    for file in files:
+        content = json.loads(file.read_text("utf-8"))
+        assert Trial.model_validate(content["trial"]).id == content["id"], file
 
 
 @pytest.mark.parametrize(

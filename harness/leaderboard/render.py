@@ -114,7 +114,8 @@ def records_of(file: Path) -> pandas.DataFrame:
 def sections_of(board: Board, frame: pandas.DataFrame) -> list[Section]:
     """Return the sections: the board's scenarios in its order, then what else there are records of, by name."""
     parts = {str(name): part.reset_index(drop=True) for name, part in frame.groupby("scenario")} if len(frame) else {}
-    planned = list(dict.fromkeys(spec.name for spec in board.scenarios if not spec.on_request or spec.name in parts))
+    specs = [spec for part in board.boards for spec in part.scenarios]
+    planned = list(dict.fromkeys(spec.name for spec in specs if not spec.on_request or spec.name in parts))
     names = [*planned, *sorted(parts.keys() - {*planned})]
     return _apart([section(name, parts.get(name, frame.iloc[:0])) for name in names])
 

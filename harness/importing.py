@@ -1,0 +1,140 @@
+"""From a published format to a `DistilledSet`: what `giftbench import` and boards that name a format share."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness import datasets, untrusted
+from harness.artefacts import Artefacts, SetFile, read_set_header
+from harness.datasets.cards import Card
+from harness.digests import digest_json
+from harness.distilled import readers
+from harness.distilled.reading import Reading
+from harness.distilled.set import DistilledSet
+from harness.errors import DataError
+from harness.home import home
+from harness.spec import Spec
+
+Say = Callable[[str], None]
+#: Raised whenever a reader would make another set of the same files.
+VERSION = 1
+#: Values of an image up to which a set that is said to be normalised is compared with whitened images too: 32 px in colour.
+MOST_FITTED = 3072
+
+
+def read(spec: Spec, path: Path, card: Card, ipc: int | None, say: Say, workers: int = 0) -> DistilledSet:
+    """Return the set that a reader makes of `path`.
+
+    Args:
+        spec: the reader's name and options.
+        ipc: images a class to take by the publisher's rule; None takes all.
+        say: is told, a line each, what the reader assumed.
+    Raises: UnknownName and BadOption for the format; DataError, in one line, when the files are not such a set.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    made = readers.create(spec)(Reading(path.resolve(), card, ipc, workers, say))
+    if not isinstance(made, DistilledSet):
+        raise DataError(f"reader {spec.name!r} returned {type(made).__name__}, not a DistilledSet")
+    made.check_fits(card.name, card.shape, card.classes)
+    return made
+
+
+def import_set(
+    format_: str,
+    path: Path,
+    dataset: str,
+    ipc: int | None = None,
+    *,
+    data_dir: Path | None = None,
+    workers: int = 0,
+    check: bool = True,
+    teacher: Path | None = None,
+    say: Say = lambda line: None,
+) -> DistilledSet:
+    """Return the set of a published format, checked against the dataset's own images when these are at hand.
+
+    Args:
+        format_, dataset: names with options, as a board writes them.
+        teacher: a teacher file of this project, asked whether it knows the images by their labels.
+        say: is told what was assumed and what the checks found, a line each.
+    Raises: as `read`.
+    """
+    spec = Spec.model_validate(format_)
+    readers.resolve(spec)
+    card = datasets.card(dataset, data_dir)
+    made = read(spec, path, card, ipc, say, workers)
+    if not check:
+        return made
+    from harness import teachers
+    from harness.distilled.checks import findings
+    from harness.whitening import whitening
+
+    present, remedy = datasets.at_hand(dataset, data_dir)
+    found = datasets.load(dataset, data_dir) if present else None
+    if found is None:
+        say(f"not compared with {card.name}: {remedy}")
+    asked = None
+    if teacher is not None:
+        if found is None:
+            raise DataError(f"--teacher: {card.name} is not at hand, and a teacher is read with it: {remedy}")
+        asked = teachers.load([teachers.read_header(teacher)[0]], found, "cpu")
+    small = made.normalised and math.prod(card.shape) <= MOST_FITTED  # it may be whitened though nobody says so
+    whiten = whitening(found, "cpu").apply if found is not None and (made.whitening or small) else None
+    for line in findings(made, card, found, asked, whiten):
+        say(line)
+    return made
+
+
+def kept(spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefacts, say: Say) -> SetFile:
+    """Return the set of `read` beside a board, read at most once as long as the files stay as they are."""
+    path = path.expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    note = home() / "imports" / f"{_key(spec, path.resolve(), card, ipc)}.json"
+    try:
+        known = json.loads(note.read_text("utf-8"))
+        file = read_set_header(artefacts.find("set", known["digest"]))
+        for line in known["said"]:
+            say(line)
+        return file
+    except (OSError, ValueError, LookupError, TypeError):  # nothing known, or the set is gone: it is read again
+        pass
+    said: list[str] = []
+
+    def both(line: str) -> None:
+        said.append(line)
+        say(line)
+
+    file = artefacts.add(read(spec, path, card, ipc, both))
+    note.parent.mkdir(parents=True, exist_ok=True)
+    temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"digest": file.digest, "said": said}), "utf-8")
+    temporary.replace(note)
+    return file
+
+
+def _key(spec: Spec, path: Path, card: Card, ipc: int | None) -> str:
+    """Return a hash of what is read, how, and of the names, sizes and times of all its files."""
+    named = [Path(value).expanduser() for value in spec.options.values() if isinstance(value, str) and value]
+    others = (start / name for name in named for start in (path, path.parent, Path()))  # where readers look for them
+    places = [path, *(place for place in others if place.exists())]
+    facts = [VERSION, readers.resolve(spec).model_dump(), [card.name, card.shape, card.classes, card.mean, card.std], ipc]
+    return digest_json([facts, [[str(place), *_listing(place)] for place in places]])[:32]
+
+
+def _listing(path: Path) -> Iterator[list[object]]:
+    found = [path] if path.is_file() else sorted(_walk(untrusted.folder(path)))
+    for file in found:
+        status = file.stat()
+        yield [str(file.relative_to(path)), status.st_size, status.st_mtime_ns]
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(root):
+        yield from (Path(folder, name) for name in names if Path(folder, name).is_file())

@@ -1,0 +1,125 @@
+"""A board's parts, planned together: one workshop each; what is not at hand is left out and said, unless nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.artefacts import Artefacts
+from harness.board import Board, SetSpec, Trial
+from harness.errors import BoardError, DataError, NotAtHand
+from harness.needs import ambiguous, dataset_name
+from harness.planning import check_names, plan
+from harness.workshop import Workshop
+
+if TYPE_CHECKING:
+    from harness.running import Options, Watcher
+
+
+class Parts:
+    """The workshops of a board's parts, or of the board itself when it has none.
+
+    Args:
+        board: with the command line's overrides in place.
+        file: the board's file.
+        artefacts: shared by all parts.
+        options: device, data folder and what the command line supplies.
+        watcher: is told each line once.
+    """
+
+    def __init__(self, board: Board, file: Path, artefacts: Artefacts, options: Options, watcher: Watcher) -> None:
+        self.board, self.file, self.supplies = board, file, options.supplies
+        self.said: set[str] = set()
+        self.left_out: list[str] = []
+        self._say = watcher.say
+        self.supplies.check(sorted({spec.supplied_as for spec in self._published()}))
+        unclear = ambiguous(board)
+        self.workshops = [
+            Workshop(
+                part,
+                place,
+                artefacts,
+                options.data_dir,
+                options.device,
+                watcher.preparing,
+                file.parent,
+                options.supplies,
+                unclear.get(dataset_name(part), frozenset()),
+                self.say,
+            )
+            for place, part in self._places()
+        ]
+
+    def _places(self) -> Iterator[tuple[str, Board]]:
+        for i, part in enumerate(self.board.boards):
+            yield (f"{self.file}: parts[{i}]" if self.board.parts else str(self.file)), part
+
+    def _published(self) -> Iterator[SetSpec]:
+        for part in self.board.boards:
+            yield from (spec for spec in part.sets if spec.format)
+
+    def say(self, line: str) -> None:
+        """Tell the watcher a line, once."""
+        if line not in self.said:
+            self.said.add(line)
+            self._say(line)
+
+    def rehearse(self) -> None:
+        """Plan every part without making anything, and drop the parts that nothing is at hand for.
+
+        Raises: BoardError and its kin for a mistake; DataError with the reasons when no part is left.
+        """
+        for workshop in self.workshops:
+            check_names(workshop.board, workshop.source)
+        kept = []
+        for workshop in self.workshops:
+            rehearsal = None
+            try:
+                if self._waits(workshop):
+                    self._load(workshop)
+                    rehearsal = workshop.rehearsal()
+                    if rehearsal.sets():
+                        plan(rehearsal)
+                        kept.append(workshop)
+            except NotAtHand as error:
+                if not self.board.parts:
+                    raise
+                self._leave(f"{dataset_name(workshop.board)}: {error}")
+            self.left_out += rehearsal.left_out if rehearsal is not None else []
+        self.workshops = kept
+        for text in self.supplies.unused():
+            self.say(f"not used: {text} fits nothing that this board asks for")
+        if not kept:
+            raise BoardError(f"{self.file}: nothing to run: {'; '.join(dict.fromkeys(self.left_out)) or 'no set is at hand'}")
+
+    def _load(self, workshop: Workshop) -> None:
+        """Load the part's dataset. Raises NotAtHand when a board of several parts does not find it."""
+        try:
+            _ = workshop.dataset
+        except DataError as error:
+            raise (NotAtHand(str(error)) if self.board.parts else error) from None
+
+    def _waits(self, workshop: Workshop) -> bool:
+        """Return whether a part has a set that is not merely waited for, before its dataset is read."""
+        sets = workshop.board.sets
+        if any(not spec.format or spec.path for spec in sets):
+            return True
+        waiting = [line for spec in sets for line in workshop.not_supplied(spec)]
+        for line in waiting:
+            self._leave(line)
+        return len(waiting) < sum(len(spec.ipc or (None,)) for spec in sets)
+
+    def _leave(self, line: str) -> None:
+        self.left_out.append(line)
+        self.say(f"left out: {line}")
+
+    def plan(self) -> list[Trial]:
+        """Return the trials of all parts, in order, each once; what they rest on is made first."""
+        counter = count()
+        trials: dict[str, Trial] = {}
+        for workshop in self.workshops:
+            for trial in plan(workshop, counter):
+                trials.setdefault(trial.id, trial)
+        return list(trials.values())
