@@ -86,3 +86,23 @@ def half_width(found: Summary, confidence: float = 0.95) -> float:
     from scipy.special import stdtrit
 
     return math.nan if found.n < 2 else float(stdtrit(found.n - 1, (1 + confidence) / 2)) * found.std / math.sqrt(found.n)
+
+
+def welch(first: Summary, second: Summary, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Return the difference `first` minus `second` of the means of two unpaired samples, and the ends of Welch's interval.
+
+    The interval is the difference ± t(df) · √(s₁²/n₁ + s₂²/n₂), the degrees of freedom by Welch and Satterthwaite; it does not
+    take the two variances for equal. Its ends are NaN where a sample has fewer than two values; they are the difference itself
+    where neither sample varies.
+    """
+    from scipy.special import stdtrit
+
+    difference = first.mean - second.mean
+    if min(first.n, second.n) < 2 or math.isnan(first.std + second.std):
+        return difference, math.nan, math.nan
+    shares = [sample.std**2 / sample.n for sample in (first, second)]
+    if not any(shares):
+        return difference, difference, difference
+    freedom = sum(shares) ** 2 / sum(share**2 / (sample.n - 1) for share, sample in zip(shares, (first, second), strict=True))
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(sum(shares))
+    return difference, difference - half, difference + half

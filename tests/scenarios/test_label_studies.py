@@ -64,6 +64,11 @@ def test_the_ablation_takes_each_part_of_gift_alone(plan: Planner) -> None:
     ]
 
 
+def test_the_ablation_may_leave_rows_out(plan: Planner) -> None:
+    trials = plan(sets=[RDED], scenarios=[{"name": "label-ablation", "labels": ["native", "cosine", "gift"]}])
+    assert [t.labels["labels"] for t in trials] == ["native", "cosine", "gift"]
+
+
 def test_a_set_trained_with_gift_has_no_second_gift_row(plan: Planner) -> None:
     trials = plan(sets=[{**RANDOM, "native": "gift"}], scenarios=["label-ablation"])
     assert [t.labels["labels"] for t in trials] == ["native", "native + refinement", "cosine"]
