@@ -1,4 +1,4 @@
-"""One encoded image to pixels, and the process that does so for many. Loads Pillow and numpy only, so that it starts at once."""
+"""One encoded image to pixels, and the process that does so for many. Loads Pillow only, so that it starts at once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-
-import numpy
 
 # Registering the parsers here keeps Pillow from loading all of its others, many of them rarely used and rarely tested.
 from PIL import (
@@ -44,10 +42,6 @@ PNG_END = b"IEND\xaeB`\x82"
 #: Bytes of an encoded image.
 MAX_BYTES = 1 << 28
 
-#: The last chunk of every PNG, with its checksum.
-PNG_END = b"IEND\xaeB`\x82"
-
-Pixels = numpy.ndarray[Any, numpy.dtype[numpy.uint8]]
 #: Where an encoded image lies: a file; or a parquet file, a row group in it, and a row of that group.
 Item = str | tuple[str, int, int]
 
@@ -100,19 +94,17 @@ def _opened(encoded: bytes, place: str) -> Iterator[ImageFile.ImageFile]:
         raise DataError(f"{place}: not a readable image: {_line(error)}") from None
 
 
-def image(encoded: bytes, place: str, form: Form) -> Pixels:
-    """Return the pixels of an encoded image, [H, W] or [H, W, C]. Raises DataError that begins with `place`; see `strict`."""
+def image(encoded: bytes, place: str, form: Form) -> bytes:
+    """Return the pixels of an encoded image, [C, H, W]. Raises DataError that begins with `place`; see `strict`."""
     channels, height, width = form.shape
     mode = "RGB" if channels == 3 else "L"
     with _opened(encoded, place) as opened:
-        if opened.format == "PNG" and PNG_END not in encoded:  # Pillow takes it as soon as it has seen all pixels
-            raise DataError(f"{place}: not a readable image: truncated")
         found: Image.Image = opened if opened.mode == mode else opened.convert(mode)
         if form.resize:
             found = _centre(found, form, place)
         if found.size != (width, height):
             raise DataError(f"{place}: {found.width}x{found.height} px where {width}x{height} are expected")
-        return numpy.asarray(found)
+        return b"".join(band.tobytes() for band in found.split())
 
 
 def dimensions(encoded: bytes, place: str) -> tuple[int, int]:
@@ -204,8 +196,9 @@ class Reader:
         return place, bytes(found)
 
 
-def fill(items: Sequence[Item], into: Pixels, form: Form, hashed: bool, reader: Reader) -> Done:
-    """Decode items into the rows of `into`, [N, C, H, W], until one fails."""
+def fill(items: Sequence[Item], into: memoryview, form: Form, hashed: bool, reader: Reader) -> Done:
+    """Decode items into the bytes of `into`, one after the other, until one fails."""
+    size = math.prod(form.shape)
     digests: list[str] = []
     with strict():
         for position, item in enumerate(items):
@@ -214,7 +207,7 @@ def fill(items: Sequence[Item], into: Pixels, form: Form, hashed: bool, reader: 
                 pixels = image(encoded, place, form)
             except DataError as error:
                 return Done(position, digests, _line(error))
-            into[position] = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels
+            into[position * size : (position + 1) * size] = pixels
             if hashed:
                 digests.append(hashlib.sha256(encoded).hexdigest())
     return Done(len(items), digests)
@@ -230,12 +223,12 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     setup = json.loads(requests.readline())
     shape, buffer = tuple(setup["shape"]), setup["buffer"]
     descriptor = buffer if isinstance(buffer, int) else os.open(buffer, os.O_RDWR)
-    every = numpy.frombuffer(mmap.mmap(descriptor, 0), numpy.uint8).reshape(shape)
+    every, size = memoryview(mmap.mmap(descriptor, 0)), math.prod(shape[1:])
     form, reader = Form(shape[1:], setup["resize"]), Reader()
     for line in requests:
         start, items = json.loads(line)
         named: list[Item] = [item if isinstance(item, str) else (item[0], item[1], item[2]) for item in items]
-        done = fill(named, every[start : start + len(named)], form, setup["hashed"], reader)
+        done = fill(named, every[start * size : (start + len(named)) * size], form, setup["hashed"], reader)
         answers.write(json.dumps(done).encode() + b"\n")
         answers.flush()
 

@@ -1,6 +1,7 @@
 """Datasets by name: `datasets.load("fashion-mnist", data_dir=…)`. A dataset is a train and a test split in uint8.
 
-A dataset plugin is a function `name(data_dir: Path | None, *, option=default) -> Dataset`.
+A dataset plugin is a function `name(data_dir: Path | None, *, option=default) -> Dataset`. One of many image files lists them
+(`class_folders.by_class`), decodes the test split once (`decoded.decoded_split`), train on demand (`decoded.LazySplit`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from harness.spec import Spec
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
+    from harness.datasets.cards import Card
 
 registry: Registry[Any] = Registry("dataset", group="giftbench.datasets")
 register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
@@ -24,9 +26,23 @@ for _name, _target in {
     "fashion-mnist": "fashion_mnist:fashion_mnist",
     "cifar10": "cifar:cifar10",
     "cifar100": "cifar:cifar100",
+    "tiny-imagenet": "tiny_imagenet:tiny_imagenet",
+    "imagenet-1k": "imagenet:imagenet_1k",
+    "imagenette": "imagenet:imagenette",
+    "imagewoof": "imagenet:imagewoof",
+    "imagefruit": "imagenet:imagefruit",
+    "imagemeow": "imagenet:imagemeow",
+    "imagesquawk": "imagenet:imagesquawk",
+    "imageyellow": "imagenet:imageyellow",
     "folder/*": "folder:folder",
 }.items():
     registry.add(_name, f"harness.datasets.{_target}")
+
+
+def folder_of(data_dir: str | Path | None) -> Path | None:
+    """Return the folder of the datasets' files: `data_dir`, else the environment's GIFTBENCH_DATA, else None."""
+    folder = data_dir if data_dir is not None else os.environ.get("GIFTBENCH_DATA")
+    return Path(folder).expanduser() if folder else None
 
 
 def load(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = None) -> Dataset:
@@ -38,8 +54,32 @@ def load(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = Non
     from harness.errors import DataError
 
     spec = registry.resolve(spec)
-    folder = data_dir if data_dir is not None else os.environ.get("GIFTBENCH_DATA") or None
-    dataset = registry.create(spec)(Path(folder) if folder else None)
+    dataset = registry.create(spec)(folder_of(data_dir))
     if not isinstance(dataset, Dataset):
         raise DataError(f"dataset {spec.name!r} returned {type(dataset).__name__}, not a Dataset")
     return dataset
+
+
+def card(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = None) -> Card:
+    """Return a dataset's name, shape, number of classes and normalisation: of those that ship without reading a file.
+
+    Raises: as `load`; DataError for a folder or a plugin whose files are absent.
+    """
+    from harness.datasets.cards import Card, known
+
+    spec = registry.resolve(spec)
+    found = known(spec)
+    if found is not None:
+        return found
+    data = load(spec, data_dir)
+    return Card(data.name, data.shape, len(data.classes), data.mean, data.std)
+
+
+def at_hand(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = None) -> tuple[bool, str]:
+    """Return whether a dataset's files are there, and where they are or, in one line, what to do. Nothing is read or downloaded.
+
+    Raises: UnknownName, BadOption.
+    """
+    from harness.datasets.presence import find
+
+    return find(registry.resolve(spec), folder_of(data_dir))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,13 +13,20 @@ from torch import Tensor
 from harness.digests import digest
 from harness.errors import DataError
 
+if TYPE_CHECKING:
+    from harness.datasets.decoded import LazySplit
+
 
 @dataclass(frozen=True)
 class Split:
-    """Images, [N, C, H, W] uint8, and their class indices, [N] int64."""
+    """Images, [N, C, H, W] uint8, and their class indices, [N] int64.
+
+    `content` is a hash of what they were decoded from; "" when the images themselves are to be hashed.
+    """
 
     images: Tensor
     labels: Tensor
+    content: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -29,55 +37,68 @@ class Dataset:
     """A real dataset.
 
     Attributes:
-        name: as boards write it.
-        train, test: the splits.
+        name: as boards write it, without options.
+        train, test: the splits; a lazy train split decodes what it is asked for, and may be absent until then.
         classes: class names; their number is the number of classes.
         mean, std: per channel, of pixels in [0, 1].
         teacher_epochs: how long a teacher is trained on it by default.
         min_scale: smallest area share of an RDED crop that still shows the object.
+        class_indices: of each class among the 1,000 of ImageNet-1K, for subsets of it; else empty.
     """
 
     name: str
-    train: Split
+    train: Split | LazySplit
     test: Split
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     teacher_epochs: int = 30
     min_scale: float = 0.08
+    class_indices: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for title, split in (("train", self.train), ("test", self.test)):
-            place = f"dataset {self.name}: {title} split"
-            if split.images.dtype != torch.uint8 or split.images.dim() != 4:
-                raise DataError(
-                    f"{place}: images must be uint8 [N, C, H, W], not {split.images.dtype} {list(split.images.shape)}"
-                )
-            if len(split.images) != len(split.labels) or not len(split):
-                raise DataError(f"{place}: {len(split.images)} images and {len(split.labels)} labels")
-            if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(self.classes):
-                raise DataError(f"{place}: labels outside 0..{len(self.classes) - 1}")
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+            if isinstance(split, Split):
+                self._check(f"dataset {self.name}: {title} split", split)
+        if isinstance(self.train, Split) and self.train.images.shape[1:] != self.test.images.shape[1:]:
             raise DataError(f"dataset {self.name}: train and test images differ in shape")
+
+    def _check(self, place: str, split: Split) -> None:
+        if split.images.dtype != torch.uint8 or split.images.dim() != 4:
+            raise DataError(f"{place}: images must be uint8 [N, C, H, W], not {split.images.dtype} {list(split.images.shape)}")
+        if len(split.images) != len(split.labels) or not len(split):
+            raise DataError(f"{place}: {len(split.images)} images and {len(split.labels)} labels")
+        if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(self.classes):
+            raise DataError(f"{place}: labels outside 0..{len(self.classes) - 1}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
-        channels, height, width = self.train.images.shape[1:]
+        channels, height, width = self.test.images.shape[1:]
         return channels, height, width
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of both splits and the normalisation."""
-        tensors = {"train": self.train.images, "train_y": self.train.labels, "test": self.test.images, "test_y": self.test.labels}
-        return digest(tensors, {"mean": list(self.mean), "std": list(self.std), "classes": len(self.classes)})
+        """SHA-256 of both splits and the normalisation.
+
+        A split that was decoded from files rests on their bytes and on how they were decoded; a lazy one on its listing.
+        """
+        tensors: dict[str, Tensor] = {}
+        facts: dict[str, Any] = {"mean": list(self.mean), "std": list(self.std), "classes": len(self.classes)}
+        for title, split in (("train", self.train), ("test", self.test)):
+            if isinstance(split, Split) and not split.content:
+                tensors |= {title: split.images, f"{title}_y": split.labels}
+            else:
+                facts[title] = split.content
+        return digest(tensors, facts)
 
 
 def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return per-channel mean and standard deviation of uint8 images [N, C, H, W], in [0, 1], rounded to 4 digits."""
-    channels = images.transpose(0, 1).flatten(1)
     values = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.stack([torch.bincount(c.long(), minlength=256) for c in channels]).double()
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
+    for chunk in torch.split(images, 1000):  # counting widens a byte to eight
+        counts += torch.stack([torch.bincount(c.flatten().long(), minlength=256) for c in chunk.unbind(1)]).double()
     mean = (counts * values).sum(1) / counts.sum(1)
     std = ((counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1)).sqrt()
     return tuple(round(v, 4) for v in mean.tolist()), tuple(round(max(v, 1e-4), 4) for v in std.tolist())

@@ -1,87 +1,138 @@
-"""Any dataset laid out as train/CLASS/IMAGE and test/CLASS/IMAGE (or val/)."""
+"""Any dataset in a folder: one folder a class, a table of labels beside the images, or parquet files as on Hugging Face."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from harness import decoding, untrusted
+from harness.datasets import parquet
 from harness.datasets.base import Dataset, Split, statistics
+from harness.datasets.class_folders import by_class
+from harness.datasets.decoded import LazySplit, Listing, decoded_split
+from harness.datasets.label_tables import Labelled, by_table, listings, table_of
 from harness.errors import BadOption, DataError
+from harness.pixels import Form, Reader, dimensions
 
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
-MAX_PIXELS = 1 << 26
+#: How the folder of a test split may be called, best first.
+TEST = ("test", "val", "validation")
+MAX_SIZE = 1024
+#: Bytes of a split's pixels above which the test split is decoded into the cache, and the train split only as it is needed.
+RESIDENT = 1 << 28
+#: Train images, evenly spaced, that tell the normalisation of a dataset whose train split is not decoded.
+SAMPLE = 2000
 
 
 def folder(path: str, data_dir: Path | None, *, size: int = 0) -> Dataset:
-    """A folder with train/ and test/ (or val/), one folder a class; every image is brought to `size` px (0: they agree already).
+    """A folder with train/ and test/ (or val/, validation/), itself or below data/; every image is brought to `size` px.
 
-    `folder:PATH` is relative to --data-dir when one is given. Larger sizes are reached by resizing the shorter side and
-    cropping the centre. Grey images give one channel, when all are grey.
+    Each split is one folder a class; or images with a metadata.csv or metadata.jsonl (`file_name` and a label); or parquet files,
+    train/*.parquet or train-00000-of-00001.parquet, with the columns `image` and `label` (needs pyarrow).
+    `folder:PATH` is relative to --data-dir when one is given. With size 0 the images agree in size already; others are reached by
+    resizing the shorter side and cropping the centre. Images that are all grey give one channel, up to 256 MiB a split; larger
+    test splits are decoded once, into the cache, and of larger train splits what is needed.
     """
-    if size < 0:
-        raise BadOption(f"dataset folder:{path}: size must be pixels, or 0 to take the images as they are, not {size}")
+    if not 0 <= size <= MAX_SIZE:
+        raise BadOption(
+            f"dataset folder:{path}: size must be 1 to {MAX_SIZE} px, or 0 to take the images as they are, not {size}"
+        )
     root = (data_dir / path if data_dir is not None else Path(path)).expanduser()
-    train, test = root / "train", next((root / s for s in ("test", "val") if (root / s).is_dir()), root / "test")
-    for part in (train, test):
-        if not part.is_dir():
-            raise DataError(
-                f"dataset folder {root}: no {part.name}/ with one folder a class" + (" (nor val/)" if part is test else "")
-            )
-    classes = _classes(train)
-    if _classes(test) != classes:
-        odd = sorted(set(_classes(test)) ^ set(classes))
-        raise DataError(f"dataset folder {root}: {train.name}/ and {test.name}/ differ in their classes: {', '.join(odd[:5])}")
-    splits = [_read(part, classes, size) for part in (train, test)]
-    if all(bool((s.images[:, :1] == s.images).all()) for s in splits):
-        splits = [Split(s.images[:, :1].contiguous(), s.labels) for s in splits]
-    if splits[0].images.shape[1:] != splits[1].images.shape[1:]:
-        raise DataError(f"dataset folder {root}: train and test images differ in size; give folder:{path}(size=PIXELS)")
-    mean, std = statistics(splits[0].images)
-    return Dataset(f"folder:{root.name}", splits[0], splits[1], classes, mean, std)
+    name = f"folder:{root.name}"
+    train, test, classes = _listed(root)
+    try:
+        form = _form(path, root, train, test, size)
+        room = form.shape[1] * form.shape[2] * form.shape[0]
+        if max(len(train.items), len(test.items)) * room <= RESIDENT:
+            return _resident(name, train, test, classes, form)
+        seen = decoded_split(test, form)
+        mean, std = statistics(decoded_split(_sample(train), form).images)
+        return Dataset(name, LazySplit(lambda: train, form), seen, classes, mean, std)
+    except DataError as error:
+        if not size and "px where" in str(error):
+            raise DataError(f"{error}; give folder:{path}(size=PIXELS)") from None
+        raise
 
 
-def _classes(part: Path) -> tuple[str, ...]:
-    names = tuple(sorted(p.name for p in part.iterdir() if p.is_dir()))
+def _listed(root: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
+    """Return both splits, none of their images read, and the classes."""
+    if not root.is_dir():
+        raise DataError(f"dataset folder {root}: no such folder; expected one with train/ and test/, one folder a class")
+    place = f"dataset folder {root}"
+    inside = untrusted.folder(root)
+    for base in [inside, *(f for f in untrusted.folders(inside) if f.name == "data")]:
+        parts = {part.name: part for part in untrusted.folders(inside, base) if part.name in ("train", *TEST)}
+        shards = parquet.shards(inside, base)
+        test = next((name for name in TEST if name in parts), next((name for name in TEST if name in shards), ""))
+        if "train" in parts and test in parts:
+            return _folders(place, inside, parts["train"], parts[test])
+        if "train" in shards and test in shards:
+            return _shards(place, inside, shards["train"], shards[test])
+        if "train" in parts or "train" in shards:
+            raise DataError(f"{place}: no test/ with one folder a class (nor val/, validation/), nor such parquet files")
+    raise DataError(f"{place}: no train/ with one folder a class, nor train-*.parquet, in it or in its data/")
+
+
+def _folders(place: str, root: Path, train: Path, test: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
+    shards = [untrusted.files(root, part, {".parquet"}) for part in (train, test)]
+    if all(shards):
+        return _shards(place, root, *shards)
+    tables = [table_of(root, part) for part in (train, test)]
+    if tables[0] is not None and tables[1] is not None:
+        labelled = [
+            by_table(f"{place}: {part.name}", part, file) for part, file in zip((train, test), tables, strict=True) if file
+        ]
+        return listings(labelled[0], labelled[1])
+    if tables[0] is not None or tables[1] is not None:
+        lone = train if tables[0] is None else test
+        raise DataError(f"{place}: {lone.name}/ lacks the metadata.csv or metadata.jsonl that the other split has")
+    classes, others = _classes(root, train), _classes(root, test)
+    if others != classes:
+        odd = sorted(set(others) ^ set(classes))
+        raise DataError(f"{place}: {train.name}/ and {test.name}/ differ in their classes: {', '.join(odd[:5])}")
+    found = [by_class(f"{place}: {part.name}", root, str(part.relative_to(root)), classes) for part in (train, test)]
+    return found[0], found[1], classes
+
+
+def _shards(place: str, root: Path, train: list[Path], test: list[Path]) -> tuple[Listing, Listing, tuple[str, ...]]:
+    splits: list[Labelled] = [parquet.by_rows(f"{place}: {files[0].name}", root, files) for files in (train, test)]
+    return listings(*splits)
+
+
+def _classes(root: Path, part: Path) -> tuple[str, ...]:
+    names = tuple(sorted(found.name for found in untrusted.folders(root, part)))
     if not names:
-        raise DataError(f"dataset folder {part}: empty; expected one folder a class")
+        raise DataError(f"dataset folder {part}: empty; expected one folder a class, a metadata.csv or .parquet files")
     return names
 
 
-def _read(part: Path, classes: tuple[str, ...], size: int) -> Split:
-    images: list[Tensor] = []
-    labels: list[int] = []
-    for index, name in enumerate(classes):
-        files = sorted(f for f in (part / name).iterdir() if f.suffix.lower() in EXTENSIONS)
-        if not files:
-            raise DataError(f"dataset folder {part / name}: no images ({', '.join(sorted(EXTENSIONS))})")
-        for file in files:
-            image = _image(file, size)
-            if images and image.shape != images[0].shape:
-                raise DataError(
-                    f"{file}: {image.shape[2]}x{image.shape[1]} px where the others differ; give folder:PATH(size=PIXELS)"
-                )
-            images.append(image)
-            labels.append(index)
-    return Split(torch.stack(images), torch.tensor(labels))
+def _form(path: str, root: Path, train: Listing, test: Listing, size: int) -> Form:
+    """Return what every image is decoded to: of the size asked for, else of that of the first ones."""
+    if size:
+        return Form((3, size, size), size)
+    reader = Reader()
+    sizes = []
+    for listing in (train, test):
+        place, encoded = reader.read(listing.items[0])
+        sizes.append(dimensions(encoded, place))
+    if sizes[0] != sizes[1]:
+        raise DataError(f"dataset folder {root}: train and test images differ in size; give folder:{path}(size=PIXELS)")
+    width, height = sizes[0]
+    return Form((3, height, width))
 
 
-def _image(file: Path, size: int) -> Tensor:
-    from PIL import Image
-    from torchvision.transforms.v2 import functional
+def _resident(name: str, train: Listing, test: Listing, classes: tuple[str, ...], form: Form) -> Dataset:
+    """Decode both splits into memory."""
+    splits = [Split(decoding.read(listing.items, form).images, listing.labels) for listing in (train, test)]
+    if all(bool((s.images[:, :1] == s.images).all()) for s in splits):
+        splits = [Split(s.images[:, :1].contiguous(), s.labels) for s in splits]
+    mean, std = statistics(splits[0].images)
+    return Dataset(name, splits[0], splits[1], classes, mean, std)
 
-    try:
-        with Image.open(file) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise DataError(f"{file}: {opened.width}x{opened.height} px is above the limit of {MAX_PIXELS} pixels")
-            if opened.mode in ("I", "F") or opened.mode.startswith("I;16"):
-                raise DataError(f"{file}: pixels of more than 8 bits (mode {opened.mode}) would be cut off; convert it to 8 bits")
-            image: Tensor = functional.pil_to_tensor(opened.convert("RGB"))
-    except DataError:
-        raise
-    except Exception as error:  # a broken file may raise anything in Pillow: OSError, SyntaxError, ValueError, struct.error, …
-        raise DataError(f"{file}: not a readable image: {error}") from None
-    if size and image.shape[1:] != (size, size):
-        image = functional.center_crop(functional.resize(image, [size], antialias=True), [size, size])
-    return image
+
+def _sample(train: Listing) -> Listing:
+    """Return at most SAMPLE images of a listing, evenly spaced."""
+    count = len(train.items)
+    chosen = sorted({i * count // SAMPLE for i in range(SAMPLE)})
+    stamps = [train.stamps[i] for i in chosen] if len(train.stamps) == count else train.stamps
+    return Listing(train.title, train.root, [train.items[i] for i in chosen], train.labels[torch.tensor(chosen)], stamps)

@@ -121,7 +121,9 @@ def contiguous(job: Job) -> Job:
     return Job(student, teacher, optimizer, job.images.contiguous(), job.labels, job.loss)
 
 
-def paired(benchmark: Any, what: str, ours: Callable[[], None], other: Callable[[], None]) -> None:
+def paired(
+    benchmark: Any, what: str, ours: Callable[[], None], other: Callable[[], None], rounds: int = ROUNDS, warmups: int = 2
+) -> None:
     """Benchmark `ours`, timing `other` before each round; note the median ratio and print it at the end."""
     others: list[float] = []
 
@@ -130,8 +132,8 @@ def paired(benchmark: Any, what: str, ours: Callable[[], None], other: Callable[
         other()
         others.append(time.perf_counter() - started)
 
-    benchmark.pedantic(ours, setup=before, rounds=ROUNDS, warmup_rounds=2, iterations=1)
-    ratios = [mine / its for mine, its in zip(benchmark.stats.stats.data, others[-ROUNDS:], strict=True)]
+    benchmark.pedantic(ours, setup=before, rounds=rounds, warmup_rounds=warmups, iterations=1)
+    ratios = [mine / its for mine, its in zip(benchmark.stats.stats.data, others[-rounds:], strict=True)]
     ratio = statistics.median(ratios)
     facts = {"what": what, "ratio": ratio, "lowest": min(ratios), "highest": max(ratios), "threads": torch.get_num_threads()}
     benchmark.extra_info.update(facts)

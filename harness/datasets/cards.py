@@ -1,0 +1,55 @@
+"""What is known of a dataset before a file of it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.datasets.subsets import SUBSETS
+
+if TYPE_CHECKING:
+    from harness.spec import Spec
+
+#: Per channel, of pixels in [0, 1]: what torchvision's and most authors' ImageNet code normalises by, Tiny-ImageNet's too.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: What the authors of distilled sets normalise CIFAR-10 and CIFAR-100 by.
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A dataset's name, image shape, number of classes and normalisation.
+
+    Attributes:
+        name: as boards write it, without options.
+        shape: (channels, height, width) in pixels.
+        classes: how many.
+        mean, std: per channel, of pixels in [0, 1]; empty when only the data tell.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    classes: int
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+_FIXED = {
+    "digits": Card("digits", (1, 16, 16), 10, (0.3052,), (0.3185,)),
+    "fashion-mnist": Card("fashion-mnist", (1, 32, 32), 10, (0.219,), (0.3318,)),
+    "cifar10": Card("cifar10", (3, 32, 32), 10, CIFAR_MEAN, CIFAR_STD),
+    "cifar100": Card("cifar100", (3, 32, 32), 100, CIFAR_MEAN, CIFAR_STD),
+    "tiny-imagenet": Card("tiny-imagenet", (3, 64, 64), 200, IMAGENET_MEAN, IMAGENET_STD),
+}
+_SIZED = {"imagenet-1k": 1000}
+
+
+def known(spec: Spec) -> Card | None:
+    """Return the card of a resolved spec of a dataset that ships; None for folders and plugins, whose data tell."""
+    if spec.name in _FIXED:
+        return _FIXED[spec.name]
+    if spec.name in _SIZED or spec.name in SUBSETS:
+        size = spec.options["size"]
+        classes = len(spec.options.get("classes") or ()) or _SIZED.get(spec.name) or len(SUBSETS[spec.name])
+        return Card(spec.name, (3, size, size), classes, IMAGENET_MEAN, IMAGENET_STD)
+    return None

@@ -1,0 +1,106 @@
+"""Whether a dataset's files are there, by their names alone: nothing is read or downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.datasets.subsets import SUBSETS
+
+if TYPE_CHECKING:
+    from harness.spec import Spec
+
+#: Where an archive of each dataset may have been unpacked, below the data folder.
+TINY_PLACES = (".", "tiny-imagenet-200", "tiny-imagenet")
+IMAGENET_PLACES = (".", "imagenet-1k", "imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC")
+#: The binary version, which is read as it is, comes before the pickled one.
+CIFAR_FOLDERS = {
+    "cifar10": ("cifar-10-batches-bin", "cifar-10-batches-py"),
+    "cifar100": ("cifar-100-binary", "cifar-100-python"),
+}
+#: Where Debian's dataset-fashion-mnist puts its four files.
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def find(spec: Spec, data_dir: Path | None) -> tuple[bool, str]:
+    """Return whether a dataset's files are there, and where, or what to do in one line."""
+    name = spec.name
+    if name == "digits":
+        return True, "comes with scikit-learn"
+    if name.startswith(("folder:", "folder/")):
+        return _folder(name[len("folder:") :], data_dir)
+    if name == "fashion-mnist":
+        remedy = _remedy("put its four IDX files into the data folder's fashion-mnist/", data_dir)
+        return _first(_fashion_places(data_dir), remedy)
+    if name in ("cifar10", "cifar100"):
+        remedy = _remedy(f"put {'/ or '.join(CIFAR_FOLDERS[name])}/ into the data folder", data_dir)
+        return _first(_cifar_places(name, data_dir), remedy)
+    if name == "tiny-imagenet":
+        places = [(folder, folder / "wnids.txt") for folder in tiny_places(data_dir)]
+        return _first(places, tiny_remedy(data_dir))
+    if name == "imagenet-1k" or name in SUBSETS:
+        root = imagenet_root(name, data_dir)
+        return (True, str(root)) if root is not None else (False, imagenet_remedy(name, data_dir))
+    return True, "a plugin's own"
+
+
+def tiny_places(data_dir: Path | None) -> list[Path]:
+    """Return where Tiny-ImageNet may lie."""
+    return [data_dir / place for place in TINY_PLACES] if data_dir is not None else []
+
+
+def tiny_remedy(data_dir: Path | None) -> str:
+    """Return what to do when it lies nowhere."""
+    return _remedy("put tiny-imagenet-200/ (wnids.txt, val/ and, for teachers, train/) into the data folder", data_dir)
+
+
+def imagenet_root(name: str, data_dir: Path | None) -> Path | None:
+    """Return the folder that holds ImageNet-1K's val/, or that of a named subset of it; None when there is none."""
+    if data_dir is None:
+        return None
+    own: tuple[str, ...] = (name, f"{name}2") if name in SUBSETS else ()
+    first = next(iter(SUBSETS[name].values())) if name in SUBSETS else ""
+    for place in (*own, *IMAGENET_PLACES):
+        root = data_dir / place
+        if (root / "val" / first).is_dir() and not (root / "wnids.txt").exists():  # which is Tiny-ImageNet's
+            return root
+    return None
+
+
+def imagenet_remedy(name: str, data_dir: Path | None) -> str:
+    """Return what to do when it lies nowhere."""
+    own = f"{name}/ or " if name in SUBSETS else ""
+    return _remedy(f"put {own}imagenet-1k/ (val/WNID/ and, for teachers, train/WNID/) into the data folder", data_dir)
+
+
+def _remedy(what: str, data_dir: Path | None) -> str:
+    return what if data_dir is not None else f"give --data-dir or set GIFTBENCH_DATA, and {what}"
+
+
+def _cifar_places(name: str, data_dir: Path | None) -> list[tuple[Path, Path]]:
+    from harness.home import home
+
+    folders = [data_dir] if data_dir is not None else [home() / "data"]
+    return [(folder / part, folder / part) for folder in folders for part in CIFAR_FOLDERS[name]]
+
+
+def _fashion_places(data_dir: Path | None) -> list[tuple[Path, Path]]:
+    from harness.home import home
+
+    if data_dir is not None:
+        folders = [data_dir, data_dir / "fashion-mnist", data_dir / "FashionMNIST" / "raw"]
+    else:
+        folders = [DEBIAN, home() / "data" / "FashionMNIST" / "raw"]
+    return [(folder, folder / f"train-images-idx3-ubyte{ending}") for folder in folders for ending in (".gz", "")]
+
+
+def _first(places: Sequence[tuple[Path, Path]], remedy: str) -> tuple[bool, str]:
+    """Return the first place whose sign is there; else the remedy."""
+    found = next((place for place, sign in places if sign.exists()), None)
+    return (True, str(found)) if found is not None else (False, remedy)
+
+
+def _folder(path: str, data_dir: Path | None) -> tuple[bool, str]:
+    root = (data_dir / path if data_dir is not None else Path(path)).expanduser()
+    return (True, str(root)) if root.is_dir() else (False, f"no folder {root}")
