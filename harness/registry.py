@@ -223,7 +223,8 @@ class Registry(Generic[T]):
 def _equal(value: Any, default: Any) -> bool:
     """Return whether a parameter has its default's value; a list that JSON made of a tuple has."""
     lists = (list, tuple)
-    return list(value) == list(default) if isinstance(value, lists) and isinstance(default, lists) else bool(value == default)
+    both = isinstance(value, lists) and isinstance(default, lists)
+    return bool(value == default) or (both and list(value) == list(default))
 
 
 def _is_target(target: str | None, thing: Any) -> bool:

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from harness import DistilledSet, readers
+from harness.artefacts import Artefacts
+from harness.board import load_board
 from harness.distilled.reading import Reading
 from harness.errors import BadOption, BoardError, DataError
+from harness.parts import Parts
 from harness.planning import Overrides
 from harness.records import RecordStore
 from harness.running import Options, Silent, run_board
@@ -74,29 +77,33 @@ def board(folder: Path, text: str = PARTS) -> Path:
     return folder
 
 
-def run(folder: Path, *sets: str, **options: object) -> list[str]:
+def planned(folder: Path, *sets: str) -> tuple[set[tuple[str, float, str, str]], list[str]]:
+    """Return what a run would train, by dataset, IPC, loss and network, and the lines that it says; trains teachers only."""
     watcher = Listening()
-    given = {"jobs": 1, "supplies": Supplies.parse(sets), "data_dir": folder.parent / "empty", **options}
-    run_board(folder, Overrides(), Options(**given), watcher)  # type: ignore[arg-type]
-    return watcher.lines
-
-
-def trained(folder: Path) -> set[tuple[str, float, str, str]]:
-    labels = [record.trial.labels for record in RecordStore(folder / "records")]
-    return {(label["dataset"], label["ipc"], label["loss"], label["distilled_on"]) for label in labels}
+    file = folder / "board.toml"
+    options = Options(supplies=Supplies.parse(sets), data_dir=folder.parent / "empty", device="cpu")
+    parts = Parts(load_board(file), file, Artefacts(folder / "artefacts"), options, watcher)
+    parts.rehearse()
+    labels = [trial.labels for trial in parts.plan()]
+    return {(label["dataset"], label["ipc"], label["loss"], label["distilled_on"]) for label in labels}, watcher.lines
 
 
 def test_a_supplied_set_runs_at_each_ipc_and_a_part_without_its_dataset_is_left_out(tmp_path: Path) -> None:
-    folder = board(tmp_path / "board")
-    lines = run(folder, f"stripes={tmp_path}/file")
-    assert trained(folder) == {("digits", ipc, loss, "convnet") for ipc in (1, 2) for loss in ("kl", "ce")}
+    folder, watcher = board(tmp_path / "board"), Listening()
+    supplies, empty = Supplies.parse([f"stripes={tmp_path}/file"]), tmp_path / "empty"
+    run_board(folder, Overrides(), Options(jobs=1, supplies=supplies, data_dir=empty), watcher)
+    lines, records = watcher.lines, list(RecordStore(folder / "records"))
+    assert [record.error for record in records if record.status != "done"] == []
+    labels = [record.trial.labels for record in records]
+    trained = {(label["dataset"], label["ipc"], label["loss"], label["distilled_on"]) for label in labels}
+    assert trained == {("digits", ipc, loss, "convnet") for ipc in (1, 2) for loss in ("kl", "ce")}
     assert any(line.startswith("left out: cifar10: ") and "cannot be read" in line for line in lines), lines
     assert lines.count("stripes from 7") == 1
 
 
 def test_nothing_supplied_is_one_line_that_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(BoardError) as caught:
-        run(board(tmp_path / "board"))
+        planned(board(tmp_path / "board"))
     message = str(caught.value)
     assert "\n" not in message
     assert "nothing to run" in message and "Stripes of digits at IPC 1" in message and "give --set stripes=PATH" in message
@@ -104,8 +111,8 @@ def test_nothing_supplied_is_one_line_that_says_what_to_give(tmp_path: Path) -> 
 
 def test_an_ipc_that_the_files_do_not_hold_is_left_out_with_the_reason(tmp_path: Path) -> None:
     folder = board(tmp_path / "board", PARTS.replace("ipc = [1, 2]", "ipc = [1, 3]"))
-    lines = run(folder, f"stripes={tmp_path}/file")
-    assert {ipc for _, ipc, _, _ in trained(folder)} == {1}
+    trials, lines = planned(folder, f"stripes={tmp_path}/file")
+    assert {ipc for _, ipc, _, _ in trials} == {1}
     assert any(
         f"left out: Stripes of digits at IPC 3 (distilled on convnet): {tmp_path}/file: 2 images" in line for line in lines
     )
@@ -115,7 +122,7 @@ def test_a_path_that_the_board_itself_names_must_fit(tmp_path: Path) -> None:
     text = PARTS.replace('format = "stripes", title', 'format = "stripes", path = "../file", title').replace("[1, 2]", "[1, 3]")
     text = text.partition('[[parts]]\ndataset = "cifar10"')[0]
     with pytest.raises(DataError, match="2 images a class, 3 asked for"):
-        run(board(tmp_path / "board", text))
+        planned(board(tmp_path / "board", text))
 
 
 def test_a_set_of_two_networks_must_say_which(tmp_path: Path) -> None:
@@ -123,9 +130,9 @@ def test_a_set_of_two_networks_must_say_which(tmp_path: Path) -> None:
     text = PARTS.partition('[[parts]]\ndataset = "cifar10"')[0] + f'[[parts]]\ndataset = "digits"\n{other}\n'
     folder = board(tmp_path / "board", text)
     with pytest.raises(BoardError, match="say which network it was distilled on, as --set stripes/convnet=PATH"):
-        run(folder, f"stripes={tmp_path}/file")
-    run(folder, f"stripes/resnet18={tmp_path}/file")
-    assert trained(folder) == {("digits", 1, loss, "resnet18") for loss in ("kl", "ce")}
+        planned(folder, f"stripes={tmp_path}/file")
+    trials, _ = planned(folder, f"stripes/resnet18={tmp_path}/file")
+    assert trials == {("digits", 1, loss, "resnet18") for loss in ("kl", "ce")}
 
 
 def test_files_are_read_once_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,33 +146,32 @@ def test_files_are_read_once_until_they_change(tmp_path: Path, monkeypatch: pyte
     readers.remove("stripes")
     readers.register("stripes")(counting)
     folder = board(tmp_path / "board")
-    run(folder, f"stripes={tmp_path}/file")
+    planned(folder, f"stripes={tmp_path}/file")
     assert read == [1, 2]
-    lines = run(folder, f"stripes={tmp_path}/file")
-    assert read == [1, 2] and "stripes from 7" in lines
+    assert "stripes from 7" in planned(folder, f"stripes={tmp_path}/file")[1]
+    assert read == [1, 2]
     (tmp_path / "file").write_text("8")
-    assert "stripes from 8" in run(folder, f"stripes={tmp_path}/file")
+    assert "stripes from 8" in planned(folder, f"stripes={tmp_path}/file")[1]
     assert read == [1, 2, 1, 2]
 
 
 def test_native_twice_is_trained_once_and_an_unstated_one_is_refused(tmp_path: Path) -> None:
     folder = board(tmp_path / "board", PARTS.replace('["native", "ce"]', '["native", "kl"]').replace("[1, 2]", "1"))
-    run(folder, f"stripes={tmp_path}/file")
-    assert trained(folder) == {("digits", 1, "kl", "convnet")}
+    assert planned(folder, f"stripes={tmp_path}/file")[0] == {("digits", 1, "kl", "convnet")}
     text = HEAD + 'dataset = "digits"\nsets = [{ method = "random", ipc = 1 }]\n'
     with pytest.raises(BoardError, match="set 'random' states no native loss"):
-        run(board(tmp_path / "other", text))
+        planned(board(tmp_path / "other", text))
 
 
 def test_a_wrong_name_is_refused_and_a_path_that_serves_nothing_is_said(tmp_path: Path) -> None:
     folder = board(tmp_path / "board")
     with pytest.raises(BoardError, match="did you mean 'stripes'"):
-        run(folder, f"stripe={tmp_path}/file")
-    lines = run(folder, f"stripes={tmp_path}/file", f"stripes/mnist={tmp_path}/file")
+        planned(folder, f"stripe={tmp_path}/file")
+    _, lines = planned(folder, f"stripes={tmp_path}/file", f"stripes/mnist={tmp_path}/file")
     assert any("not used: stripes/mnist=" in line for line in lines)
 
 
 def test_the_parts_of_one_board_are_checked_with_their_place(tmp_path: Path) -> None:
     folder = board(tmp_path / "board", PARTS.replace('title = "Stripes", ipc = 1,', 'titel = "Stripes", ipc = 1,'))
     with pytest.raises(BadOption, match=r"parts\[1\]: sets\[0\]: reader 'stripes' has no parameter 'titel'"):
-        run(folder, f"stripes={tmp_path}/file")
+        planned(folder, f"stripes={tmp_path}/file")
