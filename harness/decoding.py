@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import queue
@@ -155,8 +156,13 @@ def _reserve(stream: IO[bytes], size: int, file: Path) -> None:
 def _here(items: Sequence[Item], pixels: Pixels, form: Form, hashed: bool, progress: Progress | None) -> Done:
     digests: list[str] = []
     reader = Reader()
+    flat, size = pixels.reshape(-1).data, math.prod(form.shape)
     for start, chunk in _chunks(items):
-        done = fill(chunk, pixels[start : start + len(chunk)].reshape(-1).data, form, hashed, reader)
+
+        def put(position: int, content: bytes, start: int = start) -> None:
+            flat[(start + position) * size : (start + position + 1) * size] = content
+
+        done = fill(chunk, put, form, hashed, reader)
         if done.error:
             return done
         digests += done.digests

@@ -6,13 +6,12 @@ import hashlib
 import io
 import json
 import math
-import mmap
 import os
 import signal
 import stat
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -196,9 +195,8 @@ class Reader:
         return place, bytes(found)
 
 
-def fill(items: Sequence[Item], into: memoryview, form: Form, hashed: bool, reader: Reader) -> Done:
-    """Decode items into the bytes of `into`, one after the other, until one fails."""
-    size = math.prod(form.shape)
+def fill(items: Sequence[Item], put: Callable[[int, bytes], None], form: Form, hashed: bool, reader: Reader) -> Done:
+    """Decode items until one fails, and `put` the pixels of each by its place among them."""
     digests: list[str] = []
     with strict():
         for position, item in enumerate(items):
@@ -207,7 +205,7 @@ def fill(items: Sequence[Item], into: memoryview, form: Form, hashed: bool, read
                 pixels = image(encoded, place, form)
             except DataError as error:
                 return Done(position, digests, _line(error))
-            into[position * size : (position + 1) * size] = pixels
+            put(position, pixels)
             if hashed:
                 digests.append(hashlib.sha256(encoded).hexdigest())
     return Done(len(items), digests)
@@ -217,18 +215,32 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _write(descriptor: int, content: bytes, place: int) -> None:
+    """Write at a place of a file; costs less than a mapping of it, every page of which has to be asked for."""
+    if hasattr(os, "pwrite"):
+        written = os.pwrite(descriptor, content, place)
+    else:
+        os.lseek(descriptor, place, os.SEEK_SET)
+        written = os.write(descriptor, content)
+    if written != len(content):
+        raise OSError(f"{written} of {len(content)} bytes written")
+
+
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Decode what each line of JSON asks for, into a buffer that the asker shares; the first line says which, and the form."""
+    """Decode what each line of JSON asks for, into a file that the asker shares; the first line says which, and the form."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the asker ends its workers; they need not say that they were interrupted
     setup = json.loads(requests.readline())
     shape, buffer = tuple(setup["shape"]), setup["buffer"]
-    descriptor = buffer if isinstance(buffer, int) else os.open(buffer, os.O_RDWR)
-    every, size = memoryview(mmap.mmap(descriptor, 0)), math.prod(shape[1:])
-    form, reader = Form(shape[1:], setup["resize"]), Reader()
+    descriptor = buffer if isinstance(buffer, int) else os.open(buffer, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    form, reader, size = Form(shape[1:], setup["resize"]), Reader(), math.prod(shape[1:])
     for line in requests:
         start, items = json.loads(line)
         named: list[Item] = [item if isinstance(item, str) else (item[0], item[1], item[2]) for item in items]
-        done = fill(named, every[start * size : (start + len(named)) * size], form, setup["hashed"], reader)
+
+        def put(position: int, pixels: bytes, start: int = start) -> None:
+            _write(descriptor, pixels, (start + position) * size)
+
+        done = fill(named, put, form, setup["hashed"], reader)
         answers.write(json.dumps(done).encode() + b"\n")
         answers.flush()
 
