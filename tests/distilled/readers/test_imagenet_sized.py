@@ -59,7 +59,7 @@ def peak(*command: str) -> int:
 def test_ten_thousand_images_of_224_px_are_imported_within_4_gb(place: Path) -> None:
     file = place / "set.safetensors"
     memory = peak("import", "rded", str(place / "rded"), "--dataset", "imagenet-1k", "--ipc", str(IPC), "-o", str(file))
-    print(f"peak memory of one process: {memory / 1e9:.2f} GB")
+    print(f"import, peak memory of one process: {memory / 1e9:.2f} GB")
     assert memory < MOST_MEMORY
     assert read_set_header(file).metadata["factor"] == 2
     made = DistilledSet.load(file)
@@ -87,7 +87,7 @@ def test_a_student_trains_an_epoch_on_it_within_8_gb(place: Path) -> None:
     (place / "board").mkdir()
     (place / "board" / "board.toml").write_text(BOARD)
     memory = peak("run", str(place / "board"), "--jobs", "1", "--data-dir", str(place / "data"))
-    print(f"peak memory of one process: {memory / 1e9:.2f} GB")
+    print(f"one epoch, peak memory of one process: {memory / 1e9:.2f} GB")
     (record,) = RecordStore(place / "board" / "records")
     assert record.status == "done" and record.metrics["steps"] == 100
     assert memory < 2 * MOST_MEMORY
