@@ -69,7 +69,7 @@ class Parts:
     def rehearse(self) -> None:
         """Plan every part without making anything, and drop the parts that nothing is at hand for.
 
-        Raises: BoardError and its kin for a mistake; DataError with the reasons when no part is left.
+        Raises: BoardError and its kin for a mistake, and with the reasons when no part is left.
         """
         for workshop in self.workshops:
             check_names(workshop.board, workshop.source)
@@ -77,7 +77,7 @@ class Parts:
         for workshop in self.workshops:
             rehearsal = None
             try:
-                if self._waits(workshop):
+                if self._supplied(workshop):
                     self._load(workshop)
                     rehearsal = workshop.rehearsal()
                     if rehearsal.sets():
@@ -101,8 +101,8 @@ class Parts:
         except DataError as error:
             raise (NotAtHand(str(error)) if self.board.parts else error) from None
 
-    def _waits(self, workshop: Workshop) -> bool:
-        """Return whether a part has a set that is not merely waited for, before its dataset is read."""
+    def _supplied(self, workshop: Workshop) -> bool:
+        """Return whether a part has any set that a path or a recipe leads to; its dataset is not read for that."""
         sets = workshop.board.sets
         if any(not spec.format or spec.path for spec in sets):
             return True

@@ -175,3 +175,12 @@ def test_the_parts_of_one_board_are_checked_with_their_place(tmp_path: Path) -> 
     folder = board(tmp_path / "board", PARTS.replace('title = "Stripes", ipc = 1,', 'titel = "Stripes", ipc = 1,'))
     with pytest.raises(BadOption, match=r"parts\[1\]: sets\[0\]: reader 'stripes' has no parameter 'titel'"):
         planned(folder, f"stripes={tmp_path}/file")
+
+
+def test_a_scenario_may_name_a_set_and_an_ipc_that_are_not_at_hand(tmp_path: Path) -> None:
+    two = '{ format = "stripes", title = "Other", slot = "other", ipc = 3, distilled_on = "convnet" }'
+    text = PARTS.partition('[[parts]]\ndataset = "cifar10"')[0].replace("sets = [{", f"sets = [{two}, {{")
+    text = text.replace('optimizers = ["adamw"]', 'optimizers = ["adamw"], sets = ["Other", "Stripes"], ipc = [1, 3]')
+    trials, lines = planned(board(tmp_path / "board", text), f"stripes={tmp_path}/file")
+    assert trials == {("digits", 1, loss, "convnet") for loss in ("kl", "ce")}
+    assert any("Other of digits at IPC 3" in line and "give --set other=PATH" in line for line in lines)
