@@ -5,18 +5,21 @@ Batches are shuffled, augmented and mixed by a recipe (`Shuffled`), or are those
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 
-from harness import seeds
 from harness.augmentation import Crops, Mix, augmentation, mirrored, mixing, resized, stored
 from harness.errors import DataError
+from harness.losses.classic import full_precision
 from harness.losses.targets import Kind, Targets
 from harness.pipelines import STORED
+from harness.seeds import derive
 
 if TYPE_CHECKING:
     from harness.training import Material, Recipe
@@ -49,6 +52,66 @@ class Batch:
         soft, kind = (taught, "logits") if taught is not None else (self.soft, self.kind)
         own = Targets(self.labels, soft, kind, progress)
         return own, None if self.mix is None else partners(own, self.mix, final)
+
+
+class Criterion:
+    """The losses of trainings made together.
+
+    A loss that several neighbours share (the same object) is called once for all of them by `torch.func.vmap`, or, where that
+    has no rule for what it does or the images are mixed, once for each.
+
+    Args:
+        losses: one a training.
+    """
+
+    def __init__(self, losses: Sequence[Loss]) -> None:
+        neighbours = [list(found) for _, found in groupby(range(len(losses)), key=lambda index: id(losses[index]))]
+        self._groups = [Shared(losses[found[0]], range(found[0], found[-1] + 1)) for found in neighbours]
+
+    def __call__(self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Tensor | None) -> Tensor:
+        """Return the loss of each training, [S].
+
+        Args:
+            logits: of each training, [B, C]; a tensor [S, B, C] when there are several.
+            progress: share of the training already done.
+            taught: the teacher's logits on the images of all trainings, [S * B, C], or None.
+        """
+        parts = [None] * len(batches) if taught is None else torch.split(taught, len(batches[0].labels))
+        values = [group(logits, batches, progress, parts) for group in self._groups]
+        return values[0] if len(values) == 1 else torch.cat(values)
+
+
+class Shared:
+    """One loss of the trainings in `members`, called for all at once where that can be."""
+
+    def __init__(self, loss: Loss, members: range) -> None:
+        self.loss, self.members = MixedLoss(loss), members
+        self._vectorised = len(members) > 1
+
+    def __call__(
+        self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Sequence[Tensor | None]
+    ) -> Tensor:
+        """Return the loss of each of the members, [M]; the arguments are those of all trainings."""
+        given = [(logits[index], *batches[index].targets(progress, taught[index]), batches[index].mix) for index in self.members]
+        if self._vectorised and given[0][3] is None:
+            try:
+                return self._at_once(cast(Tensor, logits), [own for _, own, _, _ in given])
+            except Exception:  # whatever this loss does that vmap has no rule for; a fault of its own shows again below
+                self._vectorised = False
+        values = [self.loss(full_precision(z), own, partner, mix) for z, own, partner, mix in given]
+        return values[0][None] if len(values) == 1 else torch.stack(values)
+
+    def _at_once(self, logits: Tensor, targets: Sequence[Targets]) -> Tensor:
+        first, mine = targets[0], logits[self.members.start : self.members.stop]
+        hard = None if first.hard is None else torch.stack([own.labels() for own in targets])
+        soft = None if first.soft is None else torch.stack([own.soft for own in targets if own.soft is not None])
+
+        def value(z: Tensor, hard: Tensor | None, soft: Tensor | None) -> Tensor:
+            return self.loss.loss(full_precision(z), Targets(hard, soft, first.kind, first.progress))
+
+        in_dims = (0, None if hard is None else 0, None if soft is None else 0)
+        found: Tensor = vmap(value, in_dims)(mine, hard, soft)
+        return found
 
 
 class MixedLoss:
@@ -95,33 +158,64 @@ def looks_at_hard_labels(loss: Loss, logits: Tensor, targets: Targets) -> bool:
     return not torch.equal(found[:3], found[3:])
 
 
-class Shuffled:
-    """Every image once an epoch in a new order, augmented and mixed as the recipe says; all draws follow from `seed`."""
+@dataclass(frozen=True)
+class Step:
+    """One step of S trainings made together: what each is given, and all images, [S * B, C, H, W], one's after the other's."""
 
-    def __init__(self, material: Material, recipe: Recipe, seed: int) -> None:
+    images: Tensor
+    batches: Sequence[Batch]
+
+
+class Shuffled:
+    """Every image once an epoch in a new order, augmented and mixed as the recipe says; all draws follow from a training's seed.
+
+    Args:
+        seeds: of the trainings that are made together.
+    """
+
+    def __init__(self, material: Material, recipe: Recipe, seeds: Sequence[int]) -> None:
         if STORED in (recipe.augmentation, recipe.mixing):
             raise DataError(f'augmentation = "{STORED}" replays what comes with a distilled set, and this one has nothing stored')
-        device = material.images.device
         self.material = material
+        self.device = material.images.device
         self.sizes = batch_sizes(len(material.labels), recipe.batch_size)
-        self._order = seeds.generator(seed, "order")
-        self._draws = seeds.generator(seed, "augmentation", device)
+        self._orders = [torch.Generator() for _ in seeds]
+        self.streams = [torch.Generator(self.device) for _ in seeds]
+        self.restart(seeds)
         self._augment = augmentation(recipe.augmentation, material.factor)
         self._mixing = mixing(recipe.mixing)
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, 1 the first."""
-        material = self.material
-        device = material.images.device
-        order = torch.randperm(len(material.labels), generator=self._order).to(device, non_blocking=True)
-        for index in torch.split(order, self.sizes):
-            images = self._augment(material.batch(index), generator=self._draws)
-            mix = None
-            if self._mixing is not None:
-                mix = self._mixing.draw(len(index), *images.shape[2:], device=device, generator=self._draws)
-                images = mix.apply(images)
-            soft = None if material.soft is None else material.soft.index_select(0, index)
-            yield Batch(images, material.labels.index_select(0, index), soft, material.soft_kind, mix)
+    def restart(self, seeds: Sequence[int]) -> None:
+        """Begin all random streams anew, as trainings of these seeds do."""
+        for streams, role in ((self._orders, "order"), (self.streams, "augmentation")):
+            for stream, seed in zip(streams, seeds, strict=True):
+                stream.manual_seed(derive(seed, role))
+
+    def epoch(self, number: int) -> Iterator[Tensor]:
+        """Yield what `step` makes each step of an epoch of (1 the first): which images each training is given, [S, B] int64."""
+        count = len(self.material.labels)
+        order = torch.stack([torch.randperm(count, generator=stream) for stream in self._orders])
+        yield from torch.split(order.to(self.device, non_blocking=True), self.sizes, dim=1)
+
+    def step(self, index: Tensor) -> Step:
+        """Return the step of the images at `index`: nothing in it waits for the device, or depends on what its tensors hold."""
+        material, size, each = self.material, index.shape[1], index.flatten()
+        draws = self.streams if len(self.streams) > 1 else self.streams[0]
+        images = self._augment(material.batch(each), generator=draws)
+        soft = None if material.soft is None else material.soft.index_select(0, each)
+        labels = material.labels.index_select(0, each)
+        parts: Sequence[Tensor] = torch.split(images, size)
+        mixes: list[Mix | None] = [None] * len(parts)
+        if self._mixing is not None:
+            drawn = [self._mixing.draw(size, *images.shape[2:], device=self.device, generator=stream) for stream in self.streams]
+            parts = [mix.apply(part) for mix, part in zip(drawn, parts, strict=True)]
+            images, mixes = parts[0] if len(parts) == 1 else torch.cat(parts), [*drawn]
+        softs: Sequence[Tensor | None] = [None] * len(parts) if soft is None else torch.split(soft, size)
+        batches = [
+            Batch(part, hard, taught, material.soft_kind, mix)
+            for part, hard, taught, mix in zip(parts, torch.split(labels, size), softs, mixes, strict=True)
+        ]
+        return Step(images, batches)
 
 
 class Replayed:
@@ -138,6 +232,10 @@ class Replayed:
             raise DataError(f"the stored augmentations are of {count} images, and there are {len(material.labels)}")
         steps = self.replay.lam.shape[1]
         self.sizes = [self.replay.batch] * (steps - 1) + [count - self.replay.batch * (steps - 1)]
+
+    def step(self, batch: Batch) -> Step:
+        """Return the step of a batch."""
+        return Step(batch.images, [batch])
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, 1 the first."""

@@ -13,7 +13,8 @@ from harness.pipelines import STORED, for_factor, known_augmentation, known_mixi
 from harness.recipes import RECIPES, Case, Recipe, missing
 from harness.spec import Spec
 
-Precision = Literal["float32", "bf16"]
+#: "tf32" is for GPUs: float32 whose products and convolutions are rounded to 10 bits after the point.
+Precision = Literal["float32", "bf16", "tf32"]
 Count = Annotated[int, Field(gt=0, strict=True)]
 
 #: What a protocol says where the recipe of a set's authors fills in.

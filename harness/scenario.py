@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.leaderboard.tables import Table
     from harness.losses.targets import Targets
     from harness.planning import Plan
-    from harness.training import Material
+    from harness.training import Fit, Material
     from harness.workbench import Workbench
 
 
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 class Outcome:
     """What a trial gave.
 
-    `metrics` hold at least `accuracy`, in percent; `history` one entry an evaluation; `timing` seconds by phase.
+    `metrics` hold at least `accuracy`, in percent; `history` one entry an evaluation; `timing` seconds by phase; `together`
+    how many trainings were made in the same pass, of whose time this one's is a share.
     """
 
     metrics: dict[str, float]
     history: list[dict[str, float]] = field(default_factory=list)
     status: Literal["done", "diverged"] = "done"
     timing: dict[str, float] = field(default_factory=dict)
+    together: int = 1
 
 
 class Scenario:
@@ -59,20 +61,7 @@ class Scenario:
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train one student on the trial's distilled set and test it on the dataset's test split."""
         student = workbench.student(trial)
-        outcome = workbench.fit(student, self.material(trial, workbench), trial, loss=self.loss(trial, workbench))
-        last = outcome.history[-1]
-        return Outcome(
-            metrics={
-                "accuracy": last["accuracy"],
-                "best_accuracy": max(entry["accuracy"] for entry in outcome.history),
-                "top5_accuracy": last["top5_accuracy"],
-                "epochs": outcome.epochs,
-                "steps": outcome.steps,
-            },
-            history=outcome.history,
-            status="diverged" if outcome.diverged else "done",
-            timing={"train": outcome.train_seconds, "evaluate": outcome.evaluate_seconds},
-        )
+        return _outcome(workbench.fit(student, self.material(trial, workbench), trial, loss=self.loss(trial, workbench)))
 
     def material(self, trial: Trial, workbench: Workbench) -> Material:
         """Return what `run` trains on: the trial's distilled set. Override it to train on something made of that."""
@@ -83,7 +72,18 @@ class Scenario:
         return workbench.loss(trial)
 
     def run_bundle(self, trials: Sequence[Trial], workbench: Workbench) -> Iterator[Outcome]:
-        """Yield the outcome of each of several trials that differ only in their seed."""
+        """Yield the outcome of each of several trials that differ only in seed and loss.
+
+        The default makes them in one pass where `run` is the default's too and that pays, and else one after the other.
+        """
+        fits = None
+        if len(trials) > 1 and type(self).run is Scenario.run:
+            materials = [self.material(trial, workbench) for trial in trials]
+            if all(material is materials[0] for material in materials):
+                fits = workbench.fit_together(trials, materials[0], [self.loss(trial, workbench) for trial in trials])
+        if fits is not None:
+            yield from (_outcome(fit, together=len(fits)) for fit in fits)
+            return
         for trial in trials:
             yield self.run(trial, workbench)
 
@@ -108,6 +108,24 @@ class Scenario:
         options (what the trial's id shall also rest on), labels (more columns for tables).
         """
         yield from board.vary(self, **changes)
+
+
+def _outcome(fit: Fit, together: int = 1) -> Outcome:
+    """Return what a training of the whole protocol gave."""
+    last = fit.history[-1]
+    return Outcome(
+        metrics={
+            "accuracy": last["accuracy"],
+            "best_accuracy": max(entry["accuracy"] for entry in fit.history),
+            "top5_accuracy": last["top5_accuracy"],
+            "epochs": fit.epochs,
+            "steps": fit.steps,
+        },
+        history=fit.history,
+        status="diverged" if fit.diverged else "done",
+        timing={"train": fit.train_seconds, "evaluate": fit.evaluate_seconds},
+        together=together,
+    )
 
 
 registry: Registry[type[Scenario]] = Registry("scenario", group="giftbench.scenarios", base=Scenario)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,17 +11,32 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from harness import optimizers
-from harness.batches import MixedLoss, Replayed, Shuffled, batch_sizes
+from harness import optimizers, seeds
+from harness.batches import Criterion, Replayed, Shuffled, batch_sizes
 from harness.board import Precision
 from harness.datasets.base import normalise
+from harness.errors import DataError
 from harness.losses.targets import Kind, Targets
+from harness.stacked import Alone, Stacked
 
 if TYPE_CHECKING:
     from harness.distilled.replay import Replay
     from harness.spec import Spec
 
-__all__ = ["Fit", "Material", "Recipe", "autocast", "batch_sizes", "evaluate", "evaluation_epochs", "fit", "hits", "on_device"]
+__all__ = [
+    "Fit",
+    "Material",
+    "Member",
+    "Recipe",
+    "autocast",
+    "batch_sizes",
+    "evaluate",
+    "evaluation_epochs",
+    "fit",
+    "fit_together",
+    "hits",
+    "on_device",
+]
 
 #: Normalised float images are kept on the device up to this many bytes; larger sets stay uint8 and are normalised by batch.
 KEEP_FLOAT_BYTES = 2 << 30
@@ -87,6 +102,16 @@ class Fit:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass
+class Member:
+    """One of several trainings that are made together, as `fit` takes it."""
+
+    student: nn.Module
+    loss: Callable[[Tensor, Targets], Tensor]
+    seed: int
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None
+
+
 def fit(
     student: nn.Module,
     material: Material,
@@ -109,51 +134,140 @@ def fit(
 
     A loss that is not finite ends the training within `STEPS_PER_CHECK` steps, with `diverged`; it is then evaluated once more.
     """
-    device = material.images.device
-    batches = Shuffled(material, recipe, seed) if material.replay is None else Replayed(material)
-    teacher = teacher if material.replay is None else None
-    criterion = MixedLoss(loss)
-    optimizer = optimizers.create(recipe.optimizer, student)
-    schedule = optimizers.create_schedule(recipe.schedule, optimizer, recipe.epochs)
-    cast = autocast(device, recipe.precision)
-    epochs_per_check = max(1, STEPS_PER_CHECK // len(batches.sizes))
+    return fit_together([Member(student, loss, seed, evaluate)], material, recipe, teacher=teacher)[0]
+
+
+def fit_together(
+    members: Sequence[Member],
+    material: Material,
+    recipe: Recipe,
+    *,
+    teacher: Callable[[Tensor], Tensor] | None = None,
+) -> list[Fit]:
+    """Train students of one architecture in place, all in the same pass, each as `fit` would train it alone.
+
+    Each has its own weights, batch-norm statistics, order, augmentation, loss and evaluation; only float noise tells the result
+    from that of `fit`. One that diverges is left alone from then on. The seconds of a Fit are its share of the time of all.
+
+    Args:
+        members: the trainings. With more than one: models that `harness.stacked.agrees` to stack, and an optimizer of
+            `harness.stacking.ELEMENTWISE`.
+        material: without stored augmentations when there is more than one member.
+        teacher: as in `fit`; asked for the images of all members at once, [S * B, C, H, W].
+    """
+    job = Job(members, material, recipe, teacher)
+    schedule = optimizers.create_schedule(recipe.schedule, job.optimizer, recipe.epochs)
+    return run(job, recipe, job, schedule.step)
+
+
+class Job:
+    """What is made for trainings before their first step, and called for each: students, optimizer, batches, losses."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        device = material.images.device
+        self.members = members
+        self.source: Shuffled | Replayed
+        if material.replay is None:
+            self.source = Shuffled(material, recipe, [member.seed for member in members])
+        elif len(members) == 1:
+            self.source, teacher = Replayed(material), None
+        else:
+            raise DataError("trainings on stored augmentations are made one at a time")
+        self.teacher = teacher
+        self.network: Alone | Stacked
+        if len(members) == 1:
+            self.network = Alone(members[0].student)
+        else:
+            streams = [seeds.generator(member.seed, "dropout", device) for member in members]
+            self.network = Stacked([member.student for member in members], streams)
+        self.optimizer = self.network.optimizer(recipe.optimizer)
+        self.criterion = Criterion([member.loss for member in members])
+        self.finite = torch.ones(len(members), dtype=torch.bool, device=device)
+        self.cast = autocast(device, recipe.precision)
+
+    def __call__(self, given: Any, progress: float) -> None:
+        """Make one step of every training; nothing in it waits for the device.
+
+        Args:
+            given: what an epoch of `source` yields.
+            progress: share of the training already done.
+        """
+        step = self.source.step(given)
+        taught = None
+        if self.teacher is not None:
+            with torch.no_grad(), self.cast():
+                taught = self.teacher(step.images).float()
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.cast():
+            logits: Any = self.network(step.images)
+        values = self.criterion(logits, step.batches, progress, taught)
+        values.sum().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.finite.logical_and_(values.detach().isfinite())
+
+    def restart(self, numbers: Sequence[int]) -> None:
+        """Put everything but the weights back to where trainings of these seeds begin; the optimizer's state becomes zero."""
+        if isinstance(self.source, Shuffled):
+            self.source.restart(numbers)
+        for stream, number in zip(self.network.streams, numbers, strict=False):
+            stream.manual_seed(seeds.derive(number, "dropout"))
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+        self.finite.fill_(True)
+
+
+def run(job: Job, recipe: Recipe, step: Callable[[Any, float], None], end_epoch: Callable[[], None]) -> list[Fit]:
+    """Train the members of a job for the recipe's epochs: `step` is what makes a step of it, `end_epoch` follows every epoch."""
+    steps = len(job.source.sizes)
+    epochs_per_check = max(1, STEPS_PER_CHECK // steps)
     marks = evaluation_epochs(recipe.epochs, recipe.evaluations)
-    finite = torch.ones((), dtype=torch.bool, device=device)
-    result = Fit()
-    student.train()
+    fits = [Fit() for _ in job.members]
+    job.network.train()
     for epoch in range(1, recipe.epochs + 1):
         started = time.perf_counter()
         progress = (epoch - 1) / recipe.epochs
-        for batch in batches.epoch(epoch):
-            taught = None
-            if teacher is not None:
-                with torch.no_grad(), cast():
-                    taught = teacher(batch.images).float()
-            optimizer.zero_grad(set_to_none=True)
-            with cast():
-                logits = student(batch.images)
-            value = criterion(logits.float(), *batch.targets(progress, taught), batch.mix)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            finite.logical_and_(value.detach().isfinite())
-        schedule.step()
-        last = epoch == recipe.epochs
-        result.epochs, result.steps = epoch, result.steps + len(batches.sizes)
-        if last or epoch % epochs_per_check == 0:
-            result.diverged = not bool(finite)
-        result.train_seconds += time.perf_counter() - started
-        if evaluate is not None and (epoch in marks or result.diverged):
-            started = time.perf_counter()
-            result.history.append({"epoch": epoch, **evaluate(student)})
-            student.train()
-            result.evaluate_seconds += time.perf_counter() - started
-        if result.diverged:
+        for given in job.source.epoch(epoch):
+            step(given, progress)
+        end_epoch()
+        going = [
+            (member, fit, index) for index, (member, fit) in enumerate(zip(job.members, fits, strict=True)) if not fit.diverged
+        ]
+        if epoch == recipe.epochs or epoch % epochs_per_check == 0:
+            finite = job.finite.tolist()
+            for _, found, index in going:
+                found.diverged = not finite[index]
+        seconds = (time.perf_counter() - started) / len(going)
+        for member, found, _ in going:
+            found.epochs, found.steps = epoch, found.steps + steps
+            found.train_seconds += seconds
+            if member.evaluate is not None and (epoch in marks or found.diverged):
+                started = time.perf_counter()
+                found.history.append({"epoch": epoch, **member.evaluate(member.student)})
+                job.network.train()
+                found.evaluate_seconds += time.perf_counter() - started
+        if all(found.diverged for found in fits):
             break
-    return result
+    return fits
 
 
 def autocast(device: torch.device, precision: Precision) -> Callable[[], AbstractContextManager[Any]]:
-    """Return a maker of the context that forward passes run under: bf16 autocast, or nothing."""
+    """Return a maker of the context that forward passes run under: bf16 autocast, or nothing.
+
+    From here on a GPU's products and convolutions of float32 are done in TF32 (10 bits after the point) if that is the
+    precision, and in full float32 if not; torch's own default is TF32 for convolutions. Raises DataError for TF32 on the CPU.
+    """
+    tf32 = precision == "tf32"
+    if tf32 and device.type == "cpu":
+        raise DataError("precision tf32 is a GPU's; take float32 or bf16 on the CPU")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import datasets, losses, models, seeds, teachers, whitening
+from harness import datasets, losses, models, seeds, stacking, teachers, whitening
 from harness.artefacts import Artefacts
 from harness.board import Precision, Trial
+from harness.capture import Captured, Graphs, signature
 from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.errors import DataError
 from harness.losses.targets import Targets
-from harness.training import Fit, Material, Recipe, evaluate, fit, on_device
+from harness.stacked import agrees
+from harness.training import Fit, Material, Member, Recipe, evaluate, fit_together, on_device
 
 
 class Workbench:
@@ -28,6 +30,8 @@ class Workbench:
         artefacts: where distilled sets and teachers lie, by digest.
         data_dir: folder of the dataset's files.
         sets: distilled sets that lie in memory instead, by digest.
+        stack: how trainings are made together, as `harness.stacking.group` takes it.
+        capture: whether steps on a GPU are captured as CUDA graphs.
     """
 
     def __init__(
@@ -36,10 +40,14 @@ class Workbench:
         artefacts: Artefacts | None = None,
         data_dir: str | Path | None = None,
         sets: Mapping[str, DistilledSet] | None = None,
+        stack: int = 0,
+        capture: bool = True,
     ) -> None:
         self.device = resolve_device(device)
         self.artefacts = artefacts
         self.data_dir = data_dir
+        self.stack = stack
+        self._graphs = Graphs() if capture and self.device != "cpu" else None
         self._sets = dict(sets or {})
         self._kept: dict[Any, Any] = {}
         if self.device.startswith("cuda"):
@@ -90,8 +98,16 @@ class Workbench:
         return found
 
     def soft_labels(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
-        """Return what gives soft labels of an augmented batch, images [B, C, H, W] -> logits [B, C]; None when nothing does."""
-        return self._taught(trial) if trial.protocol.labels != "fixed" else None
+        """Return what gives soft labels of an augmented batch, images [B, C, H, W] -> logits [B, C]; None when nothing does.
+
+        The same object for all trials of one teacher and set, which is how captured steps are known again.
+        """
+        if trial.protocol.labels == "fixed" or not trial.teacher:
+            return None
+        found: Callable[[Tensor], Tensor] | None = self._once(
+            ("taught", trial.teacher, trial.distilled), lambda: self._taught(trial)
+        )
+        return found
 
     def _taught(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
         """Return the teacher's view of the student's input: whitened images are turned back into normalised ones for it."""
@@ -168,13 +184,89 @@ class Workbench:
 
         `changes` replace arguments of `harness.training.fit`: evaluate, teacher, loss, seed.
         """
-        arguments: dict[str, Any] = {
-            "loss": self.loss(trial),
-            "seed": trial.seed,
-            "teacher": self.soft_labels(trial),
-            "evaluate": lambda network: self.evaluate(network, trial),
-        }
-        return fit(student, material, recipe=recipe(trial), **(arguments | changes))
+        given: dict[str, Any] = {"loss": self.loss(trial), "seed": trial.seed, "evaluate": self._tested(trial)} | changes
+        teacher = given.pop("teacher") if "teacher" in given else self.soft_labels(trial)
+        own = "teacher" not in changes
+        return self._train([Member(student, **given)], material, trial, teacher, capture=own)[0]
+
+    def fit_together(
+        self, trials: Sequence[Trial], material: Material, losses: Sequence[Callable[[Tensor, Targets], Tensor]]
+    ) -> list[Fit] | None:
+        """Train fresh students for several trials in one pass, each under its loss; None where each should be trained alone.
+
+        That is so where the trials differ in more than seed and loss, where a stack does not pay on this device, and where the
+        student cannot be stacked.
+        """
+        first = trials[0]
+        dataset = self.dataset(first)
+        shape, classes = dataset.shape, len(dataset.classes)
+        groups = {stacking.group(trial, self.device, self.stack, shape, classes) for trial in trials}
+        if len(groups) > 1 or "" in groups or material.replay is not None or not self._stackable(first):
+            return None
+        tied = dict(zip((signature(loss) for loss in reversed(losses)), reversed(losses), strict=True))
+        students = [self.student(trial) for trial in trials]
+        members = [
+            Member(student, tied[signature(loss)], trial.seed, self._tested(trial))
+            for student, loss, trial in zip(students, losses, trials, strict=True)
+        ]
+        teacher = self.soft_labels(first)
+        if self._graphs is not None and self.stack == 0 and not self._pays(members, material, first, teacher):
+            return None
+        return self._train(members, material, first, teacher)
+
+    def _tested(self, trial: Trial) -> Callable[[nn.Module], dict[str, float]]:
+        return lambda network: self.evaluate(network, trial)
+
+    def _train(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        trial: Trial,
+        teacher: Callable[[Tensor], Tensor] | None,
+        capture: bool = True,
+    ) -> list[Fit]:
+        """Train members, on a GPU by captured steps where that can be."""
+        steps = recipe(trial)
+        captured = self._captured(members, material, trial, teacher) if capture else None
+        if captured is not None:
+            return captured.fit(members, steps)
+        return fit_together(members, material, steps, teacher=teacher)
+
+    def _captured(
+        self, members: Sequence[Member], material: Material, trial: Trial, teacher: Callable[[Tensor], Tensor] | None
+    ) -> Captured | None:
+        if self._graphs is None:
+            return None
+        return self._graphs.get(members, material, recipe(trial), teacher)
+
+    def _stackable(self, trial: Trial) -> bool:
+        """Try a stack of two students on a few random images."""
+
+        def tried() -> bool:
+            images = torch.randn(4, *self.dataset(trial).shape, device=self.device).to(memory_format=torch.channels_last)
+            with torch.random.fork_rng([images.device.index] if images.is_cuda else []):
+                return agrees([self.student(trial), self.student(trial.model_copy(update={"seed": trial.seed + 1}))], images)
+
+        found: bool = self._once(("stackable", trial.model.model_dump_json(), trial.dataset["digest"]), tried)
+        return found
+
+    def _pays(
+        self, members: Sequence[Member], material: Material, trial: Trial, teacher: Callable[[Tensor], Tensor] | None
+    ) -> bool:
+        """Whether a captured step of all members takes less time than as many steps of one."""
+
+        def measured() -> bool:
+            seconds = []
+            for some in (members[:1], members):
+                captured = self._captured(some, material, trial, teacher)
+                if captured is None:
+                    return True  # launched kernel by kernel, fewer kernels win
+                seconds.append(captured.seconds_per_step())
+            return seconds[1] < len(members) * seconds[0]
+
+        key = ("pays", stacking.group(trial, self.device), len(members), *(signature(member.loss) for member in members))
+        found: bool = self._once(key, measured)
+        return found
 
     def evaluate(self, student: nn.Module, trial: Trial) -> dict[str, float]:
         """Return top-1 and top-5 accuracy on the dataset's test split, in percent."""

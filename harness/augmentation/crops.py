@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
+from harness.augmentation.draws import Device, Streams, uniforms
 from harness.augmentation.tiles import checked
 from harness.augmentation.warp import at_least_float32, like, normalise, stretch, warp
 from harness.errors import DataError
@@ -15,8 +16,6 @@ from harness.errors import DataError
 TRIES = 10  # of torchvision's RandomResizedCrop, before it takes the centre
 ASPECTS = (3 / 4, 4 / 3)
 FLIP_PROBABILITY = 0.5
-
-Device = torch.device | str | None
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,16 @@ class RandomResizedCrop:
     def __repr__(self) -> str:
         return f"RandomResizedCrop({self.min_scale})"
 
-    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the cropped batch, [B, C, H, W] in and out."""
         samples, _, height, width = batch.shape
         if self.min_scale == 1 and height == width:  # nothing fits but the whole image
             return batch
         return self.apply(batch, self.draw(samples, height, width, device=batch.device, generator=generator))
 
-    def draw(self, samples: int, height: int, width: int, *, device: Device = None, generator: Generator | None = None) -> Crops:
+    def draw(self, samples: int, height: int, width: int, *, device: Device = None, generator: Streams = None) -> Crops:
         """Draw the crops of `samples` images of height x width."""
-        u = torch.rand(samples, 2 * TRIES + 2, device=device, generator=generator)
+        u = uniforms(samples, 2 * TRIES + 2, device=device, generator=generator)
         area = height * width * (self.min_scale + (1 - self.min_scale) * u[:, :TRIES])
         low, high = map(math.log, ASPECTS)
         aspect = (low + (high - low) * u[:, TRIES : 2 * TRIES]).exp()
@@ -123,13 +122,13 @@ class PadCrop:
     def __repr__(self) -> str:
         return f"PadCrop({self.padding})"
 
-    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the cropped batch, [B, C, H, W] in and out."""
         return self.apply(batch, self.draw(len(batch), device=batch.device, generator=generator))
 
-    def draw(self, samples: int, *, device: Device = None, generator: Generator | None = None) -> Tensor:
+    def draw(self, samples: int, *, device: Device = None, generator: Streams = None) -> Tensor:
         """Draw whole pixels down and across from the image's window to the crop's, [B, 2] in [-padding, padding]."""
-        u = torch.rand(samples, 2, device=device, generator=generator)
+        u = uniforms(samples, 2, device=device, generator=generator)
         return (u * (2 * self.padding + 1)).floor() - self.padding
 
     def apply(self, batch: Tensor, shifts: Tensor) -> Tensor:
@@ -148,13 +147,13 @@ class Flip:
     def __repr__(self) -> str:
         return "Flip()"
 
-    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the batch with some of its images mirrored."""
         return self.apply(batch, self.draw(len(batch), device=batch.device, generator=generator))
 
-    def draw(self, samples: int, *, device: Device = None, generator: Generator | None = None) -> Tensor:
+    def draw(self, samples: int, *, device: Device = None, generator: Streams = None) -> Tensor:
         """Draw which images are mirrored, [B] bool."""
-        return torch.rand(samples, device=device, generator=generator) < FLIP_PROBABILITY
+        return uniforms(samples, device=device, generator=generator) < FLIP_PROBABILITY
 
     def apply(self, batch: Tensor, flips: Tensor) -> Tensor:
         """Mirror the images that `draw` drew."""
@@ -175,15 +174,15 @@ class PatchShuffle:
     def __repr__(self) -> str:
         return f"PatchShuffle({self.factor})"
 
-    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the batch with its tiles shuffled, [B, C, H, W] in and out."""
         if self.factor == 1:
             return batch
         return self.apply(batch, self.draw(len(batch), device=batch.device, generator=generator))
 
-    def draw(self, samples: int, *, device: Device = None, generator: Generator | None = None) -> Tensor:
+    def draw(self, samples: int, *, device: Device = None, generator: Streams = None) -> Tensor:
         """Draw the order of columns and of rows, [B, 2, factor] int64: which strip stands at each place."""
-        return torch.rand(samples, 2, self.factor, device=device, generator=generator).argsort(2)
+        return uniforms(samples, 2, self.factor, device=device, generator=generator).argsort(2)
 
     def apply(self, batch: Tensor, orders: Tensor) -> Tensor:
         """Put the strips in the order that `draw` drew."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
+from harness.augmentation.draws import Streams, of_batch, uniforms
 from harness.augmentation.warp import at_least_float32, like, normalise, warp
 from harness.errors import BadOption
 from harness.pipelines import dsa_words
@@ -85,7 +86,7 @@ class DSA:
     def __repr__(self) -> str:
         return f"DSA({self.strategy!r}, mode={self.mode!r})"
 
-    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the augmented batch: [B, C, H, W] floating point in and out; dtype, device and memory format are kept.
 
         Args:
@@ -104,18 +105,19 @@ class DSA:
         width: int,
         *,
         device: torch.device | str | None = None,
-        generator: Generator | None = None,
+        generator: Streams = None,
     ) -> DSAParameters:
         """Draw what to do to a batch of `samples` images of height x width: float32 tensors on `device`."""
-        u = torch.rand(samples, UNIFORMS, device=device, generator=generator)
-        choice = (u[:1, 11] * len(self.alternatives)).floor()  # stays on the device: one for the batch
+        u = uniforms(samples, UNIFORMS, device=device, generator=generator)
+        choice = (of_batch(u[:, 11], generator) * len(self.alternatives)).floor()  # stays on the device: one for the batch
 
         def drawn(word: str, value: Tensor, neutral: float) -> Tensor:
             if word not in self.words:
                 return torch.full_like(value, neutral)
             if word not in self.alternatives or len(self.alternatives) == 1:
                 return value
-            return value.masked_fill(choice != self.alternatives.index(word), neutral)
+            other = choice != self.alternatives.index(word)
+            return value.masked_fill(other if value.dim() == 1 else other[:, None], neutral)
 
         padding = _round(CROP_PADDING * height)
         return DSAParameters(

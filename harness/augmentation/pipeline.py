@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Generator, Tensor
+from torch import Tensor
 
 from harness.augmentation.crops import Flip, PadCrop, PatchShuffle, RandomResizedCrop
+from harness.augmentation.draws import Streams
 from harness.augmentation.dsa import DSA, Mode
 from harness.augmentation.tiles import MosaicCrop
 from harness.pipelines import is_pipeline, steps
@@ -30,7 +31,7 @@ class Augmentation:
     mosaic_crop: MosaicCrop
     dsa: DSA
 
-    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the augmented batch, [B, C, H, W] in and out."""
         return self.dsa(self.mosaic_crop(batch, generator=generator), generator=generator)
 
@@ -41,7 +42,7 @@ class Pipeline:
 
     steps: tuple[Any, ...]
 
-    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the augmented batch, [B, C, H, W] in and out."""
         for step in self.steps:
             batch = step(batch, generator=generator)

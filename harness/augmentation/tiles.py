@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
+from harness.augmentation.draws import Device, Streams, uniforms
 from harness.augmentation.warp import at_least_float32, like, stretch, warp
 from harness.errors import BadOption, DataError
 
@@ -35,18 +36,16 @@ class MosaicCrop:
     def __repr__(self) -> str:
         return f"MosaicCrop({self.factor})"
 
-    def __call__(self, batch: Tensor, *, generator: Generator | None = None) -> Tensor:
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return `batch` [B, C, H, W] with tiles in place of some of its images; `generator` as in `DSA`."""
         if self.factor == 1:
             return batch
         return self.apply(batch, self.draw(len(batch), device=batch.device, generator=generator))
 
-    def draw(
-        self, samples: int, *, device: torch.device | str | None = None, generator: Generator | None = None
-    ) -> MosaicCropParameters:
+    def draw(self, samples: int, *, device: Device = None, generator: Streams = None) -> MosaicCropParameters:
         """Draw the part that each of `samples` images is cut down to: a float32 tensor on `device`."""
         tiles = self.factor**2
-        u = torch.rand(samples, 2, device=device, generator=generator)
+        u = uniforms(samples, 2, device=device, generator=generator)
         return MosaicCropParameters(tile=(u[:, 0] * tiles).floor().masked_fill(u[:, 1] * tiles < 1, -1.0))
 
     def apply(self, batch: Tensor, parameters: MosaicCropParameters) -> Tensor:

@@ -1,0 +1,312 @@
+"""Whole training steps as CUDA graphs: captured once a shape, replayed over epochs and over trainings.
+
+A step of a small student is some hundred kernels of a few microseconds each, which the host cannot launch as fast as the
+device runs them. A graph launches them all at once. What a step reads and writes then has to lie where it lay at capture:
+weights, optimizer state, learning rates, random streams and the index of the images. `Captured` keeps them, and copies each
+new training's weights in.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from harness import optimizers
+from harness.batches import Loss, Shuffled
+from harness.losses.targets import Targets
+from harness.stacking import ELEMENTWISE
+from harness.training import Fit, Job, Material, Member, Recipe, run
+
+Step = Callable[[], None]
+
+#: Schedules that set nothing but the learning rate, once an epoch.
+SCHEDULES = frozenset({"multistep", "cosine", "cosine-to-half", "warmup-cosine", "constant"})
+#: Steps made the ordinary way before a capture, so that every kernel has been chosen and every buffer made.
+WARMUPS = 3
+
+
+class Captured:
+    """Trainings of one kind, one set after the other, whose steps are captured when first met.
+
+    Args:
+        members: the first trainings; their students are copied, and their losses are those of all later ones.
+        material, recipe, teacher: as `harness.training.fit_together` takes them. Epochs, evaluations and schedule may change.
+        record: returns a function that repeats a step; `cuda_graph` unless a test looks into what is captured.
+
+    Raises: RuntimeError, as torch does, when a step cannot be captured, or when a replay does not do what the step does.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Callable[[Tensor], Tensor] | None,
+        record: Callable[[Step, Iterable[Generator]], Step] | None = None,
+    ) -> None:
+        own = [replace(member, student=copy.deepcopy(member.student)) for member in members]
+        self.job = Job(own, material, recipe, teacher)
+        self.record = record or cuda_graph
+        self.replays: dict[int, tuple[Tensor, Step]] = {}
+        for group in self.job.optimizer.param_groups:
+            group["lr"] = torch.tensor(float(group["lr"]), device=material.images.device)
+            if "capturable" in group:
+                group["capturable"] = material.images.is_cuda
+        self._rates = [float(group["lr"]) for group in self.job.optimizer.param_groups]
+        self.job.network.train()
+        for size in sorted({*self.job.source.sizes}):
+            self._capture(size)
+
+    def fit(self, members: Sequence[Member], recipe: Recipe) -> list[Fit]:
+        """Train other members of the same kind in place; `recipe` may differ in epochs, evaluations and schedule."""
+        self.job.members = members
+        self._restart([member.seed for member in members])
+        with _lent(self.job.network.students, [member.student for member in members]):
+            return run(self.job, recipe, self._step, self._schedule(recipe))
+
+    def seconds_per_step(self, repeats: int = 30) -> float:
+        """Return how long a replayed step of the largest batch takes; the weights are put back."""
+        _, replay = self.replays[max(self.replays)]
+        before, device = _clones(self.job.network.students), self.job.finite.device
+        with _torch_stream_kept(self.job.finite):
+            for timed in (False, True):
+                _wait(device)
+                started = time.perf_counter()
+                for _ in range(repeats if timed else WARMUPS):
+                    replay()
+                _wait(device)
+        seconds = (time.perf_counter() - started) / repeats
+        _copy(self.job.network.students, before)
+        return seconds
+
+    def _step(self, given: Any, progress: float) -> None:
+        index, replay = self.replays[given.shape[1]]
+        index.copy_(given)
+        replay()
+
+    def _capture(self, size: int) -> None:
+        """Capture the step of batches of `size` images, and hold what replays do against what steps do."""
+        job, count = self.job, len(self.job.source.material.labels)
+        index = torch.arange(size * len(job.members), device=job.finite.device).remainder(count).view(len(job.members), size)
+        before = _clones(job.network.students)
+
+        def start() -> None:
+            _copy(job.network.students, before)
+            self._restart([member.seed for member in job.members])
+
+        def step() -> None:
+            job(index, 1.0)
+
+        with _torch_stream_kept(index), _side_stream(index):
+            for _ in range(WARMUPS):
+                step()
+            start()
+            for _ in range(WARMUPS):
+                step()
+            expected = _clones(job.network.students)
+        start()
+        with _torch_stream_kept(index):
+            replay = self.record(step, [*_on(index.device, job)])
+        start()
+        with _torch_stream_kept(index):
+            for _ in range(WARMUPS):
+                replay()
+        found = _clones(job.network.students)
+        if not all(_close(ours, own) for ours, own in zip(found, expected, strict=True)):
+            raise RuntimeError("a replayed step does not do what the step does")
+        start()
+        self.replays[size] = index, replay
+
+    def _restart(self, seeds: Sequence[int]) -> None:
+        """Put everything but the weights back to where a training begins."""
+        self.job.restart(seeds)
+        for group, rate in zip(self.job.optimizer.param_groups, self._rates, strict=True):
+            group["lr"].fill_(rate)
+
+    def _schedule(self, recipe: Recipe) -> Callable[[], None]:
+        """Return what sets the learning rates after an epoch, where the captured steps read them."""
+        groups = self.job.optimizer.param_groups
+        twin = torch.optim.SGD([{"params": [torch.zeros(())], "lr": rate} for rate in self._rates], 0.0)
+        schedule = optimizers.create_schedule(recipe.schedule, twin, recipe.epochs)
+
+        def set_rates() -> None:
+            for group, other in zip(groups, twin.param_groups, strict=True):
+                group["lr"].fill_(other["lr"])
+
+        def end_epoch() -> None:
+            twin.step()
+            schedule.step()
+            set_rates()
+
+        set_rates()
+        return end_epoch
+
+
+def capturable(material: Material, recipe: Recipe, losses: Sequence[Loss]) -> bool:
+    """Whether steps of this kind can be captured: everything a step needs has to lie on the device, and nothing may change.
+
+    Optimizers that step on the host, losses that look at the progress of the training and stored augmentations are left out,
+    and so are losses that a scenario makes of others: what these do in Python would happen once, at capture.
+    """
+    return (
+        material.replay is None
+        and all(isinstance(loss, partial) for loss in losses)
+        and recipe.optimizer.name in ELEMENTWISE
+        and recipe.schedule.name in SCHEDULES
+        and not any(looks_at_progress(loss) for loss in losses)
+    )
+
+
+def looks_at_progress(loss: Loss) -> bool:
+    """Tell whether a loss changes with the progress of the training, by calling it on a small batch."""
+    draws = torch.Generator().manual_seed(0)
+    logits, soft = torch.randn(2, 4, 3, generator=draws)
+    hard = torch.tensor([0, 1, 2, 1])
+    try:
+        values = [loss(logits, Targets(hard, soft, "logits", progress)) for progress in (0.0, 0.1, 0.5, 1.0)]
+    except Exception:  # a loss for this many classes alone, say
+        return True
+    return not all(torch.equal(value, values[0]) for value in values)
+
+
+@dataclass
+class Graphs:
+    """The latest captured trainings, kept for others of their kind: a board runs those one after the other.
+
+    Where a step cannot be captured, that is said once, and trainings of its kind are made step by step.
+    """
+
+    latest: Captured | None = None
+    kind: tuple[Any, ...] = ()
+    refused: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def get(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Callable[[Tensor], Tensor] | None,
+    ) -> Captured | None:
+        """Return captured steps for these members, or None where there can be none."""
+        built = structure(members[0].student)
+        constant = replace(recipe, epochs=0, evaluations=0, schedule=optimizers.schedules.resolve("constant"))
+        found = (built, len(members), *(signature(member.loss) for member in members), id(material), teacher, constant)
+        if self.latest is not None and found == self.kind:
+            return self.latest
+        if built is None or found in self.refused or not capturable(material, recipe, [member.loss for member in members]):
+            return None
+        self.latest = None  # its memory is needed
+        try:
+            self.latest = Captured(members, material, recipe, teacher)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.refused.append(found)
+            warnings.warn(f"trained step by step, without a CUDA graph: {' '.join(str(error).split())[:300]}", stacklevel=2)
+            return None
+        self.kind = found
+        return self.latest
+
+
+def signature(loss: Loss) -> Any:
+    """Return what two losses share when they are the same registered function with the same parameters; else what is its own."""
+    return (loss.func, repr(loss.args), repr(sorted(loss.keywords.items()))) if isinstance(loss, partial) else id(loss)
+
+
+def structure(student: nn.Module) -> tuple[Any, ...] | None:
+    """Return what two students share when a step of one is a step of the other; None where hooks do what cannot be seen."""
+    modules = [*student.named_modules()]
+    if any(hooks for _, module in modules for name, hooks in vars(module).items() if name.endswith("_hooks")):
+        return None
+    tensors = [*student.named_parameters(), *student.named_buffers()]
+    return (
+        *((name, type(module), module.extra_repr()) for name, module in modules),
+        *((name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in tensors),
+    )
+
+
+def cuda_graph(step: Step, streams: Iterable[Generator]) -> Step:
+    """Capture a step as a CUDA graph, with its random streams, and return what replays it."""
+    graph = torch.cuda.CUDAGraph()
+    for stream in streams:
+        graph.register_generator_state(stream)
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def _on(device: torch.device, job: Job) -> Iterator[Generator]:
+    """Yield the streams of a job that draw on its device."""
+    streams = job.source.streams if isinstance(job.source, Shuffled) else []
+    yield from (stream for stream in (*streams, *job.network.streams) if stream.device.type == device.type)
+
+
+@contextmanager
+def _side_stream(at: Tensor) -> Iterator[None]:
+    """Run on another CUDA stream, as steps before a capture have to; nothing on the CPU."""
+    if not at.is_cuda:
+        yield
+        return
+    here, aside = torch.cuda.current_stream(at.device), torch.cuda.Stream(at.device)  # type: ignore[no-untyped-call]
+    aside.wait_stream(here)
+    with torch.cuda.stream(aside):
+        yield
+    here.wait_stream(aside)
+
+
+@contextmanager
+def _torch_stream_kept(at: Tensor) -> Iterator[None]:
+    """Put torch's own random streams back afterwards; a student alone draws its stochastic depth from them."""
+    devices = [at.device.index] if at.is_cuda else []
+    with torch.random.fork_rng(devices):
+        yield
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _tensors(students: Sequence[nn.Module]) -> Iterator[Tensor]:
+    for student in students:
+        yield from student.parameters()
+        yield from student.buffers()
+
+
+def _clones(students: Sequence[nn.Module]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in _tensors(students)]
+
+
+def _copy(students: Sequence[nn.Module], values: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for tensor, value in zip(_tensors(students), values, strict=True):
+            tensor.copy_(value)
+
+
+def _close(ours: Tensor, own: Tensor) -> bool:
+    if not ours.is_floating_point():
+        return torch.equal(ours, own)
+    return torch.allclose(ours, own, rtol=1e-2, atol=1e-3 * float(own.abs().max()), equal_nan=True)
+
+
+@contextmanager
+def _lent(own: Sequence[nn.Module], students: Sequence[nn.Module]) -> Iterator[None]:
+    """Let students share the weights of others while these are trained, beginning with their own; then they have them alone."""
+    pairs = list(zip(_tensors(own), _tensors(students), strict=True))
+    for kept, lent in pairs:
+        kept.data.copy_(lent.data)
+        lent.data = kept.data
+    try:
+        yield
+    finally:
+        for _, lent in pairs:
+            lent.data = lent.data.clone()

@@ -1,0 +1,159 @@
+"""Several students of one kind as one network: their weights stacked, each training on images of its own in the same pass.
+
+`torch.func` turns each layer into one that works on all students at once: convolutions become grouped ones, linear layers
+batched products, and batch norm keeps the statistics of each student apart.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Sequence
+
+import torch
+from timm.layers.drop import DropPath
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.optim import Optimizer
+
+from harness import optimizers
+from harness.spec import Spec
+
+
+#: torch.func says this of operators that it calls once a student, to the people who write torch.
+warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching rule")
+
+
+class Alone:
+    """One student, which needs no stacking."""
+
+    streams: tuple[Generator, ...] = ()
+
+    def __init__(self, student: nn.Module) -> None:
+        self.students = (student,)
+
+    def __call__(self, images: Tensor) -> Sequence[Tensor]:
+        """Return the logits of images [B, C, H, W], as the one member of a sequence, [B, K]."""
+        return (self.students[0](images),)
+
+    def train(self) -> None:
+        self.students[0].train()
+
+    def optimizer(self, spec: Spec) -> Optimizer:
+        return optimizers.create(spec, self.students[0])
+
+
+class Stacked:
+    """S students whose weights and buffers become slices of common tensors: training the stack trains the students.
+
+    Args:
+        students: at least two of the same architecture, on one device, in train mode.
+        streams: for each, what its stochastic depth draws from; the same numbers as from torch's own stream in the same state.
+    """
+
+    def __init__(self, students: Sequence[nn.Module], streams: Sequence[Generator] = ()) -> None:
+        self.students = tuple(students)
+        self.streams = tuple(streams)
+        self.parameters, self.buffers = stack_module_state(list(students))
+        base = copy.deepcopy(students[0]).to("meta")
+        for name, stack in [*self.parameters.items(), *self.buffers.items()]:
+            for student, own in zip(students, stack.detach().unbind(0), strict=True):
+                _at(student, name).data = own
+        if streams:
+            _draw_from(base, self.streams)
+        base.train()
+        self._forward = vmap(lambda weights, state, images: functional_call(base, (weights, state), (images,)))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the logits, [S, B, K], of images [S * B, C, H, W], one student's after the other's."""
+        logits: Tensor = self._forward(self.parameters, self.buffers, images.view(len(self.students), -1, *images.shape[1:]))
+        return logits
+
+    def train(self) -> None:
+        """Nothing to do: it is the students that are put into eval mode and back, not the stack."""
+
+    def optimizer(self, spec: Spec) -> Optimizer:
+        """Return the optimizer of all students' weights; its groups are those of one student. An elementwise one."""
+        first = self.students[0]
+        made = optimizers.create(spec, first)
+        stacks = {id(parameter): self.parameters[name] for name, parameter in first.named_parameters()}
+        for group in made.param_groups:
+            group["params"] = [stacks[id(parameter)] for parameter in group["params"]]
+        return made
+
+
+def agrees(students: Sequence[nn.Module], images: Tensor) -> bool:
+    """Try a stack of copies of students on images [B, C, H, W] in train mode: whether it gives what each gives alone.
+
+    False where torch.func cannot stack the model, and where the model draws random numbers in a way that cannot be kept apart.
+    """
+    copies = [copy.deepcopy(student).double().train() for student in students]
+    images = images.double()  # in which float noise is no difference
+    streams = [Generator(images.device).manual_seed(number) for number in range(len(copies))]
+    with torch.no_grad(), torch.random.fork_rng(_cuda(images)):
+        try:
+            alone = []
+            for number, student in enumerate(copies):
+                torch.manual_seed(number)
+                alone.append(copy.deepcopy(student)(images))
+            torch.manual_seed(0)
+            together = Stacked(copies, streams)(torch.cat([images] * len(copies)))
+            return all(
+                torch.allclose(ours, own, rtol=1e-5, atol=1e-5 * float(own.abs().max()))
+                for ours, own in zip(together, alone, strict=True)
+            )
+        except Exception:  # whatever a model does that torch.func has no rule for
+            return False
+
+
+def _cuda(images: Tensor) -> list[int]:
+    return [images.device.index or torch.cuda.current_device()] if images.is_cuda else []
+
+
+def _at(student: nn.Module, name: str) -> Tensor:
+    """Return a parameter or buffer by its dotted name."""
+    owner, _, last = name.rpartition(".")
+    found: Tensor = getattr(student.get_submodule(owner), last)
+    return found
+
+
+class _Depth(nn.Module):
+    """Stochastic depth of a stack: whether a sample keeps this branch is drawn from its student's own stream, as by timm."""
+
+    def __init__(self, keep: float, scale: bool, streams: Sequence[Generator]) -> None:
+        super().__init__()
+        self.keep, self.scale, self.streams = keep, scale, streams
+
+    def forward(self, branch: Tensor) -> Tensor:
+        kept: Tensor = _Kept.apply(branch.detach(), self.keep, self.streams)
+        return branch * (kept.div(self.keep) if self.keep > 0 and self.scale else kept)
+
+
+class _Kept(torch.autograd.Function):
+    """Zeros and ones [B, 1, …], drawn student by student where a stack of students is at work."""
+
+    @staticmethod
+    def forward(branch: Tensor, keep: float, streams: Sequence[Generator]) -> Tensor:
+        return _drawn(branch, branch.shape[0], keep, streams[:1])[0]
+
+    @staticmethod
+    def setup_context(ctx: object, inputs: object, output: object) -> None:
+        """Nothing is kept: what is drawn has no gradient."""
+
+    @staticmethod
+    def vmap(info: object, in_dims: tuple[int | None, ...], branch: Tensor, keep: float, streams: Sequence[Generator]):  # type: ignore[no-untyped-def]
+        samples = branch.movedim(in_dims[0], 0).shape[1]  # type: ignore[arg-type]
+        return _drawn(branch, samples, keep, streams), 0
+
+
+def _drawn(branch: Tensor, samples: int, keep: float, streams: Iterable[Generator]) -> Tensor:
+    shape = (samples,) + (1,) * (branch.dim() - 2)
+    return torch.stack([branch.new_empty(shape).bernoulli_(keep, generator=stream) for stream in streams])
+
+
+def _draw_from(network: nn.Module, streams: Sequence[Generator]) -> None:
+    """Let every branch of stochastic depth draw from the students' streams."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, DropPath) and child.drop_prob:
+                setattr(parent, name, _Depth(1 - child.drop_prob, child.scale_by_keep, streams))

@@ -1,0 +1,83 @@
+"""Which trainings are made in one pass: chosen by scenario, optimizer, model, batch size and device.
+
+On a GPU a small student's step leaves most of the device idle, and stacking fills it; whether that is so is measured on the spot
+(`harness.workbench.Workbench.fit_together`). On the CPU a stack pays where a step is so small that calling its operations costs
+more than doing them. That is decided by counting operations, not by a clock, so that the same board gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from typing import TYPE_CHECKING
+
+from harness.pipelines import STORED
+
+if TYPE_CHECKING:
+    from harness.board import Trial
+    from harness.models import Shape
+
+#: Optimizers that treat every weight by itself, so that a stack of weights is stepped as each would be alone. Others look at
+#: whole tensors (the norms of LAMB and LARS, Muon's matrices), or choose what to do by a tensor's size.
+ELEMENTWISE = frozenset({"sgd", "adam", "adamw", "sgd-weights-only", "adamw-weights-only"})
+#: Trainings in one stack, at most, unless the caller says how many.
+ON_CPU, ON_GPU = 6, 12
+#: Floating-point operations of a student's forward pass on one batch up to which a stack pays on the CPU.
+SMALL_STEP = 4e7
+
+
+def group(trial: Trial, device: str, stack: int = 0, shape: Shape | None = None, classes: int = 0) -> str:
+    """Return a key: trainings of one key may be made in one pass. Empty where this one is made alone.
+
+    They differ in seed and loss alone. Models that cannot be stacked are found out by the worker, which trains them alone.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`.
+        stack: 0 chooses by device, model and batch size; 1 trains everything alone; N stacks up to N on any device.
+        shape, classes: of the dataset; needed to choose on the CPU.
+    """
+    from harness.scenario import Scenario, named
+
+    kind = type(named(trial.scenario))
+    whole = kind.run is Scenario.run and kind.run_bundle is Scenario.run_bundle
+    protocol = trial.protocol
+    if stack == 1 or not whole or trial.optimizer.name not in ELEMENTWISE or STORED in (protocol.augmentation, protocol.mixing):
+        return ""
+    if stack == 0 and device == "cpu":
+        if shape is None:
+            return ""
+        if protocol.batch_size * forward_operations(trial.model.model_dump_json(), shape, classes) > SMALL_STEP:
+            return ""
+    content = json.loads(trial.canonical)
+    del content["seed"], content["loss"]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def limit(trial: Trial, device: str, stack: int = 0) -> int:
+    """Return how many trainings are made in one pass, at most; arguments as in `group`."""
+    return stack or (ON_CPU if device == "cpu" else ON_GPU)
+
+
+@cache
+def forward_operations(model: str, shape: Shape, classes: int) -> float:
+    """Return the floating-point operations of a student's forward pass on one image, counted without computing it.
+
+    Args:
+        model: its full spec as JSON.
+    Returns: infinity where the model cannot be run on torch's meta device.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from harness import models
+    from harness.spec import Spec
+
+    try:
+        with torch.device("meta"):
+            student, images = models.build(Spec.model_validate_json(model), shape, classes), torch.empty(1, *shape)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            student.eval()(images)
+        return float(counter.get_total_flops())
+    except Exception:  # a plugin may do with its tensors what meta tensors cannot
+        return float("inf")

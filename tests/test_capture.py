@@ -1,0 +1,202 @@
+"""Captured steps: on the CPU with a recorder that repeats the step itself, which leaves everything else to be tested."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from harness import losses, models, optimizers, seeds
+from harness.capture import Captured, Graphs, Step, capturable, looks_at_progress, signature, structure
+from harness.training import Fit, Material, Member, Recipe, evaluate, fit, on_device
+
+SHAPE, CLASSES = (3, 8, 8), 5
+IMAGES = torch.randn(23, *SHAPE, dtype=torch.float64, generator=Generator().manual_seed(1))
+MATERIAL = Material.on_device("cpu", IMAGES, torch.arange(23) % CLASSES)
+RECIPE = Recipe(
+    epochs=6,
+    batch_size=5,  # the last batch has three
+    optimizer=optimizers.resolve("adamw"),
+    schedule=optimizers.schedules.resolve("multistep"),
+    augmentation="color_crop_cutout_flip_scale_rotate",
+    evaluations=3,
+)
+
+
+def repeated(step: Step, streams: Iterable[Generator]) -> Step:
+    return step
+
+
+def student(seed: int, model: str = "convnet2(width=8)") -> nn.Module:
+    torch.manual_seed(seeds.derive(seed, "init"))
+    built = models.build(model, SHAPE, CLASSES)
+    torch.manual_seed(seeds.derive(seed, "dropout"))
+    return on_device(built.double(), "cpu")
+
+
+def teacher() -> nn.Module:
+    return student(99).eval()
+
+
+def member(seed: int, loss: str = "gift", model: str = "convnet2(width=8)") -> Member:
+    return Member(student(seed, model), losses.create(loss), seed, lambda network: evaluate(network, MATERIAL))
+
+
+def captured(members: list[Member], recipe: Recipe = RECIPE, record: Any = repeated) -> Captured:
+    return Captured(members, MATERIAL, recipe, teacher(), record)
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([value.double().flatten() for value in network.state_dict().values()])
+
+
+def alone(seed: int, recipe: Recipe = RECIPE, loss: str = "gift") -> tuple[Tensor, Fit]:
+    one = member(seed, loss)
+    found = fit(one.student, MATERIAL, one.loss, recipe, seed=seed, teacher=teacher(), evaluate=one.evaluate)
+    return weights(one.student), found
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "sgd-weights-only", "adamw-weights-only"])
+@pytest.mark.parametrize("schedule", ["multistep", "cosine", "cosine-to-half", "warmup-cosine(warmup=2)", "constant"])
+def test_captured_steps_train_what_steps_train(optimizer: str, schedule: str) -> None:
+    recipe = replace(
+        RECIPE, optimizer=optimizers.resolve(optimizer), schedule=optimizers.schedules.resolve(schedule), mixing="cutmix"
+    )
+    one = member(3)
+    found = captured([member(0)], recipe).fit([one], recipe)[0]
+    expected, history = alone(3, recipe)
+    torch.testing.assert_close(weights(one.student), expected, rtol=1e-4, atol=1e-6)
+    assert found.history == history.history
+    assert (found.epochs, found.steps) == (6, 30)
+
+
+def test_one_capture_serves_seeds_one_after_the_other() -> None:
+    steps: list[Step] = []
+    made = captured([member(0)], record=lambda step, streams: (steps.append(step), step)[1])
+    assert len(steps) == 2  # one a size of batch
+    for seed in (0, 5, 0):
+        one = member(seed)
+        made.fit([one], replace(RECIPE, epochs=4))
+        torch.testing.assert_close(weights(one.student), alone(seed, replace(RECIPE, epochs=4))[0], rtol=1e-4, atol=1e-6)
+    assert len(steps) == 2
+
+
+def test_trained_students_keep_their_weights_when_others_follow() -> None:
+    made, first, second = captured([member(0)]), member(1), member(2)
+    made.fit([first], RECIPE)
+    before = weights(first.student)
+    made.fit([second], RECIPE)
+    assert torch.equal(weights(first.student), before)
+    assert not torch.equal(weights(second.student), before)
+
+
+def test_stacked_trainings_are_captured_too() -> None:
+    made = captured([member(0, "gift"), member(0, "kl")])
+    pair = [member(4, "gift"), member(5, "kl")]
+    found = made.fit(pair, RECIPE)
+    for one, result, loss in zip(pair, found, ("gift", "kl"), strict=True):
+        expected, history = alone(one.seed, loss=loss)
+        torch.testing.assert_close(weights(one.student), expected, rtol=1e-4, atol=1e-6)
+        assert len(result.history) == len(history.history) == 3
+
+
+def test_a_replay_that_does_something_else_is_refused() -> None:
+    def forgetful(step: Step, streams: Iterable[Generator]) -> Step:
+        return lambda: None
+
+    with pytest.raises(RuntimeError, match="does not do what the step does"):
+        captured([member(0)], record=forgetful)
+
+
+def test_torchs_own_stream_is_left_where_it_was() -> None:
+    built, taught = [member(0)], teacher()
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    Captured(built, MATERIAL, RECIPE, taught, repeated).seconds_per_step(2)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_timing_steps_leaves_the_weights_alone() -> None:
+    made = captured([member(0)])
+    before = weights(made.job.network.students[0])
+    assert made.seconds_per_step(3) > 0
+    assert torch.equal(weights(made.job.network.students[0]), before)
+
+
+def test_what_cannot_be_captured() -> None:
+    plain = [losses.create("gift")]
+    assert capturable(MATERIAL, RECIPE, plain)
+    assert not capturable(MATERIAL, RECIPE, [losses.create("dkd(warmup=0.5)")])
+    assert not capturable(MATERIAL, RECIPE, [lambda logits, targets: plain[0](logits, targets)])
+    assert not capturable(MATERIAL, replace(RECIPE, optimizer=optimizers.resolve("lamb")), plain)
+
+
+def test_losses_that_look_at_the_progress() -> None:
+    assert looks_at_progress(losses.create("dkd(warmup=0.5)"))
+    assert not any(looks_at_progress(losses.create(name)) for name in losses.names())
+
+
+def test_signatures_tell_losses_apart() -> None:
+    assert signature(losses.create("gift")) == signature(losses.create("gift"))
+    assert signature(losses.create("gift")) != signature(losses.create("gift(gamma=0.2)"))
+
+
+def test_structures_tell_students_apart() -> None:
+    assert structure(student(0)) == structure(student(1))
+    assert structure(student(0)) != structure(student(0, "convnet2(width=8, norm=instance)"))
+    hooked = student(0)
+    hooked.register_forward_hook(lambda *given: None)
+    assert structure(hooked) is None
+
+
+class TestGraphs:
+    @pytest.fixture(autouse=True)
+    def _on_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("harness.capture.cuda_graph", repeated)
+
+    def test_the_latest_is_kept_for_its_kind(self) -> None:
+        graphs, taught = Graphs(), teacher()
+        first = graphs.get([member(0)], MATERIAL, RECIPE, taught)
+        assert first is not None
+        assert graphs.get([member(1)], MATERIAL, replace(RECIPE, epochs=99, evaluations=1), taught) is first
+        assert graphs.get([member(1, "kl")], MATERIAL, RECIPE, taught) is not first
+
+    def test_a_refusal_is_said_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(step: Step, streams: Iterable[Generator]) -> Step:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+        monkeypatch.setattr("harness.capture.cuda_graph", refuse)
+        graphs, taught = Graphs(), teacher()
+        with pytest.warns(UserWarning, match="not permitted when stream is capturing"):
+            assert graphs.get([member(0)], MATERIAL, RECIPE, taught) is None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert graphs.get([member(0)], MATERIAL, RECIPE, taught) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("count", [1, 3])
+def test_on_a_gpu_graphs_train_what_steps_train(count: int) -> None:
+    material = replace(MATERIAL, images=MATERIAL.images.cuda(), labels=MATERIAL.labels.cuda())
+    taught = teacher().cuda()
+
+    def members(first: int) -> list[Member]:
+        return [replace(member(first + k), student=student(first + k).cuda()) for k in range(count)]
+
+    made = Captured(members(0), material, RECIPE, taught)
+    for first in (0, 10):
+        found = members(first)
+        for one in found:
+            one.evaluate = None
+        made.fit(found, RECIPE)
+        for one in found:
+            other = student(one.seed).cuda()
+            fit(other, material, one.loss, RECIPE, seed=one.seed, teacher=taught)
+            torch.testing.assert_close(weights(one.student), weights(other), rtol=1e-4, atol=1e-5)

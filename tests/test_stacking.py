@@ -1,0 +1,127 @@
+"""Which trainings are made in one pass, and that a scenario makes them so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Scenario, losses
+from harness.artefacts import Artefacts
+from harness.board import Trial
+from harness.executors.work import run_bundle
+from harness.scenario import Outcome, registry
+from harness.stacking import SMALL_STEP, forward_operations, group, limit
+from harness.workbench import Workbench
+
+SHAPE, CLASSES = (1, 8, 8), 10
+LOSSES = ["gift", "kl", "kl(rescale)", "ce"]
+
+
+@pytest.fixture
+def trials(plan: Callable[..., list[Trial]]) -> list[Trial]:
+    scenario = {"name": "cross-optimizer", "optimizers": ["adamw", "sgd", "lamb"]}
+    return plan(losses=LOSSES, seeds=2, scenarios=[scenario], protocol={"name": "smoke", "epochs": 3})
+
+
+def key(trial: Trial, device: str = "cpu", stack: int = 0) -> str:
+    return group(trial, device, stack, SHAPE, CLASSES)
+
+
+def of(trials: list[Trial], optimizer: str) -> list[Trial]:
+    return [trial for trial in trials if trial.optimizer.name == optimizer]
+
+
+def test_seeds_and_losses_of_a_small_student_go_together(trials: list[Trial]) -> None:
+    keys = {key(trial) for trial in of(trials, "adamw")}
+    assert len(keys) == 2  # cross-entropy takes no teacher, whose forward pass it would pay for
+    assert "" not in keys
+    assert not keys & {key(trial) for trial in of(trials, "sgd")}
+
+
+def test_optimizers_that_look_at_whole_tensors_go_alone(trials: list[Trial]) -> None:
+    assert {key(trial) for trial in of(trials, "lamb")} == {""}
+    assert {key(trial, "cuda", 8) for trial in of(trials, "lamb")} == {""}
+
+
+def test_one_is_never_and_a_number_is_always(trials: list[Trial]) -> None:
+    one = trials[0]
+    assert key(one, stack=1) == ""
+    assert group(one, "cpu", 4) != ""  # the shape need not be known
+    assert limit(one, "cpu", 4) == limit(one, "cuda", 4) == 4
+    assert limit(one, "cuda") > limit(one, "cpu") > 1
+
+
+@pytest.mark.parametrize("model", ["convnet3", "resnet18-modified", "swin-v2-tiny(patch=2)"])
+def test_large_steps_go_alone_on_the_cpu_and_together_on_a_gpu(plan: Callable[..., list[Trial]], model: str) -> None:
+    (trial,) = plan(model=model, protocol={"name": "smoke", "batch_size": 100}, scenarios=["loss-comparison"])
+    assert group(trial, "cpu", 0, (3, 32, 32), 10) == ""
+    assert group(trial, "cuda", 0, (3, 32, 32), 10) != ""
+
+
+def test_operations_are_those_of_the_layers() -> None:
+    """ConvNet-1: a 3x3 convolution and a linear layer, two operations a multiplication."""
+    from harness import models
+
+    model = models.registry.resolve("convnet1(width=8)").model_dump_json()
+    assert forward_operations(model, (1, 8, 8), 10) == 2 * (64 * 9 * 8 + 8 * 16 * 10)
+    assert forward_operations('{"name": "no such model"}', SHAPE, 10) == float("inf") > SMALL_STEP
+
+
+def test_a_scenario_with_its_own_run_goes_alone(trials: list[Trial], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(Scenario):
+        def run(self, trial: Trial, workbench: Any) -> Outcome:
+            return super().run(trial, workbench)
+
+    monkeypatch.setattr("harness.scenario.named", lambda name: Own())
+    assert key(trials[0]) == ""
+
+
+def bench(tmp_path: Path, stack: int) -> Workbench:
+    return Workbench("cpu", Artefacts(tmp_path / "artefacts"), stack=stack)
+
+
+def test_a_bundle_gives_what_its_trials_give_alone(trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [trial for trial in of(trials, "adamw") if trial.loss.name != "ce"]
+    fitted: list[int] = []
+    original = Workbench._train
+    monkeypatch.setattr(
+        Workbench,
+        "_train",
+        lambda self, members, *rest, **more: (fitted.append(len(members)), original(self, members, *rest, **more))[1],
+    )
+    together = list(run_bundle(chosen, bench(tmp_path, 0)))
+    assert fitted == [len(chosen)]
+    alone = list(run_bundle(chosen, bench(tmp_path, 1)))
+    assert fitted == [len(chosen), *[1] * len(chosen)]
+    for ours, own in zip(together, alone, strict=True):
+        assert (ours.id, ours.status, ours.metrics["steps"]) == (own.id, own.status, own.metrics["steps"])
+        assert ours.metrics["accuracy"] == pytest.approx(own.metrics["accuracy"], abs=0.6)  # two of 360 images
+        assert [entry["epoch"] for entry in ours.history] == [entry["epoch"] for entry in own.history]
+
+
+def test_a_student_that_cannot_be_stacked_is_trained_alone(
+    trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = of(trials, "sgd")[:2]
+    monkeypatch.setattr("harness.workbench.agrees", lambda students, images: False)
+    assert bench(tmp_path, 0).fit_together(chosen, bench(tmp_path, 0).material(chosen[0]), [losses.create("gift")] * 2) is None
+    assert [record.status for record in run_bundle(chosen, bench(tmp_path, 0))] == ["done", "done"]
+
+
+def test_trials_of_two_kinds_are_trained_alone(trials: list[Trial], tmp_path: Path) -> None:
+    chosen = [of(trials, "sgd")[0], of(trials, "adamw")[0]]
+    workbench = bench(tmp_path, 4)
+    assert workbench.fit_together(chosen, workbench.material(chosen[0]), [losses.create("gift")] * 2) is None
+
+
+def test_a_scenario_that_changes_the_loss_or_the_set_is_stacked_too(trials: list[Trial], tmp_path: Path) -> None:
+    """gradient-scale multiplies the loss; the default `run` is all that stacking asks of a scenario."""
+    assert all(
+        type(registry.get(name)()).run is Scenario.run for name in ("gradient-scale", "label-regime", "cross-architecture")
+    )
+    for _, seeds in groupby(of(trials, "adamw"), key=lambda trial: trial.loss.name):
+        assert len({key(trial) for trial in seeds}) == 1
