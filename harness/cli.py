@@ -36,9 +36,12 @@ def run(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="this many seeds, 0 to N-1", min=1, metavar="N")] = None,
     protocol: Annotated[str | None, typer.Option(help="paper, quick or smoke instead of the board's")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32 or bf16 (autocast)")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bf16 (autocast) or tf32 (GPUs)")] = None,
     jobs: Annotated[int, typer.Option(help="worker processes; 0: one a core on the CPU, one on a GPU", min=0, metavar="N")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads of each worker", min=1, metavar="N")] = 1,
+    stack: Annotated[
+        int, typer.Option(help="trainings of one student made in one pass: 0 chooses, 1 never, N up to N", min=0, metavar="N")
+    ] = 0,
     device: DeviceOption = "auto",
     data_dir: DataOption = None,
     plugin: PluginOption = None,
@@ -69,7 +72,7 @@ def run(
     resolve_device(device)
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
     supplies = Supplies.parse(set_ or (), teacher or ())
-    options = Options(device, jobs, threads, data_dir, tuple(plugin or ()), retry, rerun, supplies)
+    options = Options(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies)
     with Reporter() as reporter:
         summary = run_board(board, overrides, options, reporter)
     from harness.leaderboard.render import render  # pandas loads once the work is done, and a mistake is answered sooner

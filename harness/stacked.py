@@ -19,7 +19,6 @@ from torch.optim import Optimizer
 from harness import optimizers
 from harness.spec import Spec
 
-
 #: torch.func says this of operators that it calls once a student, to the people who write torch.
 warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching rule")
 

@@ -42,7 +42,9 @@ def group(trial: Trial, device: str, stack: int = 0, shape: Shape | None = None,
     kind = type(named(trial.scenario))
     whole = kind.run is Scenario.run and kind.run_bundle is Scenario.run_bundle
     protocol = trial.protocol
-    if stack == 1 or not whole or trial.optimizer.name not in ELEMENTWISE or STORED in (protocol.augmentation, protocol.mixing):
+    stored = STORED in (protocol.augmentation, protocol.mixing)
+    by_batch = any(said.startswith("average:") for said in trial.teacher)  # what it says of an image depends on the others
+    if stack == 1 or not whole or stored or by_batch or trial.optimizer.name not in ELEMENTWISE:
         return ""
     if stack == 0 and device == "cpu":
         if shape is None:

@@ -47,6 +47,11 @@ def test_optimizers_that_look_at_whole_tensors_go_alone(trials: list[Trial]) -> 
     assert {key(trial, "cuda", 8) for trial in of(trials, "lamb")} == {""}
 
 
+def test_a_teacher_that_looks_at_whole_batches_is_asked_alone(trials: list[Trial]) -> None:
+    one = trials[0].model_copy(update={"teacher": ("a" * 64, "b" * 64, "average:norm")})
+    assert key(one) == "" != key(trials[0].model_copy(update={"teacher": ("a" * 64, "b" * 64)}))
+
+
 def test_one_is_never_and_a_number_is_always(trials: list[Trial]) -> None:
     one = trials[0]
     assert key(one, stack=1) == ""

@@ -135,7 +135,7 @@ class DSA:
         """Do to `batch` [B, C, H, W] what `draw` drew; the same parameters give the same result."""
         if not self.words:
             return batch
-        images = at_least_float32(batch)
+        images = at_least_float32(batch).contiguous()  # a quarter cheaper than channels last on the CPU; `like` restores that
         if "color" in self.words:
             images = _colour(images, parameters)
         if any(word in GEOMETRIC for word in self.words):

@@ -1,20 +1,38 @@
-"""Prints, after the benchmarks, each one's ratio to the one it is measured against in the same round."""
+"""Prints, after the benchmarks, the table of ratios; writes it where the command line says."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ratios import insert, machine, markdown, place, rows_of
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("ratios")
+    group.addoption("--ratios", metavar="FILE", help="write the table of ratios to this Markdown file")
+    group.addoption("--ratios-into", metavar="FILE", help="put the table of ratios between its markers in this Markdown file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say that a file has no place for the table before minutes of benchmarks, not after."""
+    if file := config.getoption("ratios_into", None):
+        try:
+            place(Path(file))
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     session = getattr(config, "_benchmarksession", None)
-    rows = [b for b in session.benchmarks if "ratio" in b.extra_info] if session is not None else []
+    rows = rows_of(benchmark.extra_info for benchmark in session.benchmarks) if session is not None else []
     if not rows:
         return
-    terminalreporter.section("ratios (median of pairs taken in turn; range)")
-    width = max(len(b.extra_info["what"]) for b in rows)
-    for benchmark in rows:
-        facts = benchmark.extra_info
-        spread = f"{facts['lowest']:.2f} to {facts['highest']:.2f}"
-        terminalreporter.write_line(f"{facts['what']:<{width}}  {facts['ratio']:.2f}  ({spread}, {facts['threads']} threads)")
+    table = markdown(rows, machine())
+    terminalreporter.section("ratios")
+    terminalreporter.write_line(table)
+    if file := config.getoption("ratios", None):
+        Path(file).write_text(table, encoding="utf-8")
+    if file := config.getoption("ratios_into", None):
+        insert(Path(file), table)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_hot_loop import paired
+from ratios import paired
 from torch import Tensor, nn
 
 from harness import losses, models, optimizers

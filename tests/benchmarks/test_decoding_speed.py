@@ -19,7 +19,7 @@ import numpy
 import pytest
 import torch
 from PIL import Image
-from test_hot_loop import paired
+from ratios import paired
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder

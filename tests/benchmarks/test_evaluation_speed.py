@@ -1,0 +1,22 @@
+"""A test of 10,000 images against the loop that a user would write.
+
+tox run -e benchmark -- tests/benchmarks/test_evaluation_speed.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import loops
+import pytest
+from ratios import paired
+
+IMAGES = 10_000
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.benchmark(group="a test of 10,000 images")
+def test_evaluation_against_a_plain_loop(benchmark: Any) -> None:
+    job = loops.job("convnet3", 32, IMAGES, 50)
+    what = "ConvNet-3, 32 px, 10,000 images tested: ours / DataLoader of 256 with .item()"
+    paired(benchmark, what, loops.our_evaluation(job), loops.plain_evaluation(job), rounds=3, warmups=1)

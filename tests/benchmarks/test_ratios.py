@@ -1,0 +1,71 @@
+"""The table of ratios: what benchmarks note, how it is shown, and where it is put."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ratios import END, START, Row, insert, machine, markdown, rows_of
+
+ROWS = [
+    Row("ours / naive", 0.4, 0.3, 0.5, 2, 7, "≤ 0.80", times=(0.2, 0.5)),
+    Row("DSA / step", 0.00456, 0.004, 0.01, 2, 15),
+    Row("10,000 trials planned", 2.5, 2.4, 2.75, 2, 3, "≤ 3 s", "s"),
+]
+
+
+def test_a_ratio_is_the_median_over_rounds_not_of_the_medians() -> None:
+    row = Row.of("a / b", [1.0, 9.0, 3.0], [1.0, 3.0, 6.0], "≤ 1")
+    assert (row.ratio, row.lowest, row.highest, row.rounds) == (1.0, 0.5, 3.0, 3)
+    assert tuple(row.times) == (3.0, 3.0)
+
+
+def test_rows_are_what_benchmarks_noted_however_they_did() -> None:
+    noted = [
+        {"what": "a / b", "ratio": 1.0, "lowest": 0.9, "highest": 1.1, "threads": 2, "something": "else"},
+        {},
+        {"ratios": [{"what": "c / d", "ratio": 2.0, "lowest": 1.0, "highest": 3.0, "threads": 1, "rounds": 5}]},
+    ]
+    assert rows_of(noted) == [Row("a / b", 1.0, 0.9, 1.1, 2), Row("c / d", 2.0, 1.0, 3.0, 1, 5)]
+
+
+def test_the_table_has_a_line_for_every_row_and_says_where_it_was_made() -> None:
+    lines = markdown(ROWS, "a machine").splitlines()
+    assert len({len(line) for line in lines[:5]}) == 1, "columns are aligned"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:5]]
+    assert cells == [
+        ["ours / naive", "0.40", "0.30 to 0.50", "≤ 0.80", "0.20 / 0.50", "7"],
+        ["DSA / step", "0.0046", "0.0040 to 0.010", "", "", "15"],
+        ["10,000 trials planned", "2.50 s", "2.40 to 2.75", "≤ 3 s", "", "3"],
+    ]
+    assert lines[-1].endswith("Measured on a machine.")
+
+
+def test_the_machine_is_named_with_its_threads_and_versions() -> None:
+    found = machine()
+    assert found.startswith("CPU ")
+    assert all(word in found for word in ("cores", "threads", "torch ", "kornia ", "avalanche-lib "))
+
+
+def test_the_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text(f"before\n\n{START}\n{END}\n\nafter\n", encoding="utf-8")
+    for rows in (ROWS, ROWS[:1]):
+        insert(file, markdown(rows, "a machine"))
+    text = file.read_text(encoding="utf-8")
+    assert text == f"before\n\n{START}\n\n{markdown(ROWS[:1], 'a machine')}\n{END}\n\nafter\n"
+
+
+@pytest.mark.parametrize("text", ["no markers", START, f"{END} {START}", f"{START}{END}{START}{END}", f"{START}{END}{END}"])
+def test_a_file_without_a_place_for_the_table_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "README.md"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="no place for the table"):
+        insert(file, "table")
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no place for the table"):
+        insert(tmp_path / "none.md", "table")
+    assert not [*tmp_path.iterdir()]
