@@ -326,22 +326,67 @@ class Trial(Frozen):
     labels: dict[str, Any] = Field(default_factory=dict)
 
     @cached_property
-    def canonical(self) -> str:
-        """The canonical JSON that the id is the hash of."""
+    def _around_seed(self) -> tuple[str, str]:
+        """The canonical JSON up to the seed and after it: what trials that differ only in their seed share."""
         content = self.model_dump(mode="json", exclude={"labels": True, "dataset": {"name"}, "protocol": {"name", "optimizer"}})
         for field, absent in ADDED_LATER.items():
             if content["protocol"].get(field) == absent:
                 del content["protocol"][field]
-        return json.dumps(content, sort_keys=True, separators=(",", ":"))
+        del content["seed"]
+        before = _json({name: value for name, value in content.items() if name < "seed"})
+        after = _json({name: value for name, value in content.items() if name > "seed"})
+        return before.removesuffix("}") + ',"seed":', "," + after.removeprefix("{")
+
+    @cached_property
+    def canonical(self) -> str:
+        """The canonical JSON that the id is the hash of: keys sorted, no white space."""
+        before, after = self._around_seed
+        return f"{before}{self.seed}{after}"
 
     @cached_property
     def id(self) -> str:
         """First 20 hexadecimal digits of the SHA-256 of the canonical JSON."""
-        return hashlib.sha256(self.canonical.encode()).hexdigest()[:20]
+        return _short_hash(self.canonical)
 
     @cached_property
     def bundle(self) -> str:
         """The same for all trials that differ only in their seed."""
-        content = json.loads(self.canonical)
-        del content["seed"]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+        return _short_hash("".join(self._around_seed))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Trial:
+        """Return a copy, some of whose fields may be others; its id is its own."""
+        made = super().model_copy(update=update, deep=deep)
+        for name in ("_around_seed", "canonical", "id", "bundle"):
+            made.__dict__.pop(name, None)
+        return made
+
+    def reseeded(self, seed: int, labels: dict[str, Any]) -> Trial:
+        """Return the trial under another seed and other labels, neither checked; what the two ids rest on is not made anew."""
+        made = Trial.model_construct(
+            **{name: self.__dict__[name] for name in Trial.model_fields} | {"seed": seed, "labels": labels}
+        )
+        made.__dict__["_around_seed"] = self._around_seed
+        return made
+
+
+class Kinds:
+    """Knows the trials that it has seen, so that of those that differ only in their seed one makes the text of all their ids."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[Any, ...], Trial] = {}
+
+    def share(self, trial: Trial) -> None:
+        """Give a trial the text that one of its kind has made. Specs and protocols are told apart as objects, by identity."""
+        parts = (id(trial.model), id(trial.loss), id(trial.optimizer), id(trial.protocol))
+        rest = (trial.scenario, trial.version, repr(trial.options), repr(trial.dataset), trial.distilled, trial.teacher)
+        first = self._first.setdefault((*parts, *rest), trial)  # which keeps its parts alive, and their identities its own
+        if first is not trial:
+            trial.__dict__["_around_seed"] = first._around_seed
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

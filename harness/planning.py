@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from harness import datasets, losses, models, optimizers
-from harness.board import Board, Protocol, ScenarioSpec, Trial, checked
+from harness.board import Board, Kinds, Protocol, ScenarioSpec, Trial, checked
 from harness.distilled import distillers, readers
 from harness.errors import BoardError, MissingTargets, at, suggest
 from harness.pipelines import STORED
@@ -117,14 +117,22 @@ class Plan:
         chosen = self.protocol if protocol is None else Protocol.model_validate(self.protocol.model_dump() | dict(protocol))
         student = self.resolve_model(self.model if model is None else model)
         given = optimizer if optimizer is not None else self.spec.optimizer
+        asked = [Spec.model_validate(loss) for loss in (self.losses if losses is None else losses)]
         for prepared in self.sets if sets is None else sets:
             full = self._resolved(chosen, prepared)
             with at(f"{self.place}: optimizer"):
                 made = resolve_optimizer(full.own_optimizer if given is None else given, student.spec.name)
-            for loss in self._each_loss(self.losses if losses is None else losses, prepared):
+            for loss in self._each_loss(asked, prepared):
                 resolved = self.resolve_loss(loss, prepared, chosen)
+                common = self._common(scenario, prepared, student, resolved, made, full)
+                described = self._described(prepared, student, resolved, made, full, chosen.label)
                 for seed in self.seeds if seeds is None else seeds:
-                    yield self._trial(scenario, prepared, student, resolved, made, full, chosen.label, seed, options, labels)
+                    yield Trial.model_construct(
+                        **common,
+                        options=dict(options or {}),
+                        seed=seed,
+                        labels={"order": next(self.counter), **described, **(labels or {})},
+                    )
 
     def resolve_model(self, spec: Any) -> ResolvedModel:
         """Return a student's full spec, label and adaptation, having built it once without weights."""
@@ -132,11 +140,13 @@ class Plan:
             given = Spec.model_validate(spec)
             return resolve_model(given.model_dump_json(), self.dataset.shape, len(self.dataset.classes))
 
-    def _each_loss(self, given: Sequence[Any], prepared: PreparedSet) -> list[Spec]:
+    def _each_loss(self, given: Sequence[Spec], prepared: PreparedSet) -> list[Spec]:
         """Return the losses for one set: `native` is its own, and left out where the board names that one too."""
-        named, listed = [], [Spec.model_validate(loss) for loss in given]
-        others = {losses.registry.label(loss) for loss in listed if loss.name != NATIVE}
-        for loss in listed:
+        if all(loss.name != NATIVE for loss in given):
+            return [*given]
+        named = []
+        others = {losses.registry.label(loss) for loss in given if loss.name != NATIVE}
+        for loss in given:
             if loss.name != NATIVE:
                 named.append(loss)
             elif prepared.native is None:
@@ -144,7 +154,7 @@ class Plan:
                     f'{self.place}: losses: set {prepared.name!r} states no native loss; give its [[sets]] native = "…", '
                     "or name a loss"
                 )
-            elif losses.registry.label(prepared.native) not in others:
+            elif prepared.native_label not in others:
                 named.append(prepared.native)
         return named
 
@@ -176,7 +186,7 @@ class Plan:
             )
         return full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule)})
 
-    def _trial(
+    def _common(
         self,
         scenario: Scenario,
         prepared: PreparedSet,
@@ -184,48 +194,51 @@ class Plan:
         loss: ResolvedLoss,
         optimizer: ResolvedOptimizer,
         full: Protocol,
+    ) -> dict[str, Any]:
+        """Return the fields of trials that differ only in their seed, without the scenario's options."""
+        return {
+            "scenario": scenario.name,
+            "version": scenario.version,
+            "dataset": {"name": str(self.board.dataset), "digest": self.dataset.digest},
+            "distilled": prepared.file.digest,
+            "teacher": self.workshop.trial_teacher() if loss.taught else (),
+            "model": student.spec,
+            "loss": loss.spec,
+            "optimizer": optimizer.spec,
+            "protocol": full,
+        }
+
+    def _described(
+        self,
+        prepared: PreparedSet,
+        student: ResolvedModel,
+        loss: ResolvedLoss,
+        optimizer: ResolvedOptimizer,
+        full: Protocol,
         protocol: str,
-        seed: int,
-        options: Mapping[str, Any] | None,
-        labels: Mapping[str, Any] | None,
-    ) -> Trial:
+    ) -> dict[str, Any]:
+        """Return the labels of trials that differ only in their seed."""
         teachers = self.workshop.teacher_files() if loss.taught else []
-        digests = self.workshop.trial_teacher() if loss.taught else ()
-        return Trial.model_construct(
-            scenario=scenario.name,
-            version=scenario.version,
-            options=dict(options or {}),
-            dataset={"name": str(self.board.dataset), "digest": self.dataset.digest},
-            distilled=prepared.file.digest,
-            teacher=digests,
-            model=student.spec,
-            loss=loss.spec,
-            optimizer=optimizer.spec,
-            protocol=full,
-            seed=seed,
-            labels={
-                "order": next(self.counter),
-                "dataset": self.dataset.name,
-                "method": prepared.name,
-                "ipc": prepared.file.ipc,
-                **({"distilled_on": prepared.distilled_on} if prepared.distilled_on else {}),
-                "images": prepared.file.images,
-                "model": student.label,
-                "adaptation": student.adaptation,
-                "loss": loss.label,
-                "native": losses.registry.label(prepared.native) if prepared.native is not None else "",
-                "optimizer": optimizer.label,
-                "learning_rate": optimizer.spec.options.get("lr"),
-                "teacher": " + ".join(file.label for file in teachers),
-                "teacher_accuracy": sum(f.accuracy for f in teachers) / len(teachers) if teachers else None,
-                "protocol": protocol,
-                "epochs": full.epochs,
-                "batch_size": full.batch_size,
-                "augmentation": full.augmentation if full.mixing in ("none", STORED) else f"{full.augmentation}, {full.mixing}",
-                "precision": full.precision,
-                **(labels or {}),
-            },
-        )
+        return {
+            "dataset": self.dataset.name,
+            "method": prepared.name,
+            "ipc": prepared.file.ipc,
+            **({"distilled_on": prepared.distilled_on} if prepared.distilled_on else {}),
+            "images": prepared.file.images,
+            "model": student.label,
+            "adaptation": student.adaptation,
+            "loss": loss.label,
+            "native": prepared.native_label,
+            "optimizer": optimizer.label,
+            "learning_rate": optimizer.spec.options.get("lr"),
+            "teacher": " + ".join(file.label for file in teachers),
+            "teacher_accuracy": sum(f.accuracy for f in teachers) / len(teachers) if teachers else None,
+            "protocol": protocol,
+            "epochs": full.epochs,
+            "batch_size": full.batch_size,
+            "augmentation": full.augmentation if full.mixing in ("none", STORED) else f"{full.augmentation}, {full.mixing}",
+            "precision": full.precision,
+        }
 
 
 @dataclass(frozen=True)
@@ -342,12 +355,13 @@ def plan(workshop: Workshop, counter: Iterator[int] | None = None) -> list[Trial
     """
     check_names(workshop.board, workshop.source)
     trials: dict[str, Trial] = {}
-    counter = count() if counter is None else counter
+    counter, kinds = count() if counter is None else counter, Kinds()
     for i, spec in enumerate(workshop.board.scenarios):
         view = Plan(workshop, spec, f"{workshop.source}: scenarios[{i}]", counter)
         scenario = named(spec.name)
         within: set[str] = set()
         for trial in scenario.trials(view):
+            kinds.share(trial)
             if trial.id in within:
                 raise BoardError(
                     f"{view.place}: scenario {spec.name!r} yields two trials with one id ({describe(trial)}); "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -13,7 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from harness.board import Trial
 from harness.records import Record
 
+if TYPE_CHECKING:
+    from harness.estimate import Estimate
+
 SECONDS_BETWEEN_LINES = 10
+#: The time left is worked out anew at most so often; in between, time passes.
+SECONDS_BETWEEN_ESTIMATES = 1
 
 
 class Reporter:
@@ -31,10 +35,11 @@ class Reporter:
         )
         self.progress = Progress(*columns, console=self.console, disable=not self.live)
         self.tasks: dict[str, TaskID] = {}
-        self.running: dict[str, tuple[Trial, float]] = {}
-        self.left: dict[str, Trial] = {}
+        self.running: set[str] = set()
+        self.left: set[str] = set()
         self.total = self.failed = 0
-        self.estimate = Estimate()
+        self.estimate: Estimate | None = None
+        self.expected: tuple[float, float] | None = None
         self.last_line = 0.0
         self.began = time.monotonic()
 
@@ -61,23 +66,26 @@ class Reporter:
     def planned(self, trials: list[Trial], missing: list[Trial]) -> None:
         """Show how many trials there are, and start the bar."""
         self.total = len(missing)
-        self.left = {trial.id: trial for trial in missing}
+        self.left = {trial.id for trial in missing}
         self.console.print(
             f"{len(trials)} trials: {len(trials) - len(missing)} have a record, {len(missing)} to run", highlight=False
         )
         if self.live and missing:
             self.tasks["trials"] = self.progress.add_task("trials", total=len(missing), note="")
 
+    def scheduled(self, estimate: Estimate) -> None:
+        """Take what will tell the time left."""
+        self.estimate = estimate
+
     def started(self, trial: Trial) -> None:
         """Show a trial that has started."""
-        self.running[trial.id] = (trial, time.monotonic())
+        self.running.add(trial.id)
         self._show()
 
     def ended(self, trial: Trial, record: Record) -> None:
         """Show a trial that has ended; name it when it failed or diverged."""
-        self.running.pop(trial.id, None)
-        self.left.pop(trial.id, None)
-        self.estimate.learn(trial, record.timing.get("total", 0.0))
+        self.running.discard(trial.id)
+        self.left.discard(trial.id)
         if record.status != "done":
             from harness.planning import describe
 
@@ -95,60 +103,19 @@ class Reporter:
             self._line(f"trials: {done}/{self.total} done, {note}, {_clock(time.monotonic() - self.began)} so far", always=end)
 
     def _time_left(self) -> str:
+        if not self.left:
+            return _clock(0)
         now = time.monotonic()
-        waiting = [t for i, t in self.left.items() if i not in self.running]
-        seconds = [self.estimate.seconds(t) for t in waiting]
-        begun = [max(0.0, self.estimate.seconds(t) - (now - since)) for t, since in self.running.values()]
-        if not self.estimate.known:
-            return "?"
-        return _clock(max((sum(seconds) + sum(begun)) / max(1, len(self.running)), *begun, 0.0))
+        if self.expected is None or now - self.expected[1] >= SECONDS_BETWEEN_ESTIMATES:
+            seconds = self.estimate.left() if self.estimate is not None else None
+            self.expected = None if seconds is None else (seconds, now)
+        return "?" if self.expected is None else _clock(max(0.0, self.expected[0] - (now - self.expected[1])))
 
     def _line(self, text: str, always: bool = False) -> None:
         now = time.monotonic()
         if always or now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             self.console.print(text, highlight=False, markup=False)
-
-
-class Estimate:
-    """How long trials take, learned from those that have ended: by what they train, else by the work that they do."""
-
-    def __init__(self) -> None:
-        self.by_kind: dict[Any, list[float]] = defaultdict(list)
-        self.per_unit: dict[Any, list[float]] = defaultdict(list)
-
-    @property
-    def known(self) -> bool:
-        return bool(self.by_kind)
-
-    def learn(self, trial: Trial, seconds: float) -> None:
-        """Take in what a trial took."""
-        self.by_kind[_kind(trial)].append(seconds)
-        self.per_unit[str(trial.model)].append(seconds / _work(trial))
-
-    def seconds(self, trial: Trial) -> float:
-        """Return the expected seconds of a trial."""
-        known = self.by_kind.get(_kind(trial))
-        if known:
-            return sum(known) / len(known)
-        rates = self.per_unit.get(str(trial.model)) or [rate for found in self.per_unit.values() for rate in found] or [0.0]
-        return _work(trial) * sum(rates) / len(rates)
-
-
-def _kind(trial: Trial) -> Any:
-    return (
-        trial.scenario,
-        str(trial.model),
-        trial.labels.get("images"),
-        trial.protocol.epochs,
-        bool(trial.teacher),
-        str(trial.options),
-    )
-
-
-def _work(trial: Trial) -> float:
-    """Return images seen in training, a measure of work among trials of one student."""
-    return max(1.0, float(trial.labels.get("images", 1)) * trial.protocol.epochs)
 
 
 def _clock(seconds: float) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json, to_json
 
 from harness.board import Trial
 
@@ -80,14 +83,20 @@ class RecordStore:
 
     def __iter__(self) -> Iterator[Record]:
         """Yield every record, by id. A broken one is named on standard error and moved to `broken/`."""
-        for path in sorted(self.folder.glob("*.json")):
-            record = self._read(path)
+        reader = Reader()
+        for name in _names(self.folder):
+            record = self._read(self.folder / name, reader)
             if record is not None:
                 yield record
 
-    def _read(self, path: Path) -> Record | None:
+    def read(self) -> list[Record]:
+        """Return every record, by id, as iterating does, in less time."""
+        with uncollected():
+            return list(self)
+
+    def _read(self, path: Path, reader: Reader) -> Record | None:
         try:
-            record = Record.model_validate_json(path.read_bytes())
+            record = reader.read(path.read_bytes())
             if record.schema_ != SCHEMA:
                 raise ValueError(f"schema {record.schema_!r}, expected {SCHEMA!r}")
             if record.id != path.stem or record.trial.id != record.id:
@@ -108,7 +117,52 @@ class RecordStore:
 
     def frame(self) -> pandas.DataFrame:
         """Return the records as a DataFrame: see `to_frame`."""
-        return to_frame(list(self))
+        return to_frame(self.read())
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage while many objects are made that all stay: it would go through them time and again."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names of a folder's records, sorted; none when there is no folder. Thousands of Paths take longer to sort."""
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.name.endswith(".json"))
+    return []
+
+
+class Reader:
+    """Reads records, and checks what trials share, all but their seed and labels, once for all of them."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Trial] = {}
+
+    def read(self, content: bytes) -> Record:
+        """Return the record of a file's bytes. Raises ValidationError."""
+        try:
+            read = from_json(content)
+            trial = read["trial"]
+            seed, labels = trial.pop("seed"), trial.pop("labels")
+            if type(seed) is not int or not isinstance(labels, dict):
+                raise TypeError
+            key = to_json(trial)  # of one text, so of one meaning: 1, 1.0 and true are three
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return Record.model_validate_json(content)  # which says what is wrong with it
+        first = self._known.get(key)
+        if first is None:
+            record = Record.model_validate_json(content)
+            self._known[key] = record.trial
+            return record
+        read["trial"] = first.reseeded(seed, labels)
+        return Record.model_validate(read)
 
 
 def to_frame(records: list[Record]) -> pandas.DataFrame:

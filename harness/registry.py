@@ -38,6 +38,7 @@ class _Entry:
     origin: str
     target: str | None = None  # "module:object", imported on first use
     object: Any = None
+    parameters: dict[str, Any] | None = None  # of the object, once somebody asked
 
 
 class Registry(Generic[T]):
@@ -163,7 +164,10 @@ class Registry(Generic[T]):
 
     def parameters(self, name: str) -> dict[str, Any]:
         """Return the parameters that may be set by name, with their defaults: the keyword-only ones of the object."""
-        return keyword_defaults(self.get(name))
+        thing, (entry, _) = self.get(name), self._find(name)
+        if entry.parameters is None:  # what follows a prefix, `timm/NAME`, is positional and changes none
+            entry.parameters = keyword_defaults(thing)
+        return dict(entry.parameters)
 
     def resolve(self, spec: str | Mapping[str, Any] | Spec, **options: Any) -> Spec:
         """Return `spec` with every parameter filled in. Raises UnknownName or BadOption, with suggestions."""

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,10 +15,12 @@ from filelock import FileLock, Timeout
 from harness import plugins
 from harness.artefacts import Artefacts
 from harness.board import Board, Trial, board_path, load_board
+from harness.costs import Costs
 from harness.errors import BoardError, PluginError
+from harness.estimate import Estimate
 from harness.executors import local
 from harness.records import Record, RecordStore
-from harness.scenario import Scenario, named
+from harness.scheduling import bundles
 from harness.supplies import Supplies
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Watcher(Protocol):
     def say(self, line: str) -> None: ...
     def preparing(self, what: str, done: int, total: int) -> None: ...
     def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
+    def scheduled(self, estimate: Estimate) -> None: ...
     def started(self, trial: Trial) -> None: ...
     def ended(self, trial: Trial, record: Record) -> None: ...
 
@@ -44,6 +46,7 @@ class Silent:
     def say(self, line: str) -> None: ...
     def preparing(self, what: str, done: int, total: int) -> None: ...
     def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
+    def scheduled(self, estimate: Estimate) -> None: ...
     def started(self, trial: Trial) -> None: ...
     def ended(self, trial: Trial, record: Record) -> None: ...
 
@@ -62,12 +65,14 @@ class Options:
     """How to run, beside what the board says. `supplies` are the paths of published sets and teachers that it waits for.
 
     `jobs` of 0 takes one worker a core on the CPU and one on a GPU. `threads` are each worker's; results on a CPU depend on
-    them in the last digits and never on `jobs`, so one thread is the default. `retry` runs failed trials again, `rerun` all.
+    them in the last digits and never on `jobs`, so one thread is the default. `stack` is how many trainings are made in one
+    pass, at most; 0 leaves that to `harness.stacking`. `retry` runs failed trials again, `rerun` all.
     """
 
     device: str = "auto"
     jobs: int = 0
     threads: int = 1
+    stack: int = 0
     data_dir: Path | None = None
     plugins: tuple[str, ...] = ()
     retry: bool = False
@@ -92,20 +97,39 @@ def open_board(path: str | Path, extra_plugins: Iterable[str] = ()) -> tuple[Pat
     return file, board, tuple(dict.fromkeys(files))
 
 
+def preload(path: str | Path, options: Options) -> bool:
+    """Begin to load what workers need, in another process, when a board has no records that would make them unnecessary.
+
+    Called first of all, it lets them load while this process loads torch and plans. Returns whether it did.
+    """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    early = options.rerun or not any((folder / "records").glob("*.json"))
+    if early:
+        local.preload(options.device, options.threads)
+    return early
+
+
 def run_board(path: str | Path, overrides: Overrides, options: Options, watcher: Watcher | None = None) -> Summary:
     """Run every trial of a board that has no record yet.
 
     Records are written beside the board as trials end; a run that is cut off is continued by the same call.
     Raises: BoardError and its kin before anything is trained, when the input is wrong.
     """
-    from harness.parts import Parts
-
     watcher = watcher or Silent()
     file, board, plugin_files = open_board(path, options.plugins)
     board = overrides.apply(board)
     store = RecordStore(file.parent / "records")
-    with _alone(file.parent):
-        artefacts = Artefacts(file.parent / "artefacts")
+    early = preload(file, options)
+    from harness.parts import Parts
+    from harness.workbench import resolve_device
+
+    device = resolve_device(options.device)
+    jobs = options.jobs or default_jobs(device, options.threads)
+    artefacts, facts = Artefacts(file.parent / "artefacts"), {"commit": commit()}
+    settings = local.Settings(device, options.threads, artefacts.folder, options.data_dir, plugin_files, facts, options.stack)
+    with _alone(file.parent), local.Workers(settings, jobs) as workers:
+        if early:
+            workers.prepare()
         parts = Parts(board, file, artefacts, options, watcher)
         parts.rehearse()
         trials = parts.plan()
@@ -118,13 +142,19 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
         summary = Summary(planned=len(trials), failed=failed)
         if not missing:
             return summary
-        from harness.workbench import resolve_device
-
-        device = resolve_device(options.device)
-        settings = local.Settings(device, options.threads, artefacts.folder, options.data_dir, plugin_files, {"commit": commit()})
-        for event in local.run(bundles(missing), settings, options.jobs or default_jobs(device, options.threads)):
+        wanted = {trial.id for trial in missing}
+        costs = Costs.of(trials, (workshop.dataset for workshop in parts.workshops), artefacts, device)
+        order = bundles(missing, costs, device, options.stack, trials)
+        estimate = Estimate(costs, order, jobs)
+        watcher.scheduled(estimate)
+        for event in workers.run(order):
             if event.record is None:
-                watcher.started(event.trial)
+                estimate.started(event.trial, event.worker)
+                if event.trial.id in wanted:
+                    watcher.started(event.trial)
+                continue
+            estimate.ended(event.trial, event.record, event.worker)
+            if event.trial.id not in wanted:  # it has a record, and was made again only to complete a stack
                 continue
             store.write(event.record)
             summary.ran += 1
@@ -132,16 +162,6 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
                 summary.failed[event.trial.id] = event.record.error
             watcher.ended(event.trial, event.record)
     return summary
-
-
-def bundles(trials: list[Trial]) -> list[list[Trial]]:
-    """Group trials that differ only in their seed, for scenarios that train them together; others go one by one."""
-    groups = []
-    for _, group in groupby(trials, key=lambda trial: trial.bundle):
-        members = list(group)
-        together = type(named(members[0].scenario)).run_bundle is not Scenario.run_bundle
-        groups.extend([members] if together else [[trial] for trial in members])
-    return groups
 
 
 def default_jobs(device: str, threads: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,11 @@ class PreparedSet:
     file: SetFile
     native: Spec | None
     distilled_on: str = ""
+
+    @cached_property
+    def native_label(self) -> str:
+        """How tables call the native loss; empty when the set states none."""
+        return losses.registry.label(self.native) if self.native is not None else ""
 
     @property
     def has_soft(self) -> bool:
@@ -97,9 +103,12 @@ class Workshop:
 
     def trial_teacher(self) -> tuple[str, ...]:
         """Return what a trial says of its teacher: the networks' digests, and how their logits are averaged."""
-        from harness import teachers
+        if "trial_teacher" not in self._kept:
+            from harness import teachers
 
-        return teachers.trial_digests(self.teacher_files(), self.board.teacher.average)
+            self._kept["trial_teacher"] = teachers.trial_digests(self.teacher_files(), self.board.teacher.average)
+        found: tuple[str, ...] = self._kept["trial_teacher"]
+        return found
 
     def _teacher_recipes(self) -> list[tuple[dict[str, Any], Path | None]]:
         """Return each network's recipe, and its checkpoint when it has one."""
@@ -273,11 +282,15 @@ class Rehearsal(Workshop):
 
     def teacher_files(self) -> list[TeacherFile]:
         """Return a stand-in for each network, once its recipe is known to be sound."""
-        from harness import teachers
+        if "teachers" not in self._kept:
+            from harness import teachers
 
-        with at(f"{self.source}: teacher"):
-            recipes = self._teacher_recipes()
-        return [teachers.TeacherFile(Path(), digest_json(recipe), "", 0.0, recipe) for recipe, _ in recipes]
+            with at(f"{self.source}: teacher"):
+                recipes = self._teacher_recipes()
+            made = [teachers.TeacherFile(Path(), digest_json(recipe), "", 0.0, recipe) for recipe, _ in recipes]
+            self._kept["teachers"] = made
+        found: list[TeacherFile] = self._kept["teachers"]
+        return found
 
     def _made(self, spec: SetSpec, resolved: Spec, ipc: int, recipe: dict[str, Any]) -> SetFile:
         classes = len(self.dataset.classes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.board import PROTOCOLS, Board, Protocol, Trial, board_path, load_board
+from harness.board import ADDED_LATER, PROTOCOLS, Board, Kinds, Protocol, Trial, board_path, load_board
 from harness.errors import BoardError
 from harness.spec import Spec
 
@@ -369,3 +370,68 @@ def test_trials_that_differ_in_their_seed_alone_share_a_bundle() -> None:
     trial = Trial.model_validate(TRIAL)
     assert changed("seed", 1).bundle == trial.bundle
     assert changed("loss.options.gamma", 0.2).bundle != trial.bundle
+
+
+# -- ids of many trials ----------------------------------------------------------------------------------------------------
+
+
+def fields(trial: Trial) -> dict[str, Any]:
+    return {name: getattr(trial, name) for name in Trial.model_fields}
+
+
+def written_out(trial: Trial) -> str:
+    """The canonical JSON as DESIGN.md has it: all but what describes, keys sorted, no white space."""
+    content = trial.model_dump(mode="json", exclude={"labels": True, "dataset": {"name"}, "protocol": {"name", "optimizer"}})
+    content["protocol"] = {name: value for name, value in content["protocol"].items() if (name, value) not in ADDED_LATER.items()}
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(("path", "value"), [("seed", 12345), ("options", {"z": [1, 2.5], "a": {"seed": "ü"}}), ("teacher", [])])
+def test_an_id_is_the_hash_of_the_canonical_json(path: str, value: Any) -> None:
+    trial = changed(path, value)
+    assert trial.canonical == written_out(trial)
+    assert trial.id == hashlib.sha256(written_out(trial).encode()).hexdigest()[:20]
+
+
+def test_a_trial_under_another_seed_has_the_id_that_it_would_have_had() -> None:
+    trial, other = Trial.model_validate(TRIAL), changed("seed", 7)
+    made = trial.reseeded(7, {"method": "RDED"})
+    assert (made.id, made.canonical, made.bundle) == (other.id, other.canonical, other.bundle)
+    assert (made.seed, made.labels) == (7, {"method": "RDED"})
+    assert made.model_copy(update={"labels": other.labels}) == other
+
+
+def test_a_copy_with_other_fields_has_its_own_id() -> None:
+    trial = Trial.model_validate(TRIAL)
+    assert len({trial.id, trial.bundle}) == 2  # which are kept
+    copy = trial.model_copy(update={"seed": 9, "options": {"noise": 0.5}})
+    assert copy.canonical == written_out(copy)
+    assert copy.id != trial.id
+    assert copy.bundle != trial.bundle
+    assert trial.model_copy().id == trial.id
+
+
+def test_trials_of_one_kind_share_the_text_of_their_ids_and_no_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial.model_validate(TRIAL)
+    same = [Trial.model_construct(**{**fields(trial), "seed": seed}) for seed in range(3)]
+    others = [
+        Trial.model_construct(**{**fields(trial), name: value})
+        for name, value in {
+            "options": {"steps": 10},
+            "version": 2,
+            "distilled": "f" * 64,
+            "scenario": "another",
+            "loss": Spec(name="ce"),
+            "teacher": (),
+        }.items()
+    ]
+    dumped: list[int] = []
+    dump = Trial.model_dump
+    monkeypatch.setattr(Trial, "model_dump", lambda self, **how: dumped.append(self.seed) or dump(self, **how))
+    kinds = Kinds()
+    for made in (*same, *others):
+        kinds.share(made)
+        assert made.id
+    assert len(dumped) == 1 + len(others)
+    monkeypatch.undo()
+    assert [made.canonical for made in (*same, *others)] == [written_out(made) for made in (*same, *others)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -190,6 +191,59 @@ def test_metrics_that_are_not_finite_make_a_failed_record_that_names_them(store:
     assert made.error == f"the scenario returned metrics that are not finite: forgetting = {value}"
     store.write(made)
     assert statuses(store) == {trial().id: "failed"}
+
+
+def test_all_records_at_once_are_those_of_the_folder_and_collecting_garbage_goes_on(store: RecordStore) -> None:
+    assert store.read() == []
+    written = [record(seed, status) for seed, status in enumerate(("done", "diverged", "failed"))]
+    for one in written:
+        store.write(one)
+    assert store.read() == list(store) == sorted(written, key=lambda one: one.id)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert len(store.read()) == 3
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_records_of_one_bundle_keep_what_is_their_own(store: RecordStore) -> None:
+    for seed in range(3):
+        made = Record.of(
+            trial(seed, method=f"method {seed}", note={"deep": [seed]}), "done", metrics=METRICS | {"accuracy": seed}
+        )
+        store.write(made)
+    found = {one.trial.seed: one for one in store}
+    assert [found[seed].trial.labels["method"] for seed in range(3)] == ["method 0", "method 1", "method 2"]
+    assert [found[seed].metrics["accuracy"] for seed in range(3)] == [0, 1, 2]
+    assert [found[seed].id for seed in range(3)] == [trial(seed).id for seed in range(3)]
+    assert len({one.trial.bundle for one in found.values()}) == 1
+
+
+@pytest.mark.parametrize("seed", [1.0, "1", True])
+def test_a_seed_that_is_written_otherwise_reads_as_it_would_alone(store: RecordStore, seed: Any) -> None:
+    for number in range(2):
+        store.write(record(number))
+    path = store.folder / f"{trial(1).id}.json"
+    content = json.loads(path.read_bytes())
+    path.write_bytes(edited(path.read_bytes(), trial=content["trial"] | {"seed": seed}))
+    assert Record.model_validate_json(path.read_bytes()).trial.seed == 1
+    assert statuses(store) == {trial(0).id: "done", trial(1).id: "done"}
+
+
+@pytest.mark.parametrize("field", ["model", "protocol", "seed", "labels"])
+def test_a_second_record_of_a_bundle_is_checked_as_the_first_is(
+    store: RecordStore, capsys: pytest.CaptureFixture[str], field: str
+) -> None:
+    for number in range(2):
+        store.write(record(number))
+    first, second = sorted(trial(number).id for number in range(2))
+    path = store.folder / f"{second}.json"
+    content = json.loads(path.read_bytes())
+    path.write_bytes(edited(path.read_bytes(), trial=content["trial"] | {field: "nonsense ("}))
+    assert list(statuses(store)) == [first]
+    assert "broken record, set aside" in capsys.readouterr().err
 
 
 # -- frames ---------------------------------------------------------------------------------------------------------------

@@ -50,9 +50,25 @@ class Troubled(Scenario):
             os.kill(os.getpid(), signal.SIGKILL)
         if trouble == "slow":
             time.sleep(0.3)
+        if trouble == "environment":
+            value = 99.0 if os.environ.get("GIFTBENCH_TROUBLE") == "said" else 1.0
+            return Outcome({"accuracy": value, "best_accuracy": value, "top5_accuracy": value})
         if trouble == "diverged":
             return Outcome({"accuracy": 10.0, "best_accuracy": 12.0, "top5_accuracy": 50.0}, status="diverged")
         return Outcome({"accuracy": 50.0, "best_accuracy": 50.0, "top5_accuracy": 90.0})
+"""
+
+
+STACKED = """
+import os, signal
+from harness import Outcome, Scenario, scenarios
+
+@scenarios.register("stacked")
+class Stacked(Scenario):
+    def material(self, trial, workbench):
+        if trial.seed == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return workbench.material(trial)
 """
 
 
@@ -147,6 +163,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_table(board: P
         while len(list(records.glob("*.json"))) < wanted and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.005)
         workers = children(process.pid)
+        assert len(workers) >= 2
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert wait_until(lambda gone=workers: not any(alive(pid) for pid in gone)), "workers outlive the run"  # type: ignore[misc]
@@ -162,10 +179,12 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_table(board: P
 
 
 def children(pid: int) -> list[int]:
+    """The processes that this one has started, and those that they have."""
     try:
-        return [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+        own = [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
     except OSError:
         return []
+    return own + [process for child in own for process in children(child)]
 
 
 def alive(pid: int) -> bool:
@@ -186,8 +205,9 @@ def wait_until(condition) -> bool:  # type: ignore[no-untyped-def]
 
 def test_out_of_memory_fails_its_trial_and_the_next_one_runs(board: Path) -> None:
     watcher = run(troubled(board, "memory", "none"))
-    assert [r.status for r in watcher.records] == ["failed", "failed", "done", "done"]
-    assert watcher.records[0].error == "out of memory: not enough for this"
+    assert watcher.records[0].status == "failed"
+    assert Counter(r.status for r in watcher.records) == {"failed": 2, "done": 2}
+    assert {r.error for r in watcher.records if r.status == "failed"} == {"out of memory: not enough for this"}
 
 
 def test_a_worker_that_is_killed_fails_its_trial_and_another_takes_over(board: Path) -> None:
@@ -196,9 +216,43 @@ def test_a_worker_that_is_killed_fails_its_trial_and_another_takes_over(board: P
     assert all("signal 9" in r.error for r in watcher.records if r.status == "failed")
 
 
+def test_workers_see_the_environment_of_the_run_that_they_work_for(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [r.metrics["accuracy"] for r in run(troubled(board, "environment")).records] == [1.0, 1.0]
+    monkeypatch.setenv("GIFTBENCH_TROUBLE", "said")
+    assert [r.metrics["accuracy"] for r in run(board, rerun=True).records] == [99.0, 99.0]
+
+
+def test_trials_stacked_in_a_worker_that_is_killed_run_again_each_alone(board: Path) -> None:
+    scenarios.remove("stacked")
+    (board / "plugin.py").write_text(STACKED)
+    text = BOARD.replace('losses = ["gift", "ce"]\nseeds = 2', 'losses = ["ce"]\nseeds = 3\nplugins = ["plugin.py"]')
+    (board / "board.toml").write_text(text.replace('name = "cross-optimizer", optimizers = ["adamw", "sgd"]', 'name = "stacked"'))
+    watcher = run(board, stack=3)
+    assert Counter(r.status for r in watcher.records) == {"failed": 1, "done": 2}
+    assert [r.trial.seed for r in watcher.records if r.status == "failed"] == [1]
+    assert set(watcher.began.values()) == {2}, "all three begin in the stack, and once more each by itself"
+
+
+def test_the_time_left_is_handed_to_the_watcher_before_the_first_trial(board: Path) -> None:
+    told: list[float | None] = []
+
+    class Watching(Counting):
+        def scheduled(self, estimate):  # type: ignore[no-untyped-def]
+            assert not self.began
+            self.estimate = estimate
+
+        def ended(self, trial, record):  # type: ignore[no-untyped-def]
+            told.append(self.estimate.left())
+
+    run_board(board, Overrides(), Options(jobs=2), Watching())
+    assert len(told) == 8
+    assert all(seconds is not None and seconds > 0 for seconds in told[:-1])
+    assert told[-1] == 0
+
+
 def test_failed_trials_are_repeated_only_when_asked_and_diverged_ones_are_kept(board: Path) -> None:
     troubled(board, "memory", "diverged")
-    assert [r.status for r in run(board).records] == ["failed", "failed", "diverged", "diverged"]
+    assert sorted(r.status for r in run(board).records) == ["diverged", "diverged", "failed", "failed"]
     assert run(board).records == []
     assert [r.status for r in run(board, retry=True).records] == ["failed", "failed"]
     assert len(run(board, rerun=True).records) == 4

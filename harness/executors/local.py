@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from harness.board import Trial
 from harness.records import Record
@@ -18,7 +19,10 @@ from harness.records import Record
 
 @dataclass(frozen=True)
 class Settings:
-    """What a worker needs: device, threads, where data and artefacts lie, which plugin files to load, facts for records."""
+    """What a worker needs: device, threads, where data and artefacts lie, which plugin files to load, facts for records.
+
+    `stack` is how trainings are made together, as `harness.stacking.group` takes it.
+    """
 
     device: str
     threads: int
@@ -26,36 +30,72 @@ class Settings:
     data_dir: Path | None = None
     plugins: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
+    stack: int = 0
 
 
 @dataclass(frozen=True)
 class Event:
-    """A trial that has started, or ended with its record."""
+    """A trial that has started, or ended with its record, on the worker of this number, 0 the first."""
 
     kind: Literal["start", "end"]
     trial: Trial
     record: Record | None = None
+    worker: int = 0
 
 
 @dataclass
 class _Worker:
+    """A process, its number, the trials of its bundle that have not ended, and how many of these have started."""
+
     process: Any
     pipe: Connection
+    number: int = 0
     bundle: list[Trial] = field(default_factory=list)
+    started: int = 0
 
 
-def run(bundles: Sequence[Sequence[Trial]], settings: Settings, jobs: int) -> Iterator[Event]:
-    """Run bundles on `jobs` worker processes; yield events as they come.
+class Workers:
+    """Up to `jobs` worker processes; a context manager that ends them.
 
-    A worker that dies (killed for memory, say) ends the trial it was on as `failed`; a new worker takes the rest. Workers end
-    when this process ends, however it ends.
+    On the CPU under Linux they are forked from a process that has loaded the libraries and computed nothing, so that these are
+    loaded once; elsewhere each starts by itself. Workers end when this process ends, however it ends.
     """
-    queue = [list(bundle) for bundle in bundles]
-    workers: dict[Connection, _Worker] = {}
-    try:
+
+    def __init__(self, settings: Settings, jobs: int) -> None:
+        self.settings, self.jobs = settings, jobs
+        self._forked = forks(settings.device)
+        self._ready: list[_Worker] = []
+        self._workers: dict[Connection, _Worker] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = [*self._workers.values(), *self._ready]
+        for worker in left:
+            worker.process.terminate()
+        for worker in left:
+            worker.process.join()
+
+    def prepare(self) -> None:
+        """Begin to load what the first worker needs, and return at once; `run` may follow or not."""
+        if self._forked:
+            preload(self.settings.device, self.settings.threads)
+        elif not self._ready:
+            self._ready.append(self._start())
+
+    def run(self, bundles: Sequence[Sequence[Trial]]) -> Iterator[Event]:
+        """Run bundles, handed out in their order; yield events as they come.
+
+        A worker that dies (killed for memory, say) ends the trial it was on as `failed`, and another takes the rest. Where it was
+        on several at once, each of them is run again, alone.
+        """
+        queue = [list(bundle) for bundle in bundles]
+        workers = self._workers
         while queue or workers:
-            while queue and len(workers) < jobs:
-                worker = _start(settings)
+            while queue and len(workers) < self.jobs:
+                worker = self._ready.pop() if self._ready else self._start()
+                worker.number = min({*range(self.jobs)} - {other.number for other in workers.values()})
                 workers[worker.pipe] = worker
                 _give(worker, queue)
             for pipe in wait(list(workers)):
@@ -68,37 +108,62 @@ def run(bundles: Sequence[Sequence[Trial]], settings: Settings, jobs: int) -> It
                     yield from _bury(worker, queue)
                     continue
                 if kind == "start":
-                    yield Event("start", worker.bundle[0])
+                    begun = worker.bundle[worker.started : worker.started + content]
+                    worker.started += content
+                    yield from (Event("start", trial, worker=worker.number) for trial in begun)
                 elif kind == "record":
-                    yield Event("end", worker.bundle.pop(0), Record.model_validate_json(content))
+                    worker.started -= 1
+                    yield Event("end", worker.bundle.pop(0), Record.model_validate_json(content), worker.number)
                 elif queue:  # idle
                     _give(worker, queue)
                 else:
                     del workers[pipe]
                     _send(pipe, None)
                     worker.process.join()
-    finally:
-        for worker in workers.values():
-            worker.process.terminate()
-        for worker in workers.values():
-            worker.process.join()
+
+    def _start(self) -> _Worker:
+        context: Any = multiprocessing.get_context("forkserver" if self._forked else "spawn")
+        ours, theirs = context.Pipe()
+        if self._forked:
+            self.prepare()
+        with _threads(self.settings.threads):
+            process = context.Process(target=_work, args=(theirs, self.settings, dict(os.environ)), daemon=True)
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
 
 
-def _start(settings: Settings) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
+def forks(device: str) -> bool:
+    """Whether workers are forked: for the CPU, on a system where that is safe. `auto` is the CPU where no NVIDIA driver is."""
+    cpu = device == "cpu" or (device == "auto" and not Path("/proc/driver/nvidia").exists())
+    return cpu and sys.platform == "linux"
+
+
+def preload(device: str, threads: int) -> None:
+    """Let the process that workers are forked from load the libraries, where there is one, and return at once."""
+    if not forks(device):
+        return
+    from multiprocessing import forkserver
+
+    with _threads(threads):
+        forkserver.set_forkserver_preload(["harness.executors.libraries"])
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Set what numeric libraries read while they load."""
     before = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    os.environ.update(dict.fromkeys(before, str(settings.threads)))  # read by the libraries while they load
-    process = context.Process(target=_work, args=(theirs, settings), daemon=True)
-    process.start()
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
-    theirs.close()
-    return _Worker(process, ours)
+    os.environ.update(dict.fromkeys(before, str(count)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _give(worker: _Worker, queue: list[list[Trial]]) -> None:
-    worker.bundle = queue.pop(0)
+    worker.bundle, worker.started = queue.pop(0), 0
     _send(worker.pipe, [trial.model_dump_json() for trial in worker.bundle])
 
 
@@ -111,31 +176,39 @@ def _bury(worker: _Worker, queue: list[list[Trial]]) -> Iterator[Event]:
     worker.process.join()
     if not worker.bundle:
         return
-    lost, *rest = worker.bundle
-    code = worker.process.exitcode
-    reason = (
-        f"killed by signal {-code}{', probably out of memory' if code == -9 else ''}"
-        if code and code < 0
-        else f"exit status {code}"
-    )
-    yield Event("end", lost, Record.of(lost, "failed", error=f"its worker process died: {reason}"))
-    if rest:
-        queue.insert(0, rest)
+    if worker.started > 1:
+        again = [[trial] for trial in worker.bundle]
+    else:
+        lost, *rest = worker.bundle
+        yield Event("end", lost, Record.of(lost, "failed", error=_reason(worker.process.exitcode)), worker.number)
+        again = [rest] if rest else []
+    queue[:0] = again
 
 
-def _work(pipe: Connection, settings: Settings) -> None:
+def _reason(code: int | None) -> str:
+    if code and code < 0:
+        return f"its worker process died: killed by signal {-code}{', probably out of memory' if code == -9 else ''}"
+    return f"its worker process died: exit status {code}"
+
+
+def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> None:
     """Run bundles until there are no more."""
+    os.environ.clear()
+    os.environ.update(environment)  # which may have changed since the process was started that this one is forked from
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
-    from harness import plugins
+    from harness import memory, plugins
     from harness.artefacts import Artefacts
-    from harness.executors.work import run_bundle
+    from harness.executors import libraries  # noqa: F401
+    from harness.executors.work import at_once, run_bundle
     from harness.workbench import Workbench
 
     torch.set_num_threads(settings.threads)
+    if settings.device == "cpu":
+        memory.keep_freed()
     plugins.load_files(settings.plugins)
-    workbench = Workbench(settings.device, Artefacts(settings.artefacts), settings.data_dir)
+    workbench = Workbench(settings.device, Artefacts(settings.artefacts), settings.data_dir, stack=settings.stack)
     while True:
         try:
             message = pipe.recv()
@@ -144,11 +217,13 @@ def _work(pipe: Connection, settings: Settings) -> None:
         if message is None:
             return
         trials = [Trial.model_validate_json(text) for text in message]
-        pipe.send(("start", None))
-        for left, record in zip(range(len(trials) - 1, -1, -1), run_bundle(trials, workbench, settings.facts), strict=True):
+        waiting = len(trials) - at_once(trials)
+        pipe.send(("start", len(trials) - waiting))
+        for record in run_bundle(trials, workbench, settings.facts):
             pipe.send(("record", record.model_dump_json(by_alias=True)))
-            if left:
-                pipe.send(("start", None))
+            if waiting:
+                waiting -= 1
+                pipe.send(("start", 1))
         pipe.send(("idle", None))
 
 

@@ -19,35 +19,59 @@ from harness.scenario import Outcome, Scenario, named
 from harness.workbench import Workbench
 
 
+def at_once(trials: Sequence[Trial]) -> int:
+    """Return how many of a bundle's trials start at its beginning: all, unless their scenario goes through bundles by itself."""
+    return len(trials) if type(named(trials[0].scenario)).run_bundle is Scenario.run_bundle else 1
+
+
 def run_bundle(
     trials: Sequence[Trial], workbench: Workbench, facts: dict[str, Any] | None = None, scenario: Scenario | None = None
 ) -> Iterator[Record]:
     """Yield one record a trial. An error ends its own trial as `failed`; the trials after it still run.
 
+    An error of several trials at once is nobody's yet: each of them runs again, alone. Trials that were made in one pass share
+    its time.
+
     `facts` are added to the records' environment (the commit, say); `scenario` defaults to the one that the trials name.
     """
     pending = list(trials)
     while pending:
-        started = time.perf_counter()
+        started, share, sharing, before = time.perf_counter(), 0.0, 0, len(pending)
         outcomes = (scenario or named(pending[0].scenario)).run_bundle(tuple(pending), workbench)
         try:
             for outcome in outcomes:
-                record = _record(pending[0], outcome, time.perf_counter() - started, workbench, facts)
+                if not sharing:
+                    sharing = outcome.together
+                    share = (time.perf_counter() - started) / sharing
+                sharing -= 1
+                record = _record(pending[0], outcome, share, workbench, facts)
                 del pending[0]
                 yield record
-                started = time.perf_counter()
+                if not sharing:
+                    started = time.perf_counter()
             if pending:
                 raise PluginError(f"scenario {pending[0].scenario!r} gave fewer outcomes than trials")
         except Exception as error:
+            if len(pending) == before > 1:
+                del error
+                _let_go()
+                for trial in pending:
+                    yield from run_bundle([trial], workbench, facts, scenario)
+                return
             failed = pending.pop(0)
             seconds = {"total": time.perf_counter() - started}
             yield Record.of(
                 failed, "failed", error=explain(error), timing=seconds, environment=environment(failed, workbench, facts)
             )
             del error
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            _let_go()
+
+
+def _let_go() -> None:
+    """Free what a training that failed has left."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _record(trial: Trial, outcome: Outcome, seconds: float, workbench: Workbench, facts: dict[str, Any] | None) -> Record:
@@ -57,7 +81,7 @@ def _record(trial: Trial, outcome: Outcome, seconds: float, workbench: Workbench
         metrics=outcome.metrics,
         history=outcome.history,
         timing={"total": seconds, **outcome.timing},
-        environment=environment(trial, workbench, facts),
+        environment=environment(trial, workbench, facts) | ({"together": outcome.together} if outcome.together > 1 else {}),
     )
 
 

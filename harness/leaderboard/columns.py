@@ -42,7 +42,7 @@ def uniform(frame: pandas.DataFrame, rows: str, columns: str) -> pandas.DataFram
     for name in frame.columns:
         if name in (*LABELS, *OTHER, rows, columns) or pandas.api.types.is_float_dtype(frame[name]):
             continue
-        if frame[name].map(lambda value: isinstance(value, (str, bool))).any():
+        if any(isinstance(value, (str, bool)) for value in frame[name]):
             made[f"label {name}"] = _text(frame, str(name))
     return made
 

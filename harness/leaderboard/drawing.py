@@ -6,6 +6,7 @@ import itertools
 import math
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from harness.leaderboard.text import without_paths
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
+    from matplotlib.legend import Legend
 
 #: Okabe and Ito's colours (Color Universal Design, 2008) without yellow, which is too pale for lines on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -56,7 +58,11 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
         matplotlib.rcParams.update(STYLE)
         drawing = _drawing(figure)
         contents: dict[str, bytes] = {}
+        engine = drawing.get_layout_engine()
         for kind, metadata in METADATA.items():
+            drawing.set_layout_engine(engine)
+            _lay_out(drawing, kind)
+            drawing.set_layout_engine(None)  # with one, savefig draws everything once more to lay it out
             stream = BytesIO()
             drawing.savefig(stream, format=kind, metadata=metadata)
             contents[kind] = stream.getvalue()
@@ -105,6 +111,23 @@ def _drawing(figure: Figure) -> Drawing:
     return drawing
 
 
+def _lay_out(drawing: Drawing, kind: str = "png") -> None:
+    """Give the panels their places in a file of this kind, as drawing would; nothing is drawn."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    engine, dpi = drawing.get_layout_engine(), drawing.dpi
+    assert engine is not None
+    (FigureCanvasSVG if kind == "svg" else FigureCanvasAgg)(drawing)  # which measures text in its own way
+    try:
+        drawing.dpi = FigureCanvasSVG.fixed_dpi if kind == "svg" else dpi
+        with suppress(ValueError):  # as drawing does
+            engine.execute(drawing)
+    finally:
+        FigureCanvasAgg(drawing)
+        drawing.dpi = dpi
+
+
 def _panel_size(figure: Figure, lines: int) -> tuple[float, float]:
     """Return width and height of one panel in inches."""
     width = 5.4 if len(figure.panels) == 1 else 3.6
@@ -122,6 +145,7 @@ def _look(i: int, kind: str) -> dict[str, Any]:
 def _curve(place: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
     """Draw lines, each with its band. A point whose neighbours have none gets an error bar, for a band needs two."""
     alpha = 0.18 if len(panel.lines) <= 4 else 0.09
+    place.set_autoscale_on(False)  # or every artist asks all those before it how far the axes must reach
     for line in panel.lines:
         look = looks.get(line.label, {"color": "none"})  # the rest have no number in any panel
         place.plot(line.x, line.y, zorder=3, **look)
@@ -134,6 +158,9 @@ def _curve(place: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
         alone = [i for i in range(len(known)) if known[i] and not any(known[j] for j in (i - 1, i + 1) if 0 <= j < len(known))]
         where, middle, half = ([values[i] for i in alone] for values in (line.x, line.y, line.spread))
         place.errorbar(where, middle, yerr=half, fmt="none", ecolor=look["color"], elinewidth=1.3, capsize=3, zorder=2)
+    place.set_autoscale_on(True)
+    if panel.lines:  # without, the limits stay what they are
+        place.autoscale_view()
 
 
 def _dots(place: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
@@ -167,21 +194,46 @@ def _legend(drawing: Drawing, looks: dict[str, dict[str, Any]]) -> None:
     if not handles:
         return
     length = 1.4 if handles[0].get_linestyle() == "None" else 3.4  # room for a dash pattern to show
-    for rows in range(1, len(handles) + 1):
-        how: dict[str, Any] = {"ncols": math.ceil(len(handles) / rows), "handlelength": length, "columnspacing": 1.4}
+    across, room = len(handles), 0.98 * drawing.bbox.width
+    while True:
+        how: dict[str, Any] = {"ncols": across, "handlelength": length, "columnspacing": 1.4}
         legend = drawing.legend(handles=handles, loc="outside lower center", frameon=False, **how)
         extent = legend.get_window_extent()
-        if extent.width <= 0.98 * drawing.bbox.width or rows == len(handles):
+        if extent.width <= room or across == 1:
             break
+        across = _fewer_columns(legend, across, extent.width, room)
         legend.remove()
     inches = extent.height / drawing.dpi
     drawing.set_figheight(drawing.get_figheight() + inches)
     drawing.set_figwidth(max(drawing.get_figwidth(), extent.width / drawing.dpi + 0.1))
 
 
+def _fewer_columns(legend: Legend, across: int, width: float, room: float) -> int:
+    """Return how many columns to try next: the most, in one row more or in several, that may fit by the texts' own widths.
+
+    Making a legend takes as long as drawing its lines, and one of many labels would be made for every count of rows.
+
+    Args:
+        across, width: the legend's columns and its width in pixels; nothing that is as wide fits.
+        room: the width there is, in pixels.
+    """
+    texts = [text.get_window_extent().width for text in legend.texts]
+    count = len(texts)
+
+    def wide(columns: int) -> float:
+        per, more = divmod(count, columns)  # as matplotlib fills them: the first ones have one more
+        ends = [0, *itertools.accumulate([per + 1] * more + [per] * (columns - more))]
+        return sum(max(texts[start:end]) for start, end in itertools.pairwise(ends))
+
+    each = (width - wide(across)) / across  # of a column, beside its texts: handle and gaps
+    fewer = dict.fromkeys(math.ceil(count / rows) for rows in range(1, count + 1))
+    slack = legend.columnspacing * legend.prop.get_size_in_points() * legend.figure.dpi / 72  # columns have one gap less
+    return next((columns for columns in fewer if columns < across and wide(columns) + each * columns <= room + slack), 1)
+
+
 def _turn(drawing: Drawing, places: Sequence[Axes]) -> None:
     """Turn the horizontal axis's tick labels where they would overlap."""
-    drawing.draw_without_rendering()
+    _lay_out(drawing)
     for place in places:
         boxes = [label.get_window_extent() for label in place.get_xticklabels() if label.get_text() and label.get_visible()]
         boxes = sorted((box for box in boxes if box.width), key=lambda box: box.x0)

@@ -27,16 +27,29 @@ FACTS = [
         "adaptation",
     ),
     *("teacher", "teacher_accuracy", "teacher_digest", "protocol", "epochs", "batch_size", "augmentation", "precision", "device"),
-    *("versions", "seed"),
+    "versions",
 ]
 
-Facts = Sequence[Any]  # named tuples with the fields of FACTS, all text but the seed, each combination once
+Facts = Sequence[Any]  # named tuples with the fields of FACTS, all text, each combination once
 
 
-def notes(facts: Facts, cells: Sequence[Cell], native: Mapping[str, str], compared: str, measure: str = MEASURE) -> list[str]:
-    """Return the notes of one table, Markdown, one a bullet. `native` is {method: native loss}, `measure` what cells show."""
+def notes(
+    facts: Facts,
+    seeds: Iterable[int],
+    cells: Sequence[Cell],
+    native: Mapping[str, str],
+    compared: str,
+    measure: str = MEASURE,
+) -> list[str]:
+    """Return the notes of one table, Markdown, one a bullet.
+
+    Args:
+        facts, seeds: of its records.
+        native: {method: native loss}.
+        measure: what cells show.
+    """
     found = [
-        f"{measure} {_seeds(facts, cells)}",
+        f"{measure} {_seeds(seeds, cells)}",
         _legend(cells, compared),
         _sets(facts, native),
         _teachers(facts),
@@ -82,12 +95,12 @@ def _diverged(cells: Sequence[Cell]) -> list[str]:
     return [f"† the loss became non-finite in {'; '.join(parts)}, which count with the accuracy they had."] if parts else []
 
 
-def _seeds(facts: Facts, cells: Sequence[Cell]) -> str:
-    usual, seeds = usual_count(cells), runs(int(fact.seed) for fact in facts)
+def _seeds(seeds: Iterable[int], cells: Sequence[Cell]) -> str:
+    usual, ran = usual_count(cells), runs(seeds)
     if not usual:
-        return f"No trial gave an accuracy; seeds {seeds}."
+        return f"No trial gave an accuracy; seeds {ran}."
     rest = " unless a cell says otherwise" if any(cell.n not in (0, usual) for cell in cells) else ""
-    return f"n = {usual} seed{'s' if usual > 1 else ''} ({seeds}){rest}{'' if usual > 1 else ', hence no deviation'}."
+    return f"n = {usual} seed{'s' if usual > 1 else ''} ({ran}){rest}{'' if usual > 1 else ', hence no deviation'}."
 
 
 def _legend(cells: Sequence[Cell], compared: str) -> str:

@@ -17,7 +17,7 @@ from harness.leaderboard.files import table_csv, timing_csv, write
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, short_error
-from harness.records import Record, RecordStore, to_frame
+from harness.records import RecordStore, to_frame, uncollected
 from harness.scenario import Scenario, named
 
 #: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.
@@ -100,15 +100,16 @@ def records_of(file: Path) -> pandas.DataFrame:
 
     Labels of trials that look alike may hide that these differ; tables keep such trials apart.
     """
-    records: list[Record] = list(RecordStore(file.parent / "records"))
-    frame = to_frame(records)
-    if frame.empty:
+    with uncollected():
+        records = RecordStore(file.parent / "records").read()
+        frame = to_frame(records)
+        if frame.empty:
+            return frame
+        trials = {record.id: record.trial for record in records}
+        frame["dataset_digest"] = [trials[i].dataset.get("digest", "") for i in frame["id"]]
+        frame["teacher_digest"] = ["+".join(trials[i].teacher) for i in frame["id"]]
+        frame["bundle"] = [trials[i].bundle for i in frame["id"]]
         return frame
-    trials = {record.id: record.trial for record in records}
-    frame["dataset_digest"] = [trials[i].dataset.get("digest", "") for i in frame["id"]]
-    frame["teacher_digest"] = ["+".join(trials[i].teacher) for i in frame["id"]]
-    frame["bundle"] = [trials[i].bundle for i in frame["id"]]
-    return frame
 
 
 def sections_of(board: Board, frame: pandas.DataFrame) -> list[Section]:

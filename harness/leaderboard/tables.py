@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import pandas
@@ -83,12 +84,17 @@ class Table:
 
     def seeds(self, method: str, row: str, ipc: str, column: str) -> dict[int, float]:
         """Return {seed: accuracy} of one cell; failed trials are left out."""
-        if self.records is None:
-            return {}
-        records = self.records
-        here = records[(records["method"] == method) & (records["row"] == row)]
-        here = here[(here["ipc"] == ipc) & (here["column"] == column)].dropna(subset="accuracy")
-        return dict(zip(here["seed"].tolist(), here["accuracy"].tolist(), strict=True))
+        return dict(self._seeds.get((method, row, ipc, column), {}))
+
+    @cached_property
+    def _seeds(self) -> dict[tuple[str, str, str, str], dict[int, float]]:
+        found: dict[tuple[str, str, str, str], dict[int, float]] = {}
+        if self.records is not None:
+            columns = (self.records[name].tolist() for name in ("method", "row", "ipc", "column", "seed", "accuracy"))
+            for *place, seed, accuracy in zip(*columns, strict=True):
+                if not pandas.isna(accuracy):
+                    found.setdefault((place[0], place[1], place[2], place[3]), {})[seed] = accuracy
+        return found
 
 
 @dataclass(frozen=True)
@@ -140,20 +146,24 @@ def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer
     facts: dict[int, list[Any]] = {}
     for fact in each(records[["setting", *FACTS]].drop_duplicates()):
         facts.setdefault(fact.setting, []).append(fact)
+    seeds: dict[int, dict[str, list[int]]] = {}
+    for place in each(records[["setting", "ipc", "seed"]].drop_duplicates()):
+        seeds.setdefault(place.setting, {}).setdefault(place.ipc, []).append(int(place.seed))
     found: list[Table] = []
     for i, setting in enumerate(settings):
         losses = {fact.method: native[i, fact.method] for fact in facts[i] if (i, fact.method) in native}
-        found.extend(_Maker(setting, how, losses).tables(facts[i], cells[i]))
+        found.extend(_Maker(setting, how, losses, seeds[i]).tables(facts[i], cells[i]))
     return found
 
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes the tables of one setting's cells; `native` is {method: native loss}."""
+    """Makes the tables of one setting's cells; `native` is {method: native loss}, `seeds` those of each IPC's records."""
 
     setting: Setting
     layout: Layout
     native: Mapping[str, str]
+    seeds: Mapping[str, Sequence[int]]
 
     def tables(self, facts: Facts, cells: Sequence[Cell]) -> Iterator[Table]:
         """Yield one table, or one an IPC where that would be too wide."""
@@ -187,7 +197,8 @@ class _Maker:
         single = f"IPC {ipcs[0]}" if len(ipcs) == 1 and ipcs[0] else ""
         title = ", ".join(part for part in (escape(self.setting.dataset), single) if part) or "Results"
         title += f" — {', '.join(self.setting.heading)}" if self.setting.heading else ""
-        under = [*self.setting.notes, *notes(facts, laid, self.native, self.layout.compared, self.layout.measure)]
+        ran = [seed for ipc in ipcs for seed in self.seeds[ipc]]
+        under = [*self.setting.notes, *notes(facts, ran, laid, self.native, self.layout.compared, self.layout.measure)]
         records = self.setting.records[["method", "ipc", "row", "column", "seed", "accuracy"]]
         return Table(title, long, rows, columns, row_labels, column_labels, marks, under, records=records)
 

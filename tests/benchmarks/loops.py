@@ -7,6 +7,7 @@ user would write from the published recipe, and Avalanche's own. Each trains a c
 from __future__ import annotations
 
 import copy
+import ctypes
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from harness import losses, models
+from harness import losses, memory, models
 from harness.augmentation import DSA
 from harness.board import Precision
 from harness.losses.targets import Targets
 from harness.spec import Spec
 from harness.training import Material, Recipe, autocast, evaluate, fit, on_device
 
+#: glibc's `mallopt`: what `harness.memory` changes in a worker, and where glibc's own, which adapt, end up beside training steps.
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = (-1, 64 << 20), (-3, 32 << 20), (-4, 65536)
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
 CLASSES, WORKERS, EVALUATION_BATCH = 10, 4, 256
 
@@ -48,6 +51,30 @@ def job(model: str, side: int, images: int, batch: int, epochs: int = 1) -> Job:
     student, teacher = (on_device(models.build(models.registry.resolve(model), shape, CLASSES), "cpu") for _ in range(2))
     pixels = torch.randn(images, *shape).to(memory_format=torch.channels_last)
     return Job(student, teacher.eval(), pixels, torch.arange(images) % CLASSES, losses.create("gift"), batch, epochs)
+
+
+def in_a_worker(run: Callable[..., object], *given: Any) -> Callable[[], None]:
+    """Return a side that keeps the memory it frees, as the harness's workers do."""
+
+    def kept() -> None:
+        memory.keep_freed()
+        run(*given)
+
+    return kept
+
+
+def as_users_have_it(run: Callable[[], object]) -> Callable[[], None]:
+    """Return a side under glibc's own way with freed memory."""
+
+    def usual() -> None:
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            for option, value in (TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX):
+                libc.mallopt(option, value)
+            libc.malloc_trim(0)
+        run()
+
+    return usual
 
 
 def users(given: Job) -> Job:
@@ -97,12 +124,13 @@ def our_epochs(given: Job) -> Callable[[Precision], None]:
 def naive_augment(x: Tensor) -> Tensor:
     """DSA as it is usually written: one tensor operation after the other, parameters drawn on the host."""
     count, _, height, width = x.shape
-    x = torch.where(torch.rand(count, 1, 1, 1) < 0.5, x.flip(3), x)
-    x = x + (torch.rand(count, 1, 1, 1) - 0.5)
+    device = x.device
+    x = torch.where(torch.rand(count, 1, 1, 1, device=device) < 0.5, x.flip(3), x)
+    x = x + (torch.rand(count, 1, 1, 1, device=device) - 0.5)
     mean = x.mean(1, keepdim=True)
-    x = (x - mean) * (torch.rand(count, 1, 1, 1) * 2) + mean
+    x = (x - mean) * (torch.rand(count, 1, 1, 1, device=device) * 2) + mean
     mean = x.mean((1, 2, 3), keepdim=True)
-    x = (x - mean) * (torch.rand(count, 1, 1, 1) + 0.5) + mean
+    x = (x - mean) * (torch.rand(count, 1, 1, 1, device=device) + 0.5) + mean
     choice = int(torch.randint(3, ()).item())
     if choice == 0:
         pad = round(height * 0.125)
@@ -110,15 +138,15 @@ def naive_augment(x: Tensor) -> Tensor:
         tops, lefts = torch.randint(0, 2 * pad + 1, (2, count)).tolist()
         x = torch.stack([p[:, t : t + height, s : s + width] for p, t, s in zip(padded, tops, lefts, strict=True)])
     else:
-        theta = torch.zeros(count, 2, 3)
+        theta = torch.zeros(count, 2, 3, device=device)
         if choice == 1:
-            theta[:, 0, 0], theta[:, 1, 1] = torch.rand(2, count) * (1.2 - 1 / 1.2) + 1 / 1.2
+            theta[:, 0, 0], theta[:, 1, 1] = torch.rand(2, count, device=device) * (1.2 - 1 / 1.2) + 1 / 1.2
         else:
-            angle = (torch.rand(count) - 0.5) * 2 * 15 / 180 * torch.pi
+            angle = (torch.rand(count, device=device) - 0.5) * 2 * 15 / 180 * torch.pi
             theta[:, 0, 0], theta[:, 0, 1], theta[:, 1, 0], theta[:, 1, 1] = angle.cos(), -angle.sin(), angle.sin(), angle.cos()
         x = F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
     size = round(height * 0.5)
-    mask = torch.ones(count, 1, height, width)
+    mask = torch.ones(count, 1, height, width, device=device)
     for i, (row, column) in enumerate(torch.randint(0, height, (count, 2)).tolist()):
         mask[i, :, max(0, row - size // 2) : row + size // 2, max(0, column - size // 2) : column + size // 2] = 0
     return x * mask

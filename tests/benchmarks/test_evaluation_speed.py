@@ -19,4 +19,5 @@ IMAGES = 10_000
 def test_evaluation_against_a_plain_loop(benchmark: Any) -> None:
     job = loops.job("convnet3", 32, IMAGES, 50)
     what = "ConvNet-3, 32 px, 10,000 images tested: ours / DataLoader of 256 with .item()"
-    paired(benchmark, what, loops.our_evaluation(job), loops.plain_evaluation(job), rounds=3, warmups=1)
+    ours, plain = loops.in_a_worker(loops.our_evaluation(job)), loops.as_users_have_it(loops.plain_evaluation(job))
+    paired(benchmark, what, ours, plain, rounds=3, warmups=1)

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from harness import models
-from harness.models.convnet import ConvNet, poolings
+from harness.models import convnet
+from harness.models.convnet import ConvNet, HalvingPool, poolings
 
 
 def test_convnet3_has_the_parameters_of_the_literature() -> None:
@@ -23,8 +24,9 @@ def test_convnet3_has_the_parameters_of_the_literature() -> None:
 def test_a_block_is_convolution_norm_relu_average_pool() -> None:
     model = models.build("convnet2", (1, 8, 8), 10)
     assert isinstance(model, ConvNet)
-    kinds = [type(layer) for layer in model.features]
-    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d] * 2
+    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d) * 2
+    assert len(model.features) == len(kinds)
+    assert all(isinstance(layer, kind) for layer, kind in zip(model.features, kinds, strict=True))
     first: Any = model.features[0]
     assert (first.kernel_size, first.padding, first.stride) == ((3, 3), (1, 1), (1, 1))
     assert first.bias is not None
@@ -92,3 +94,48 @@ def test_norm_none_may_be_written_bare() -> None:
     written = models.registry.resolve("convnet3(norm=none)")
     assert written == models.registry.resolve("convnet3(norm='none')")
     assert models.registry.label(written) == "convnet3(norm='none')"
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 3, 6, 8), (2, 3, 7, 8), (2, 3, 6, 9)])
+def test_large_maps_are_pooled_and_have_gradients_as_by_torch(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    monkeypatch.setattr(convnet, "LARGE_MAP", 1)
+    maps = torch.randn(shape).to(dtype).to(memory_format=memory_format)
+    found = []
+    for pool in (HalvingPool(), nn.AvgPool2d(2)):
+        given = maps.clone().requires_grad_()
+        pooled = pool(given)
+        (pooled * torch.linspace(-1, 1, pooled.numel()).view_as(pooled).to(dtype)).sum().backward()
+        assert given.grad is not None
+        found.append((pooled.detach(), given.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_only_large_maps_that_need_a_gradient_are_pooled_by_our_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convnet, "LARGE_MAP", 2 * 3 * 4 * 4)
+    pool = HalvingPool()
+    names = [type(pool(torch.randn(2, 3, *sides, requires_grad=True)).grad_fn).__name__ for sides in ((4, 4), (4, 2), (5, 4))]
+    assert names == ["HalvedBackward", "AvgPool2DBackward0", "AvgPool2DBackward0"]
+    assert pool(torch.randn(2, 3, 4, 4)).grad_fn is None
+
+
+def test_the_gradient_of_a_large_maps_pool_has_a_gradient_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convnet, "LARGE_MAP", 1)
+    maps = torch.randn(2, 3, 4, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(HalvingPool(), (maps,))
+    assert torch.autograd.gradgradcheck(HalvingPool(), (maps,))
+
+
+def test_gradients_of_single_images_go_through_a_large_maps_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convnet, "LARGE_MAP", 1)
+    maps = torch.randn(5, 1, 3, 4, 6)
+
+    def squares(pool: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda one: pool(one).square().sum()
+
+    ours, torchs = (torch.func.vmap(torch.func.grad(squares(pool)))(maps) for pool in (HalvingPool(), nn.AvgPool2d(2)))
+    assert torch.equal(ours, torchs)

@@ -1,0 +1,225 @@
+"""What a trial costs before any has run: the operations of its networks, times the images that pass through them.
+
+The unit is about a second of one CPU core or of a GPU. What matters is how trials compare: `harness.estimate` learns the rest
+from those that have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from harness.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from harness.artefacts import Artefacts
+    from harness.board import Trial
+    from harness.datasets.base import Dataset
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What costs depend on of a dataset: the shape of its images, how many classes, how many test images."""
+
+    shape: Shape
+    classes: int
+    tests: int
+
+
+@dataclass(frozen=True)
+class Operations:
+    """A network's forward pass: multiply-adds and numbers written, both of one image; kernel calls of a batch; weights."""
+
+    multiplications: float
+    elements: float
+    calls: float
+    parameters: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How many of each a device does in a second, how many images a test batch has, and a training's share of a stack's time."""
+
+    multiplications: float
+    elements: float
+    calls: float
+    parameters: float
+    test_batch: int
+    stacked: float
+
+    def forward(self, operations: Operations, images: float, batches: float) -> float:
+        """Return the seconds of a forward pass over images that come in so many batches."""
+        each = operations.multiplications / self.multiplications + operations.elements / self.elements
+        return images * each + batches * operations.calls / self.calls
+
+
+#: Fitted, for the CPU, to the training steps of seven students at 16 and 32 px on one core of an EPYC: all within 0.78 and 1.23.
+RATES = {"cpu": Rates(5e10, 1.2e9, 2.8e4, 2.4e8, 50, 0.7), "cuda": Rates(2e13, 2e11, 1e5, 2e10, 1000, 0.2)}
+#: A training step: forward, and backward through inputs and weights.
+PASSES = 3
+#: Networks of so many weights at most are run on the CPU to be counted; torch takes seconds to load what the meta device needs.
+SMALL = 5_000_000
+#: What a step has beside its networks: augmentation, loss and bookkeeping in kernel calls, and numbers written a pixel.
+STEP_CALLS, STEP_ELEMENTS = 60, 20
+
+
+class Costs:
+    """Tells what trials cost on a device.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`.
+        datasets: facts of every dataset that the trials name, by digest.
+        teachers: the models of every teacher that they name.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        datasets: Mapping[str, Facts],
+        teachers: Mapping[tuple[str, ...], Sequence[Spec]] | None = None,
+    ) -> None:
+        self.rates = RATES["cpu" if device == "cpu" else "cuda"]
+        self.datasets, self.teachers = datasets, teachers or {}
+        self._known: dict[tuple[Any, ...], float] = {}
+
+    @classmethod
+    def of(cls, trials: Iterable[Trial], datasets: Iterable[Dataset], artefacts: Artefacts, device: str) -> Costs:
+        """Return the costs of trials on these datasets, whose teachers lie among the artefacts."""
+        from harness.teacher_files import read_header
+        from harness.teachers import from_trial
+
+        def models(teacher: tuple[str, ...]) -> list[Spec]:
+            files = [read_header(artefacts.find("teacher", digest))[0] for digest in from_trial(teacher)[0]]
+            return [Spec.model_validate(file.recipe["model"]) for file in files]
+
+        facts = {data.digest: Facts(data.shape, len(data.classes), len(data.test)) for data in datasets}
+        return cls(device, facts, {teacher: models(teacher) for teacher in {trial.teacher for trial in trials}})
+
+    def __call__(self, trial: Trial) -> float:
+        """Return the cost of a trial, above 0. Trials of one kind cost the same."""
+        key = kind(trial)
+        if key not in self._known:
+            self._known[key] = self._cost(trial)
+        return self._known[key]
+
+    def _cost(self, trial: Trial) -> float:
+        facts, protocol, rates = self.datasets[trial.dataset["digest"]], trial.protocol, self.rates
+        student = operations(trial.model.model_dump_json(), facts.shape, facts.classes)
+        taught = self.teachers.get(trial.teacher, ()) if protocol.labels != "fixed" else ()
+        teachers = [operations(model.model_dump_json(), facts.shape, facts.classes) for model in taught]
+        channels, height, width = facts.shape
+        step = Operations(0.0, STEP_ELEMENTS * channels * height * width, STEP_CALLS, 0.0)
+        cost = 0.0
+        for images, tests in trainings(trial, facts.tests):
+            steps = protocol.epochs * ceil(images / max(1, protocol.batch_size))
+            seen = protocol.epochs * images
+            cost += PASSES * rates.forward(student, seen, steps) + rates.forward(step, seen, steps)
+            cost += sum(rates.forward(teacher, seen, steps) for teacher in teachers)
+            cost += steps * student.parameters / rates.parameters
+            cost += rates.forward(student, tests, tests / rates.test_batch)
+        return max(cost, 1e-9)
+
+
+def kind(trial: Trial) -> tuple[Any, ...]:
+    """Return what trials share that take the same time: all but the set's images, the loss's own work and the seed."""
+    protocol = trial.protocol
+    return (
+        trial.scenario,
+        repr(trial.options),
+        trial.dataset["digest"],
+        _named(trial.model),
+        trial.labels.get("images"),
+        protocol.epochs,
+        protocol.batch_size,
+        protocol.evaluations,
+        protocol.precision,
+        protocol.labels,
+        trial.teacher,
+        trial.optimizer.name,
+    )
+
+
+def _named(spec: Spec) -> tuple[str, str]:
+    return spec.name, repr(spec.options)
+
+
+def trainings(trial: Trial, tests: int) -> Iterator[tuple[float, float]]:
+    """Yield each training that a trial consists of: how many images it trains on, and how many it tests in all.
+
+    A trial with the option `steps` follows a stream of classes: it trains at every step, and tests on the classes met so far.
+    GDumb and Cumulative train on those classes, Replay on the step's and as many of its memory, others on the step's.
+    """
+    images, steps = float(trial.labels.get("images") or 1), trial.options.get("steps")
+    if not isinstance(steps, int) or steps < 1:
+        yield images, tests * trial.protocol.evaluations
+        return
+    strategy = str(dict(trial.options.get("strategy") or {}).get("name", ""))
+    for step in range(1, steps + 1):
+        met = {"GDumb": step, "Cumulative": step, "Replay": min(step, 2)}.get(strategy, 1)
+        yield images * met / steps, tests * step / steps
+
+
+@cache
+def operations(model: str, shape: Shape, classes: int) -> Operations:
+    """Count a student's forward pass by running it: on torch's meta device, which computes nothing, unless it is small.
+
+    Args:
+        model: the JSON of its Spec.
+    A model that does not run on two images is taken for one that uses each of its weights once a pixel of a small image.
+    """
+    import torch
+
+    from harness import models
+
+    spec = Spec.model_validate_json(model)
+    device = "meta"
+    try:
+        with torch.device("meta"):
+            network = models.build(spec, shape, classes)
+    except Exception:  # a plugin's model may look at its numbers, of which the meta device has none
+        device = "cpu"
+    if device == "cpu" or models.parameters_count(network) <= SMALL:
+        device = "cpu"
+        with torch.random.fork_rng(devices=[]):
+            network = models.build(spec, shape, classes)
+    weights = models.parameters_count(network)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return _counted(network, torch.zeros(2, *shape, device=device))
+    except Exception:
+        return Operations(weights * 50.0, 100.0 * shape[0] * shape[1] * shape[2], 100.0, weights)
+
+
+def _counted(network: nn.Module, images: Tensor) -> Operations:
+    """Run a network in train mode on images that come in a batch of two, as batch norm wants it, and count layer by layer.
+
+    A layer with weights multiplies each of them with every place of its output; what is computed outside of layers is left out.
+    Torch's own counter sees that too, and takes seconds to load.
+    """
+    import torch
+
+    counts = {"multiplications": 0.0, "elements": 0.0, "calls": 0.0}
+
+    def note(layer: nn.Module, given: Any, made: Any) -> None:
+        if not isinstance(made, torch.Tensor):
+            return
+        counts["calls"] += 1
+        counts["elements"] += made.numel()
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, torch.Tensor) and weight.dim() > 1:
+            counts["multiplications"] += made.numel() * weight[0].numel()
+
+    for layer in network.modules():
+        if not any(layer.children()):
+            layer.register_forward_hook(note)
+    with torch.no_grad():
+        network(images)
+    each = {name: count / len(images) for name, count in counts.items()} | {"calls": counts["calls"]}
+    return Operations(**each, parameters=sum(parameter.numel() for parameter in network.parameters()))

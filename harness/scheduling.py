@@ -1,0 +1,185 @@
+"""In which order, and in which bundles, a board's missing trials are handed to workers.
+
+What a trial gives depends on neither; what a worker keeps between trials, and when they all are done, does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from harness.scenario import Scenario, named
+
+if TYPE_CHECKING:
+    from harness.board import Trial
+    from harness.costs import Costs
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Trials that one worker is given at once, and what they cost."""
+
+    trials: tuple[Trial, ...]
+    cost: float
+
+
+def bundles(
+    trials: Sequence[Trial], costs: Costs, device: str = "cpu", stack: int = 0, planned: Sequence[Trial] = ()
+) -> list[list[Trial]]:
+    """Return the trials in bundles, in the order in which workers should take them.
+
+    The first bundles of a board try every student, scenario, loss and optimizer once, the dearest first: what is wrong shows
+    early, and how long it all takes. The others are ordered by what they share (dataset, teacher, training step, distilled set),
+    long ones before short ones, so that workers end together.
+
+    What is trained in one pass follows from the board alone, neither from the number of workers nor from what a run that was cut
+    off has left: float noise depends on it, and the same board is to give the same numbers. A stack of which some trials have a
+    record is made whole again, so that its bundle holds these trials too.
+
+    Args:
+        costs: tells what trials cost.
+        device, stack: as `harness.stacking.group` takes them.
+        planned: all trials of the board, in order, when some have a record already.
+    """
+    return [list(bundle.trials) for bundle in _ordered([*_bundled(trials, costs, device, stack, planned or trials)])]
+
+
+def _bundled(trials: Sequence[Trial], costs: Costs, device: str, stack: int, planned: Sequence[Trial]) -> Iterator[Bundle]:
+    """Yield bundles: of a scenario that trains seeds together by itself, of one training pass, or of one trial."""
+    from harness.stacking import limit
+
+    def bundle(members: Sequence[Trial]) -> Bundle:
+        return Bundle(tuple(members), sum(map(costs, members)))
+
+    groups: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+    key, missing = _keys(costs, device, stack), {trial.id for trial in trials}
+    for trial in planned:
+        if trial.id in missing or key(trial)[0] == "stack":
+            groups[key(trial)].append(trial)
+    for (how, _), members in groups.items():
+        if how == "seeds":
+            yield bundle(members)
+        elif how == "stack":
+            chunks = _evenly(members, limit(members[0], device, stack))
+            yield from (bundle(chunk) for chunk in chunks if any(trial.id in missing for trial in chunk))
+        else:
+            yield from (bundle([trial]) for trial in members)
+
+
+def _evenly(trials: Sequence[Trial], most: int) -> Iterator[Sequence[Trial]]:
+    """Yield as few parts as can be of at most `most` trials, whose sizes differ by one at most."""
+    each, longer = divmod(len(trials), count := ceil(len(trials) / most))
+    at = 0
+    for part in range(count):
+        end = at + each + (part < longer)
+        yield trials[at:end]
+        at = end
+
+
+def _keys(costs: Costs, device: str, stack: int) -> Callable[[Trial], tuple[str, str]]:
+    """Return what tells how a trial is bundled, and with which others; looked up once for all seeds of a kind."""
+    from harness.stacking import group
+
+    known: dict[str, tuple[str, str]] = {}
+
+    def key(trial: Trial) -> tuple[str, str]:
+        if trial.bundle not in known:
+            facts = costs.datasets[trial.dataset["digest"]]
+            stacked = "" if _bundles_itself(trial.scenario) else group(trial, device, stack, facts.shape, facts.classes)
+            seeds = trial.bundle if _bundles_itself(trial.scenario) else ""
+            known[trial.bundle] = ("seeds", seeds) if seeds else ("stack", stacked) if stacked else ("alone", "")
+        return known[trial.bundle]
+
+    return key
+
+
+@cache
+def _bundles_itself(scenario: str) -> bool:
+    return type(named(scenario)).run_bundle is not Scenario.run_bundle
+
+
+# -- order -------------------------------------------------------------------------------------------------------------------
+
+
+def finish(seconds: Sequence[float], free: Sequence[float]) -> list[float]:
+    """Return when each bundle ends, when workers that become free at these times take them in order."""
+    workers, ends = [*free], []
+    heapq.heapify(workers)
+    for needed in seconds:
+        ends.append(workers[0] + needed)
+        heapq.heapreplace(workers, ends[-1])
+    return ends
+
+
+def _ordered(given: Sequence[Bundle]) -> list[Bundle]:
+    pilots: list[Bundle] = []
+    rest: list[Bundle] = []
+    tried: set[Hashable] = set()
+    for bundle in sorted(given, key=lambda bundle: -bundle.cost):  # stable: as planned where costs are equal
+        new = {part for trial in bundle.trials for part in _tries(trial)} - tried
+        tried |= new
+        (pilots if new else rest).append(bundle)
+    return [*pilots, *_shared(rest, _SHARED)]
+
+
+def _tries(trial: Trial) -> Iterator[Hashable]:
+    """Yield what a trial is the first of its board to show, in that it works and how long it takes."""
+    yield trial.scenario, repr(trial.options), trial.dataset["digest"], trial.model.name, repr(trial.model.options)
+    yield "loss", trial.loss.name, repr(trial.loss.options)
+    yield "optimizer", trial.optimizer.name
+
+
+def _step(trial: Trial) -> Hashable:
+    """Return what trials share whose training steps are the same, whatever the loss and the images."""
+    protocol = trial.protocol
+    parts = (trial.model.name, repr(trial.model.options), trial.optimizer.name, repr(trial.optimizer.options))
+    return (*parts, protocol.batch_size, protocol.precision, protocol.augmentation, protocol.mixing, trial.scenario)
+
+
+_SHARED: tuple[Callable[[Trial], Any], ...] = (
+    lambda trial: trial.dataset["digest"],
+    lambda trial: trial.teacher,
+    _step,
+    lambda trial: trial.distilled,
+)
+
+
+def _shared(given: Sequence[Bundle], levels: Sequence[Callable[[Trial], Any]]) -> list[Bundle]:
+    """Order bundles by what they share, level by level; what they come with, dearest first, where they share all."""
+    if not levels or len(given) < 2:
+        return [*given]
+    groups: dict[Any, list[Bundle]] = defaultdict(list)  # in the order of their dearest bundles
+    for bundle in given:
+        groups[levels[0](bundle.trials[0])].append(bundle)
+    return [bundle for group in groups.values() for bundle in _shared(group, levels[1:])]
+
+
+# -- what may be let go ------------------------------------------------------------------------------------------------------
+
+
+class Needed:
+    """Which datasets, teachers and distilled sets bundles still need that no worker has taken yet, by digest."""
+
+    def __init__(self, given: Iterable[Sequence[Trial]]) -> None:
+        self._waiting = Counter(digest for bundle in given for digest in digests(bundle))
+
+    def take(self, bundle: Sequence[Trial]) -> None:
+        """Note that a worker has taken a bundle."""
+        self._waiting.subtract(digests(bundle))
+
+    def put(self, bundle: Sequence[Trial]) -> None:
+        """Note that a bundle has come back."""
+        self._waiting.update(digests(bundle))
+
+    def __contains__(self, digest: str) -> bool:
+        return self._waiting[digest] > 0
+
+
+def digests(bundle: Sequence[Trial]) -> set[str]:
+    """Return the digests of what a bundle's trials rest on."""
+    return {digest for trial in bundle for digest in (trial.dataset["digest"], trial.distilled, *trial.teacher)}

@@ -1,0 +1,171 @@
+"""The time left of a run: right after the first tenth, whatever a board is made of, and what that rests on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from simulated_boards import BOARDS, COSTS, MODELS, Run, streams, trial
+
+from harness.costs import operations, trainings
+from harness.estimate import Estimate, Seconds
+from harness.records import Record
+from harness.spec import Spec
+
+
+def wrong_by(run: Run) -> float:
+    """Return by which share the time left is wrong when both a tenth of the trials and a tenth of the time have passed."""
+    told = [(run.now, ended, run.estimate.left()) for ended in run.events()]
+    end = run.now
+    at, left = next((now, left) for now, ended, left in told if ended >= len(run.trials) / 10 and now >= end / 10)
+    assert left is not None
+    return abs(left - (end - at)) / (end - at)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"jobs": 1}, {"jobs": 4}, {"load": 5.0, "start": 5.0}],
+    ids=["two workers", "one worker", "four workers", "slow to load"],
+)
+def test_after_the_first_tenth_the_time_left_is_right_within_a_fifth(board: str, how: dict[str, Any]) -> None:
+    found = sorted(wrong_by(Run(BOARDS[board], seed=seed, **how)) for seed in range(10))
+    assert found[8] <= 0.2, found  # the times are drawn; one draw in ten may be further off
+
+
+@pytest.mark.parametrize("board", ["one kind", "several sizes", "several scenarios"])
+def test_the_time_left_is_right_where_trainings_are_stacked(board: str) -> None:
+    runs = [Run(BOARDS[board], seed=seed, stack=3, load=2.0) for seed in range(10)]
+    assert any(len(bundle) == 3 for bundle in runs[0].order)
+    found = sorted(map(wrong_by, runs))
+    assert found[8] <= 0.2, found
+
+
+def test_without_noise_the_time_left_is_right_from_when_every_kind_has_ended() -> None:
+    trials = BOARDS["several students"]
+    run = Run(trials, noise=0.0)
+    told = [(run.now, run.estimate.left()) for _ in run.events() if len(run.met) == len(MODELS)]
+    assert len(told) > 50
+    assert all(left == pytest.approx(run.now - now, abs=1e-6 * run.now) for now, left in told)
+
+
+def test_nothing_is_known_before_a_trial_has_ended() -> None:
+    now = [0.0]
+    given = trial()
+    estimate = Estimate(COSTS, [[given], [trial(seed=1)]], 1, clock=lambda: now[0])
+    assert estimate.left() is None
+    estimate.started(given)
+    assert estimate.left() is None
+    now[0] = 4.0
+    estimate.ended(given, Record.of(given, "done", timing={"total": 4.0}))
+    assert estimate.left() == 4.0
+
+
+def test_time_passes_while_trials_run_and_a_late_one_keeps_a_rest() -> None:
+    now = [0.0]
+    first, second = trial(), trial(seed=1)
+    estimate = Estimate(COSTS, [[first], [second]], 1, clock=lambda: now[0])
+    estimate.started(first)
+    estimate.ended(first, Record.of(first, "done", timing={"total": 10.0}))
+    estimate.started(second)
+    now[0] = 7.0
+    assert estimate.left() == 3.0
+    now[0] = 40.0
+    assert estimate.left() == 15.0
+
+
+def test_workers_share_what_is_left_as_they_will_take_it() -> None:
+    now = [0.0]
+    known, *rest = trial(), *(trial(seed=seed) for seed in range(1, 6))
+    estimate = Estimate(COSTS, [[known], *([one] for one in rest)], 2, clock=lambda: now[0])
+    estimate.started(known, 0)
+    estimate.ended(known, Record.of(known, "done", timing={"total": 10.0}), 0)
+    assert estimate.left() == 30.0  # five of ten seconds on two workers, and not 25
+
+
+def test_the_first_trial_of_a_worker_tells_what_loading_takes_and_not_what_its_kind_takes() -> None:
+    now = [0.0]
+    first, second, third = (trial(seed=seed) for seed in range(3))
+    estimate = Estimate(COSTS, [[first], [second], [third]], 2, clock=lambda: now[0])
+    for number, one in enumerate((first, second)):
+        estimate.started(one, number)
+    timing = {"train": 9.0, "evaluate": 1.0, "total": 25.0}
+    estimate.ended(first, Record.of(first, "done", timing=timing), 0)
+    assert estimate.seconds(third) == 10.0
+    assert estimate.left() == 25.0  # the second worker loads too; the third trial, on the first, takes 10
+
+
+def test_trials_whose_worker_died_are_counted_once_when_they_run_again() -> None:
+    now = [0.0]
+    bundle = [trial(seed=seed) for seed in range(3)]
+    last = trial(seed=3)
+    estimate = Estimate(COSTS, [bundle, [last]], 1, clock=lambda: now[0])
+    for one in bundle:
+        estimate.started(one, 0)
+    for one in bundle:  # each alone, on the next worker
+        estimate.started(one, 0)
+        now[0] += 10.0
+        estimate.ended(one, Record.of(one, "done", timing={"total": 10.0}), 0)
+    assert estimate.left() == 10.0
+
+
+def test_failed_trials_teach_nothing() -> None:
+    seconds, given = Seconds(COSTS), trial()
+    seconds.learn(given, Record.of(given, "failed", error="", timing={"total": 0.1}))
+    assert not seconds
+    seconds.learn(given, Record.of(given, "diverged", timing={"total": 3.0}))
+    assert seconds(given) == 3.0
+
+
+def test_a_kind_that_has_not_run_is_taken_at_the_rate_of_its_student_and_a_student_at_the_mean_rate() -> None:
+    seconds = Seconds(COSTS)
+    for model, rate in (("convnet3(width=32)", 2.0), ("convnet1(width=8)", 8.0)):
+        given = trial(model)
+        seconds.learn(given, Record.of(given, "done", timing={"total": rate * COSTS(given)}))
+    longer, other = trial(epochs=1000), trial("convnet2(width=16)")
+    assert seconds(longer) == pytest.approx(2.0 * COSTS(longer))
+    assert seconds(other) == pytest.approx(4.0 * COSTS(other))  # the geometric mean of 2 and 8
+
+
+# -- what trials cost before any has run -------------------------------------------------------------------------------------
+
+
+def test_operations_are_those_of_the_layers() -> None:
+    found = operations(Spec.model_validate("convnet1(width=8)").model_dump_json(), (3, 16, 16), 10)
+    convolution, linear = 16 * 16 * 8 * (3 * 9), 10 * (8 * 8 * 8)
+    assert found.multiplications == convolution + linear
+    assert found.parameters == 8 * 27 + 8 + 2 * 8 + 10 * 512 + 10
+    assert found.calls == 5  # convolution, norm, ReLU, pool, linear
+    assert found.elements == 3 * (8 * 16 * 16) + 8 * 8 * 8 + 10
+
+
+def test_a_large_model_is_counted_without_computing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = (Spec.model_validate(f"convnet3(width={width})").model_dump_json() for width in (16, 24))
+    computed = operations.__wrapped__(small, (3, 32, 32), 10)
+    monkeypatch.setattr("harness.costs.SMALL", 0)
+    assert operations.__wrapped__(small, (3, 32, 32), 10) == computed
+    assert operations.__wrapped__(large, (3, 32, 32), 10).multiplications > 1.5 * computed.multiplications
+
+
+def test_a_model_that_cannot_be_counted_costs_by_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.costs._counted", lambda *given: 1 / 0)
+    found = operations.__wrapped__(Spec.model_validate("convnet1(width=8)").model_dump_json(), (1, 16, 16), 10)
+    assert found.parameters > 0
+    assert found.multiplications > found.parameters
+
+
+def test_costs_follow_images_epochs_and_teachers() -> None:
+    usual = COSTS(trial())
+    assert COSTS(trial(epochs=200)) == pytest.approx(2 * usual, rel=0.1)
+    assert COSTS(trial(images=200)) == pytest.approx(2 * usual, rel=0.1)
+    assert COSTS(trial(loss="ce")) < 0.85 * usual
+    assert COSTS(trial("convnet3(width=64)")) > 1.5 * usual
+
+
+@pytest.mark.parametrize(("strategy", "seen"), [("GDumb", 300.0), ("Cumulative", 300.0), ("Replay", 180.0), ("Naive", 100.0)])
+def test_a_stream_trains_at_every_step_on_what_its_strategy_keeps(strategy: str, seen: float) -> None:
+    (given, *_) = streams((5,), (strategy,), images=100)
+    found = list(trainings(given, 500))
+    assert len(found) == 5
+    assert sum(images for images, _ in found) == pytest.approx(seen)
+    assert [tests for _, tests in found] == [100.0, 200.0, 300.0, 400.0, 500.0]

@@ -1,0 +1,126 @@
+"""What a board of thousands of trials costs a trial: no more than one of hundreds. Work is counted, not timed."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from large_boards import fill, large_board, parts_of, planned, records_for
+
+from harness.board import Trial
+from harness.leaderboard import render as rendering
+from harness.records import Record, RecordStore
+
+SIZES = (400, 1200, 2000)
+
+
+class Calls(Counter[str]):
+    """Counts the functions that are called inside a `with`: `total()` of them all, and C functions by name."""
+
+    def __enter__(self) -> Calls:
+        sys.setprofile(self._count)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, frame: Any, event: str, function: Any) -> None:
+        if event == "call":
+            self["Python"] += 1
+        elif event == "c_call":
+            self[function.__name__] += 1
+
+
+@pytest.fixture(scope="module")
+def boards(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Path, list[Trial]]]:
+    """Boards of each size with all that their trials rest on, and a record of every trial."""
+    made = {}
+    for size in SIZES:
+        file = large_board(tmp_path_factory.mktemp("large") / str(size), size, seeds=2)
+        made[size] = (file, planned(file))
+        fill(*made[size])
+    return made
+
+
+def totals(boards: dict[int, tuple[Path, list[Trial]]], work: Callable[[Path], object]) -> list[int]:
+    """Return how many calls `work` makes on each board, smallest first; caches are warm."""
+    found = []
+    work(boards[SIZES[0]][0])
+    for file, _ in boards.values():
+        with Calls() as calls:
+            work(file)
+        found.append(calls.total())
+    return found
+
+
+def test_the_generator_makes_boards_of_the_size_that_is_asked_for(boards: dict[int, tuple[Path, list[Trial]]]) -> None:
+    assert {size: len({trial.id for trial in trials}) for size, (_, trials) in boards.items()} == {size: size for size in SIZES}
+    _, trials = boards[400]
+    assert len({trial.scenario for trial in trials}) == 5
+    assert {record.status for record in records_for(trials)} == {"done", "diverged", "failed"}
+
+
+def test_a_trial_of_a_large_board_is_planned_with_no_more_work(boards: dict[int, tuple[Path, list[Trial]]]) -> None:
+    def plan(file: Path) -> object:
+        parts = parts_of(file)
+        parts.rehearse()
+        return parts.plan()
+
+    small, middle, large = totals(boards, plan)
+    assert large - middle == pytest.approx(middle - small, rel=0.03)
+
+
+def test_a_record_among_many_is_read_with_no_more_work(boards: dict[int, tuple[Path, list[Trial]]]) -> None:
+    small, middle, large = totals(boards, lambda file: RecordStore(file.parent / "records").read())
+    assert large - middle == pytest.approx(middle - small, rel=0.03)
+
+
+@pytest.mark.slow
+def test_a_record_of_a_large_board_is_rendered_with_no_more_work(
+    boards: dict[int, tuple[Path, list[Trial]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendering, "draw", lambda figure, folder: [])  # whose work is that of its lines: see test_drawing
+    small, middle, large = totals(boards, rendering.render)
+    assert large - middle == pytest.approx(middle - small, rel=0.03)
+
+
+def test_writing_a_record_looks_at_no_other(boards: dict[int, tuple[Path, list[Trial]]]) -> None:
+    written = []
+    for size in (400, 2000):
+        file, trials = boards[size]
+        store, (record,) = RecordStore(file.parent / "records"), records_for(trials[:1])
+        with Calls() as calls:
+            store.write(record)
+        written.append(calls)
+    assert written[0] == written[1]
+    assert written[0]["fsync"] == 1
+    assert not written[0].keys() & {"listdir", "scandir"}
+
+
+def test_reading_lists_the_folder_once_and_opens_every_file_once(boards: dict[int, tuple[Path, list[Trial]]]) -> None:
+    file, _ = boards[2000]
+    store = RecordStore(file.parent / "records")
+    with Calls() as calls:
+        assert len(store.read()) == 2000
+    assert (calls["scandir"], calls["listdir"], calls["open"], calls["stat"]) == (1, 0, 2000, 0)
+
+
+def test_what_records_share_is_checked_once(boards: dict[int, tuple[Path, list[Trial]]], monkeypatch: pytest.MonkeyPatch) -> None:
+    file, trials = boards[400]
+    checked: list[str] = []
+    validate = Record.model_validate_json
+
+    def count(content: bytes) -> Record:
+        checked.append(validate(content).trial.bundle)
+        return validate(content)
+
+    monkeypatch.setattr(Record, "model_validate_json", count)
+    found = RecordStore(file.parent / "records").read()
+    assert sorted(checked) == sorted({trial.bundle for trial in trials})
+    monkeypatch.undo()
+    assert found == [validate(path.read_bytes()) for path in sorted((file.parent / "records").glob("*.json"))]
+    assert {record.trial.id for record in found} == {trial.id for trial in trials}

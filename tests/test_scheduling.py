@@ -1,0 +1,146 @@
+"""In which order and in which bundles trials are handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import pytest
+from simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
+
+from harness import Outcome, Scenario, scenarios
+from harness.board import Trial
+from harness.costs import Costs, Facts
+from harness.scheduling import Needed, bundles, finish
+from harness.spec import Spec
+
+
+def cost(bundle: Sequence[Trial]) -> float:
+    return sum(map(COSTS, bundle))
+
+
+def ids(given: Sequence[Sequence[Trial]]) -> list[str]:
+    return sorted(trial.id for bundle in given for trial in bundle)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("stack", [1, 4, 6])
+def test_every_trial_is_handed_out_once(board: str, stack: int) -> None:
+    made = bundles(BOARDS[board], COSTS, "cpu", stack)
+    assert ids(made) == ids([BOARDS[board]])
+    assert max(map(len, made)) <= stack
+
+
+def test_what_trials_come_in_changes_neither_bundles_nor_their_number() -> None:
+    trials = BOARDS["several sizes"]
+    one, other = (bundles(given, COSTS, "cpu", 3) for given in (trials, trials[::-1]))
+    assert sorted(map(len, one)) == sorted(map(len, other))
+    assert sorted(map(cost, one)) == pytest.approx(sorted(map(cost, other)))
+
+
+def test_every_student_scenario_loss_and_optimizer_is_tried_before_any_is_repeated_and_the_dearest_first() -> None:
+    trials = crossed(model=MODELS[:3], loss=("gift", "ce")) + crossed(optimizer=[Spec(name="sgd")]) + streams((5,))
+    order = [bundle[0] for bundle in bundles(trials, COSTS, "cpu", 1)]
+    names = [{f"{one.scenario} {one.model}", one.loss.name, one.optimizer.name} for one in order]
+    everything = set().union(*names)
+    tried: set[str] = set()
+    for count, name in enumerate(names):
+        if tried == everything:
+            break
+        assert name - tried, f"trial {count} tries nothing new"
+        tried |= name
+    costs = [COSTS(one) for one in order[:count]]
+    assert costs == sorted(costs, reverse=True)
+    assert 4 <= count <= 8
+
+
+def test_what_follows_shares_datasets_teachers_steps_and_sets_and_goes_from_long_to_short() -> None:
+    costs = Costs("cpu", {name: Facts((1, 16, 16), 10, 500) for name in ("one", "two")})
+    trials = [
+        trial(model, seed, images, epochs=epochs, dataset={"name": name, "digest": name}, teacher=(f"teacher of {name}",))
+        for seed in range(6)
+        for images in (50, 100)
+        for model in MODELS[:2]
+        for name, epochs in (("one", 10), ("two", 20))
+    ]
+    order = [bundle[0] for bundle in bundles(trials, costs, "cpu", 1)]
+    rest = order[4:]  # two students on two datasets come first
+
+    def changes(*parts: str) -> int:
+        return len(list(groupby(rest, key=lambda one: [str(getattr(one, part)) for part in parts])))
+
+    assert changes("dataset") == 2
+    assert changes("dataset", "teacher") == 2
+    assert changes("dataset", "teacher", "model") == 4
+    assert changes("dataset", "teacher", "model", "distilled") == 8
+    assert rest[0].dataset["name"] == "two"  # whose trials are longer
+    for _, group in groupby(rest, key=lambda one: (one.dataset["digest"], str(one.model))):
+        given = [costs(one) for one in group]
+        assert given == sorted(given, reverse=True)
+
+
+def test_trials_that_can_be_stacked_are_bundled_up_to_the_limit_and_evenly() -> None:
+    made = bundles(crossed(loss=("gift", "kl", "mse", "soft_ce")), COSTS, "cpu", 5)
+    assert sorted(map(len, made)) == [4, 4, 4]
+    assert all(len(bundle) == 1 for bundle in bundles(crossed(loss=("gift", "kl")), COSTS, "cpu", 1))
+
+
+def test_a_stack_does_not_depend_on_what_is_missing() -> None:
+    trials = crossed(loss=("gift", "kl", "mse", "soft_ce"))
+    whole = bundles(trials, COSTS, "cpu", 5)
+    left = [trials[0], trials[-1]]
+    again = bundles(left, COSTS, "cpu", 5, trials)
+    assert len(again) == 2 < len(whole)
+    assert all(bundle in whole for bundle in again)
+    assert {one.id for one in left} <= {one.id for bundle in again for one in bundle}
+    alone = bundles(left, COSTS, "cpu", 1, trials)
+    assert sorted(one.id for bundle in alone for one in bundle) == sorted(one.id for one in left)
+
+
+def test_a_scenario_that_trains_seeds_together_gets_them_together_and_whole() -> None:
+    class Together(Scenario):
+        def run_bundle(self, trials: Sequence[Trial], workbench: Any) -> Iterator[Outcome]:
+            raise NotImplementedError
+
+    scenarios.register("together")(Together)
+    try:
+        trials = crossed(scenario=("together",), loss=("gift", "kl"))
+        made = bundles(trials, COSTS, "cpu", 0)
+    finally:
+        scenarios.remove("together")
+    assert [len(bundle) for bundle in made] == [3, 3]
+    assert all(len({one.bundle for one in bundle}) == 1 for bundle in made)
+
+
+def test_streams_are_handed_out_one_by_one() -> None:
+    assert all(len(bundle) == 1 for bundle in bundles(streams((5, 10)), COSTS, "cpu", 8))
+
+
+def test_workers_that_become_free_take_the_next() -> None:
+    assert finish([4.0, 1.0, 2.0, 1.0], [0.0, 0.5]) == [4.0, 1.5, 3.5, 4.5]
+
+
+def test_what_no_bundle_needs_any_more_can_be_let_go() -> None:
+    first, second = [trial(images=10)], [trial(images=20, loss="ce")]
+    needed = Needed([first, second])
+    needed.take(first)
+    assert "teacher" not in needed
+    assert "set of 10" not in needed
+    assert "digits" in needed
+    needed.put(first)
+    assert "teacher" in needed
+
+
+def test_a_thousand_trials_are_ordered_without_asking_for_a_cost_more_than_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, usual = 0, Costs.__call__
+
+    def counted(self: Costs, given: Trial) -> float:
+        nonlocal calls
+        calls += 1
+        return usual(self, given)
+
+    monkeypatch.setattr(Costs, "__call__", counted)
+    trials = [trial(seed=seed, loss=loss) for loss in ("gift", "ce") for seed in range(500)]
+    assert len(bundles(trials, COSTS, "cpu", 1)) == 1000
+    assert calls <= 2 * len(trials)

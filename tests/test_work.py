@@ -1,0 +1,104 @@
+"""A bundle run to records: who is blamed for an error, and how trials that were made in one pass share its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from simulated_boards import trial
+
+from harness import Outcome, Scenario
+from harness.board import Trial
+from harness.executors import work
+from harness.executors.work import run_bundle
+from harness.workbench import Workbench
+
+METRICS = {"accuracy": 50.0}
+TRIALS = [trial(seed=seed) for seed in range(3)]
+
+
+class Scripted(Scenario):
+    """Runs a bundle by the function that it was given, and notes which seeds it was asked for."""
+
+    def __init__(self, script: Callable[[Sequence[Trial]], Iterator[Outcome]]) -> None:
+        self.script = script
+        self.asked: list[list[int]] = []
+
+    def run_bundle(self, trials: Sequence[Trial], workbench: Any) -> Iterator[Outcome]:
+        self.asked.append([one.seed for one in trials])
+        yield from self.script(trials)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which tests set."""
+    now = [0.0]
+    monkeypatch.setattr(work.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def run(scenario: Scenario, trials: Sequence[Trial] = TRIALS) -> list[Any]:
+    return list(run_bundle(trials, Workbench("cpu"), scenario=scenario))
+
+
+def test_trials_made_in_one_pass_share_its_time_and_say_so(clock: list[float]) -> None:
+    def script(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        clock[0] += 30.0
+        yield from (Outcome(METRICS, together=3) for _ in trials)
+
+    records = run(Scripted(script))
+    assert [record.timing["total"] for record in records] == [10.0, 10.0, 10.0]
+    assert [record.environment["together"] for record in records] == [3, 3, 3]
+
+
+def test_trials_made_one_after_the_other_have_each_their_own_time(clock: list[float]) -> None:
+    def script(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        for one in trials:
+            clock[0] += 1.0 + one.seed
+            yield Outcome(METRICS)
+
+    records = run(Scripted(script))
+    assert [record.timing["total"] for record in records] == [1.0, 2.0, 3.0]
+    assert not any("together" in record.environment for record in records)
+
+
+def test_two_passes_of_one_bundle_share_each_its_own_time(clock: list[float]) -> None:
+    def script(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        clock[0] += 8.0
+        yield from (Outcome(METRICS, together=2) for _ in range(2))
+        clock[0] += 5.0
+        yield Outcome(METRICS)
+
+    assert [record.timing["total"] for record in run(Scripted(script))] == [4.0, 4.0, 5.0]
+
+
+def test_an_error_of_several_trials_at_once_lets_each_run_again_alone() -> None:
+    def script(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        if any(one.seed == 1 for one in trials):
+            raise MemoryError("too many")
+        yield from (Outcome(METRICS) for _ in trials)
+
+    scenario = Scripted(script)
+    records = run(scenario)
+    assert [record.status for record in records] == ["done", "failed", "done"]
+    assert records[1].error == "out of memory: too many"
+    assert scenario.asked == [[0, 1, 2], [0], [1], [2]]
+
+
+def test_an_error_after_the_first_outcome_ends_the_trial_whose_turn_it_was() -> None:
+    def script(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        for one in trials:
+            if one.seed == 1:
+                raise ValueError("not this one")
+            yield Outcome(METRICS)
+
+    scenario = Scripted(script)
+    assert [record.status for record in run(scenario)] == ["done", "failed", "done"]
+    assert scenario.asked == [[0, 1, 2], [2]]
+
+
+def test_a_scenario_that_gives_too_few_outcomes_fails_what_it_left_out() -> None:
+    records = run(Scripted(lambda trials: iter([Outcome(METRICS)] if trials[0].seed == 0 else [])))
+    assert [record.status for record in records] == ["done", "failed", "failed"]
+    assert all("fewer outcomes than trials" in record.error for record in records[1:])
