@@ -9,12 +9,16 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm.layers.drop import DropPath
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
 
 from harness import optimizers
 from harness.spec import Spec
@@ -65,7 +69,9 @@ class Stacked:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits, [S, B, K], of images [S * B, C, H, W], one student's after the other's."""
-        logits: Tensor = self._forward(self.parameters, self.buffers, images.view(len(self.students), -1, *images.shape[1:]))
+        apart = images.view(len(self.students), -1, *images.shape[1:])
+        with _NormWithoutCudnn() if images.is_cuda else nullcontext():
+            logits: Tensor = self._forward(self.parameters, self.buffers, apart)
         return logits
 
     def train(self) -> None:
@@ -114,6 +120,23 @@ def _at(student: nn.Module, name: str) -> Tensor:
     owner, _, last = name.rpartition(".")
     found: Tensor = getattr(student.get_submodule(owner), last)
     return found
+
+
+class _NormWithoutCudnn(TorchFunctionMode):
+    """Normalise by torch's own kernels: before it calls cuDNN's, torch asks for a memory format that a stack cannot tell."""
+
+    NORMS = frozenset({F.batch_norm, F.instance_norm, torch.batch_norm, torch.instance_norm})
+
+    def __torch_function__(  # type: ignore[no-untyped-def]
+        self, function, types: object, arguments: tuple[Any, ...] = (), options: dict[str, Any] | None = None
+    ):
+        if function not in self.NORMS:
+            return function(*arguments, **(options or {}))
+        before, torch.backends.cudnn.enabled = torch.backends.cudnn.enabled, False
+        try:
+            return function(*arguments, **(options or {}))
+        finally:
+            torch.backends.cudnn.enabled = before
 
 
 class _Depth(nn.Module):

@@ -142,7 +142,7 @@ def test_a_mistake_on_a_board(board: Callable[..., Path], answer: Answer, was: s
         (["--loss", "gift(gamma=high)"], "loss 'gift': gamma must be a number, not 'high'"),
         (["--scenario", "cross-optimiser"], "no scenario 'cross-optimiser'; did you mean 'cross-optimizer'"),
         (["--protocol", "papr"], "--protocol: no protocol 'papr'; did you mean 'paper'?"),
-        (["--precision", "fp8"], "--precision: precision: Input should be 'float32' or 'bf16', not 'fp8'"),
+        (["--precision", "fp8"], "--precision: precision: Input should be 'float32', 'bf16' or 'tf32', not 'fp8'"),
         (["--device", "gpu"], "device must be auto, cpu, cuda or cuda:N, not 'gpu'"),
     ],
 )

@@ -189,7 +189,7 @@ def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) 
         (
             'precision = "bf16"\nevaluations',
             'precision = "fp16"\nevaluations',
-            "protocol.precision: Input should be 'float32' or 'bf16', not",
+            "protocol.precision: Input should be 'float32', 'bf16' or 'tf32', not",
         ),
         ('losses = "ce"', 'losses = "ce("', "scenarios[0].losses[0]: cannot read 'ce('"),
         ('losses = "ce"', "losses = []", "scenarios[0].losses: Value should have at least 1 item"),

@@ -113,6 +113,22 @@ def test_a_replay_that_does_something_else_is_refused() -> None:
         captured([member(0)], record=forgetful)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_replay_that_draws_other_numbers_is_refused(optimizer: str) -> None:
+    def lost(step: Step, streams: Iterable[Generator]) -> Step:
+        held = list(streams)
+
+        def replay() -> None:
+            for stream in held:
+                stream.manual_seed(5)
+            step()
+
+        return replay
+
+    with pytest.raises(RuntimeError, match="does not do what the step does: gradients part"):
+        captured([member(0)], replace(RECIPE, optimizer=optimizers.resolve(optimizer)), lost)
+
+
 def test_torchs_own_stream_is_left_where_it_was() -> None:
     built, taught = [member(0)], teacher()
     torch.manual_seed(7)

@@ -166,7 +166,7 @@ def test_the_precision_changes_and_the_rest_of_the_protocols_stays(overridden: C
         "smoke (precision=bf16)",
         "quick (epochs=9, precision=bf16)",
     ]
-    with pytest.raises(BoardError, match=r"\A--precision: precision: Input should be 'float32' or 'bf16', not 'fp8'"):
+    with pytest.raises(BoardError, match=r"\A--precision: precision: Input should be 'float32', 'bf16' or 'tf32', not 'fp8'"):
         overridden(precision="fp8")
 
 

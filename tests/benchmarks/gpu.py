@@ -237,6 +237,7 @@ def three_seeds(setting: Setting) -> Iterator[dict[str, Any]]:
     sizes, device = setting.sizes, setting.device
     batch = max(4, sizes.images // 10)
     data, teacher = material(sizes.side, sizes.images, device), student(setting.convnet, sizes.side, 99, device).eval()
+    ways: dict[str, Callable[[], None]] = {}
     for precision in ("float32", "tf32", "bf16") if device.type == "cuda" else ("float32",):
         steps = recipe(batch, sizes.epochs, precision)
         stack = captured(members(setting, setting.convnet, sizes.side, 3), data, steps, teacher)
@@ -249,14 +250,17 @@ def three_seeds(setting: Setting) -> Iterator[dict[str, Any]]:
             for seed in range(3):
                 single.fit(members(setting, setting.convnet, sizes.side, 1, seed), steps)
 
-        def naive() -> None:
-            for seed in range(3):
-                naive_training(setting, data, teacher, batch, seed)
+        ways |= {f"three seeds stacked, {precision}": stacked, f"three seeds captured, one by one, {precision}": one_by_one}
 
-        together, apart, users = in_turn(setting, stacked, one_by_one, naive)
-        name = f"{setting.convnet}, {sizes.images} images of {sizes.side} px, {sizes.epochs} epochs, {precision}"
-        yield ratio(f"{name}: naive loop three times / three seeds stacked", users, together, "≥ 10")
-        yield ratio(f"{name}: naive loop three times / three seeds captured, one by one", users, apart, "≥ 10")
+    def naive() -> None:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True  # as torch comes
+        for seed in range(3):
+            naive_training(setting, data, teacher, batch, seed)
+
+    users, *ours = in_turn(setting, naive, *ways.values())
+    what = f"{setting.convnet}, {sizes.images} images of {sizes.side} px, {sizes.epochs} epochs: naive loop three times"
+    for way, times in zip(ways, ours, strict=True):
+        yield ratio(f"{what} / {way}", users, times, "≥ 10")
 
 
 def naive_training(setting: Setting, data: Material, teacher: nn.Module, batch: int, seed: int) -> None:
@@ -331,7 +335,7 @@ def bare_step(network: nn.Module, teacher: nn.Module, data: Material, steps: Rec
 def stacks(setting: Setting) -> Iterator[dict[str, Any]]:
     """Seconds of a step a training, by how many are stacked: what the harness measures to choose."""
     sizes, device = setting.sizes, setting.device
-    batches = (10, 50, 100) if not setting.tiny else (4,)
+    batches, repeats = ((10, 50, 100), 50) if not setting.tiny else ((4,), 3)
     kinds = [(setting.convnet, sizes.side, batch) for batch in batches] + [*sizes.others]
     for model, side, batch in kinds:
         data, teacher = material(side, batch, device), student(setting.convnet, side, 99, device).eval()
@@ -340,10 +344,28 @@ def stacks(setting: Setting) -> Iterator[dict[str, Any]]:
             for count in sizes.stacks:
                 try:
                     made = captured(members(setting, model, side, count), data, recipe(batch, 1, precision), teacher)
-                    row[f"stack of {count}"] = 1000 * made.seconds_per_step(3 if setting.tiny else 50) / count
+                    row[f"stack of {count}"] = 1000 * made.seconds_per_step(repeats) / count
                 except torch.OutOfMemoryError:
                     row[f"stack of {count}"] = "out of memory"
+            for count in sizes.stacks[1:3]:
+                group = members(setting, model, side, count)
+                alone = [captured([member], data, recipe(batch, 1, precision), teacher) for member in group]
+                row[f"{count} on streams"] = 1000 * overlapped(setting, alone, repeats) / count
             yield row
+
+
+def overlapped(setting: Setting, alone: Sequence[Captured], repeats: int) -> float:
+    """Return the seconds of a step of several trainings that are replayed side by side, each on a stream of its own."""
+    streams = [torch.cuda.Stream(setting.device) if setting.device.type == "cuda" else None for _ in alone]
+    for timed in (False, True):
+        wait(setting.device)
+        started = time.perf_counter()
+        for _ in range(repeats if timed else 3):
+            for one, stream in zip(alone, streams, strict=True):
+                with torch.cuda.stream(stream):  # which does nothing where there is none
+                    one.replays[max(one.replays)][1]()
+        wait(setting.device)
+    return (time.perf_counter() - started) / repeats
 
 
 def evaluation(setting: Setting) -> Iterator[dict[str, Any]]:
