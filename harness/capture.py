@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import copy
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,7 @@ from harness.stacking import ELEMENTWISE
 from harness.training import Fit, Job, Material, Member, Recipe, run
 
 Step = Callable[[], None]
+Recorder = Callable[[Step, Iterable[Generator]], Step]
 
 #: Schedules that set nothing but the learning rate, once an epoch.
 SCHEDULES = frozenset({"multistep", "cosine", "cosine-to-half", "warmup-cosine", "constant"})
@@ -45,6 +45,7 @@ class Captured:
         members: the first trainings; their students are copied, and their losses are those of all later ones.
         material, recipe, teacher: as `harness.training.fit_together` takes them. Epochs, evaluations and schedule may change.
         record: returns a function that repeats a step; `cuda_graph` unless a test looks into what is captured.
+        stream: the CUDA stream that steps are captured on, where they are to be replayed on that stream.
 
     Raises: RuntimeError, as torch does, when a step cannot be captured, or when a replay does not do what the step does.
     """
@@ -55,11 +56,15 @@ class Captured:
         material: Material,
         recipe: Recipe,
         teacher: Callable[[Tensor], Tensor] | None,
-        record: Callable[[Step, Iterable[Generator]], Step] | None = None,
+        record: Recorder | None = None,
+        stream: torch.cuda.Stream | None = None,
     ) -> None:
         own = [replace(member, student=copy.deepcopy(member.student)) for member in members]
         self.job = Job(own, material, recipe, teacher)
-        self.record = record or cuda_graph
+        self.record = record or partial(cuda_graph, at=stream)
+        self.stream = stream
+        #: Whether a step draws from torch's own random stream, which only one training at a time can have to itself.
+        self.draws_from_torch = False
         self.replays: dict[int, tuple[Tensor, Step]] = {}
         for group in self.job.optimizer.param_groups:
             group["lr"] = torch.tensor(float(group["lr"]), device=material.images.device)
@@ -72,30 +77,27 @@ class Captured:
 
     def fit(self, members: Sequence[Member], recipe: Recipe) -> list[Fit]:
         """Train other members of the same kind in place; `recipe` may differ in epochs, evaluations and schedule."""
+        with self.begun(members, recipe) as end_epoch:
+            return run(self.job, recipe, self.step, end_epoch)
+
+    @contextmanager
+    def begun(self, members: Sequence[Member], recipe: Recipe) -> Iterator[Callable[[], None]]:
+        """Put members where the captured steps train; yield what ends an epoch."""
         self.job.members = members
         self._restart([member.seed for member in members])
         with _lent(self.job.network.students, [member.student for member in members]):
-            return run(self.job, recipe, self._step, self._schedule(recipe))
+            yield self._schedule(recipe)
+
+    def step(self, given: Any, progress: float) -> None:
+        """Replay a step on the images at `given`, [S, B]."""
+        index, replay = self.replays[given.shape[1]]
+        index.copy_(given)
+        replay()
 
     def seconds_per_step(self, repeats: int = 30) -> float:
         """Return how long a replayed step of the largest batch takes; the weights are put back."""
         _, replay = self.replays[max(self.replays)]
-        before, device = _clones(self.job.network.students), self.job.finite.device
-        with _torch_stream_kept(self.job.finite):
-            for timed in (False, True):
-                _wait(device)
-                started = time.perf_counter()
-                for _ in range(repeats if timed else WARMUPS):
-                    replay()
-                _wait(device)
-        seconds = (time.perf_counter() - started) / repeats
-        _copy(self.job.network.students, before)
-        return seconds
-
-    def _step(self, given: Any, progress: float) -> None:
-        index, replay = self.replays[given.shape[1]]
-        index.copy_(given)
-        replay()
+        return timed(replay, self.job.network.students, repeats)
 
     def _capture(self, size: int) -> None:
         """Capture the step of batches of `size` images, and hold what replays do against what steps do."""
@@ -110,10 +112,13 @@ class Captured:
         def step() -> None:
             job(index, 1.0)
 
-        with _torch_stream_kept(index), _side_stream(index):
+        with _torch_stream_kept(index), _side_stream(index, self.stream):
+            drawn = _torch_state(index)
             for _ in range(WARMUPS):
                 step()
-            start()
+            self.draws_from_torch |= not torch.equal(drawn, _torch_state(index))
+        start()
+        with _torch_stream_kept(index), _side_stream(index, self.stream):
             for _ in range(WARMUPS):
                 step()
             expected, gradients = _clones(job.network.students), self._gradients()
@@ -188,68 +193,12 @@ def looks_at_progress(loss: Loss) -> bool:
     return not all(torch.equal(value, values[0]) for value in values)
 
 
-@dataclass
-class Graphs:
-    """The latest captured trainings, kept for others of their kind: a board runs those one after the other.
-
-    Where a step cannot be captured, that is said once, and trainings of its kind are made step by step.
-    """
-
-    latest: Captured | None = None
-    kind: tuple[Any, ...] = ()
-    refused: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def get(
-        self,
-        members: Sequence[Member],
-        material: Material,
-        recipe: Recipe,
-        teacher: Callable[[Tensor], Tensor] | None,
-    ) -> Captured | None:
-        """Return captured steps for these members, or None where there can be none."""
-        built = structure(members[0].student)
-        constant = replace(recipe, epochs=0, evaluations=0, schedule=optimizers.schedules.resolve("constant"))
-        found = (built, len(members), *(signature(member.loss) for member in members), id(material), teacher, constant)
-        if self.latest is not None and found == self.kind:
-            return self.latest
-        if built is None or found in self.refused or not capturable(material, recipe, [member.loss for member in members]):
-            return None
-        self.latest = None  # its memory is needed
-        try:
-            self.latest = Captured(members, material, recipe, teacher)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            self.refused.append(found)
-            warnings.warn(f"trained step by step, without a CUDA graph: {' '.join(str(error).split())[:300]}", stacklevel=2)
-            return None
-        self.kind = found
-        return self.latest
-
-
-def signature(loss: Loss) -> Any:
-    """Return what two losses share when they are the same registered function with the same parameters; else what is its own."""
-    return (loss.func, repr(loss.args), repr(sorted(loss.keywords.items()))) if isinstance(loss, partial) else id(loss)
-
-
-def structure(student: nn.Module) -> tuple[Any, ...] | None:
-    """Return what two students share when a step of one is a step of the other; None where hooks do what cannot be seen."""
-    modules = [*student.named_modules()]
-    if any(hooks for _, module in modules for name, hooks in vars(module).items() if name.endswith("_hooks")):
-        return None
-    tensors = [*student.named_parameters(), *student.named_buffers()]
-    return (
-        *((name, type(module), module.extra_repr()) for name, module in modules),
-        *((name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in tensors),
-    )
-
-
-def cuda_graph(step: Step, streams: Iterable[Generator]) -> Step:
-    """Capture a step as a CUDA graph, with its random streams, and return what replays it."""
+def cuda_graph(step: Step, streams: Iterable[Generator], at: torch.cuda.Stream | None = None) -> Step:
+    """Capture a step as a CUDA graph, with its random streams, and return what replays it; on the CUDA stream `at`, if given."""
     graph = torch.cuda.CUDAGraph()
     for stream in streams:
         graph.register_generator_state(stream)
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=at):
         step()
     return graph.replay
 
@@ -260,13 +209,28 @@ def _on(device: torch.device, job: Job) -> Iterator[Generator]:
     yield from (stream for stream in (*streams, *job.network.streams) if stream.device.type == device.type)
 
 
+def timed(replay: Step, students: Sequence[nn.Module], repeats: int) -> float:
+    """Return how long a replayed step takes, in seconds; the students' weights are put back."""
+    before, at = _clones(students), next(_tensors(students))
+    with _torch_stream_kept(at):
+        for count in (WARMUPS, repeats):
+            _wait(at.device)
+            started = time.perf_counter()
+            for _ in range(count):
+                replay()
+            _wait(at.device)
+    seconds = (time.perf_counter() - started) / repeats
+    _copy(students, before)
+    return seconds
+
+
 @contextmanager
-def _side_stream(at: Tensor) -> Iterator[None]:
+def _side_stream(at: Tensor, given: torch.cuda.Stream | None) -> Iterator[None]:
     """Run on another CUDA stream, as steps before a capture have to; nothing on the CPU."""
     if not at.is_cuda:
         yield
         return
-    here, aside = torch.cuda.current_stream(at.device), torch.cuda.Stream(at.device)  # type: ignore[no-untyped-call]
+    here, aside = torch.cuda.current_stream(at.device), given or torch.cuda.Stream(at.device)  # type: ignore[no-untyped-call]
     aside.wait_stream(here)
     with torch.cuda.stream(aside):
         yield
@@ -279,6 +243,12 @@ def _torch_stream_kept(at: Tensor) -> Iterator[None]:
     devices = [at.device.index] if at.is_cuda else []
     with torch.random.fork_rng(devices):
         yield
+
+
+def _torch_state(at: Tensor) -> Tensor:
+    """Return the state of torch's own random streams."""
+    states = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(at.device)] if at.is_cuda else [])
+    return torch.cat(states)
 
 
 def _wait(device: torch.device) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -191,6 +191,16 @@ class Job:
         self.finite = torch.ones(len(members), dtype=torch.bool, device=device)
         self.cast = autocast(device, recipe.precision)
 
+    @property
+    def sizes(self) -> Sequence[int]:
+        return self.source.sizes
+
+    def epoch(self, number: int) -> Iterator[Any]:
+        return self.source.epoch(number)
+
+    def train(self) -> None:
+        self.network.train()
+
     def __call__(self, given: Any, progress: float) -> None:
         """Make one step of every training; nothing in it waits for the device.
 
@@ -224,17 +234,38 @@ class Job:
         self.finite.fill_(True)
 
 
-def run(job: Job, recipe: Recipe, step: Callable[[Any, float], None], end_epoch: Callable[[], None]) -> list[Fit]:
+class Trained(Protocol):
+    """What `run` trains: a `Job`, or several of them side by side."""
+
+    @property
+    def members(self) -> Sequence[Member]: ...
+
+    @property
+    def finite(self) -> Tensor:
+        """Whether each member's loss has been finite so far, [S] bool."""
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """The images of each step of an epoch."""
+
+    def epoch(self, number: int) -> Iterator[Any]:
+        """Yield what each step of an epoch (1 the first) is given."""
+
+    def train(self) -> None:
+        """Put the students into train mode."""
+
+
+def run(job: Trained, recipe: Recipe, step: Callable[[Any, float], None], end_epoch: Callable[[], None]) -> list[Fit]:
     """Train the members of a job for the recipe's epochs: `step` is what makes a step of it, `end_epoch` follows every epoch."""
-    steps = len(job.source.sizes)
+    steps = len(job.sizes)
     epochs_per_check = max(1, STEPS_PER_CHECK // steps)
     marks = evaluation_epochs(recipe.epochs, recipe.evaluations)
     fits = [Fit() for _ in job.members]
-    job.network.train()
+    job.train()
     for epoch in range(1, recipe.epochs + 1):
         started = time.perf_counter()
         progress = (epoch - 1) / recipe.epochs
-        for given in job.source.epoch(epoch):
+        for given in job.epoch(epoch):
             step(given, progress)
         end_epoch()
         going = [
@@ -251,7 +282,7 @@ def run(job: Job, recipe: Recipe, step: Callable[[Any, float], None], end_epoch:
             if member.evaluate is not None and (epoch in marks or found.diverged):
                 started = time.perf_counter()
                 found.history.append({"epoch": epoch, **member.evaluate(member.student)})
-                job.network.train()
+                job.train()
                 found.evaluate_seconds += time.perf_counter() - started
         if all(found.diverged for found in fits):
             break

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from harness import datasets, losses, models, seeds, stacking, teachers, whitening
 from harness.artefacts import Artefacts
 from harness.board import Precision, Trial
-from harness.capture import Captured, Graphs, signature
+from harness.capture import Captured
 from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.errors import DataError
 from harness.losses.targets import Targets
+from harness.overlap import Graphs, Overlapped, Way, signature
 from harness.stacked import agrees
 from harness.training import Fit, Material, Member, Recipe, evaluate, fit_together, on_device
 
@@ -201,7 +202,7 @@ class Workbench:
         dataset = self.dataset(first)
         shape, classes = dataset.shape, len(dataset.classes)
         groups = {stacking.group(trial, self.device, self.stack, shape, classes) for trial in trials}
-        if len(groups) > 1 or "" in groups or material.replay is not None or not self._stackable(first):
+        if len(groups) > 1 or "" in groups or material.replay is not None:
             return None
         tied = dict(zip((signature(loss) for loss in reversed(losses)), reversed(losses), strict=True))
         students = [self.student(trial) for trial in trials]
@@ -210,9 +211,8 @@ class Workbench:
             for student, loss, trial in zip(students, losses, trials, strict=True)
         ]
         teacher = self.soft_labels(first)
-        if self._graphs is not None and self.stack == 0 and not self._pays(members, material, first, teacher):
-            return None
-        return self._train(members, material, first, teacher)
+        way = self._way(members, material, first, teacher)
+        return None if way is None else self._train(members, material, first, teacher, way=way)
 
     def _tested(self, trial: Trial) -> Callable[[nn.Module], dict[str, float]]:
         return lambda network: self.evaluate(network, trial)
@@ -224,20 +224,26 @@ class Workbench:
         trial: Trial,
         teacher: Callable[[Tensor], Tensor] | None,
         capture: bool = True,
+        way: Way = "stacked",
     ) -> list[Fit]:
         """Train members, on a GPU by captured steps where that can be."""
         steps = recipe(trial)
-        captured = self._captured(members, material, trial, teacher) if capture else None
+        captured = self._captured(members, material, trial, teacher, way) if capture else None
         if captured is not None:
             return captured.fit(members, steps)
         return fit_together(members, material, steps, teacher=teacher)
 
     def _captured(
-        self, members: Sequence[Member], material: Material, trial: Trial, teacher: Callable[[Tensor], Tensor] | None
-    ) -> Captured | None:
+        self,
+        members: Sequence[Member],
+        material: Material,
+        trial: Trial,
+        teacher: Callable[[Tensor], Tensor] | None,
+        way: Way = "stacked",
+    ) -> Captured | Overlapped | None:
         if self._graphs is None:
             return None
-        return self._graphs.get(members, material, recipe(trial), teacher)
+        return self._graphs.get(members, material, recipe(trial), teacher, way)
 
     def _stackable(self, trial: Trial) -> bool:
         """Try a stack of two students on a few random images."""
@@ -250,22 +256,32 @@ class Workbench:
         found: bool = self._once(("stackable", trial.model.model_dump_json(), trial.dataset["digest"]), tried)
         return found
 
-    def _pays(
+    def _way(
         self, members: Sequence[Member], material: Material, trial: Trial, teacher: Callable[[Tensor], Tensor] | None
-    ) -> bool:
-        """Whether a captured step of all members takes less time than as many steps of one."""
+    ) -> Way | None:
+        """Return how these trainings are best made together, or None where they are best made one after the other.
 
-        def measured() -> bool:
-            seconds = []
-            for some in (members[:1], members):
-                captured = self._captured(some, material, trial, teacher)
-                if captured is None:
-                    return True  # launched kernel by kernel, fewer kernels win
-                seconds.append(captured.seconds_per_step())
-            return seconds[1] < len(members) * seconds[0]
+        On a GPU that is measured, once for trainings of a kind: what a captured step takes. A stack, which alone adds float
+        noise, has to be the faster by a tenth.
+        """
+        if self._graphs is None or self.stack:
+            return "stacked" if self._stackable(trial) else None
 
-        key = ("pays", stacking.group(trial, self.device), len(members), *(signature(member.loss) for member in members))
-        found: bool = self._once(key, measured)
+        def measured() -> Way | None:
+            seconds: dict[Way | None, float] = {}
+            ways: list[tuple[Way | None, Sequence[Member], float]] = [(None, members[:1], 1.0), ("overlapped", members, 1.0)]
+            if self._stackable(trial):
+                ways.append(("stacked", members, 1.1))
+            for way, some, handicap in ways:
+                captured = self._captured(some, material, trial, teacher, way or "stacked")
+                if captured is not None:
+                    seconds[way] = handicap * captured.seconds_per_step() / len(some)
+            if None not in seconds:  # launched kernel by kernel, fewer kernels win
+                return "stacked" if self._stackable(trial) else None
+            return min(seconds, key=lambda way: seconds[way])
+
+        key = ("way", stacking.group(trial, self.device), *sorted({repr(signature(member.loss)) for member in members}))
+        found: Way | None = self._once(key, measured)
         return found
 
     def evaluate(self, student: nn.Module, trial: Trial) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from harness import losses, models, optimizers, seeds
-from harness.capture import Captured, Graphs, Step, capturable, looks_at_progress, signature, structure
+from harness.capture import Captured, Step, capturable, looks_at_progress
 from harness.training import Fit, Material, Member, Recipe, evaluate, fit, on_device
 
 SHAPE, CLASSES = (3, 8, 8), 5
@@ -156,44 +155,6 @@ def test_what_cannot_be_captured() -> None:
 def test_losses_that_look_at_the_progress() -> None:
     assert looks_at_progress(losses.create("dkd(warmup=0.5)"))
     assert not any(looks_at_progress(losses.create(name)) for name in losses.names())
-
-
-def test_signatures_tell_losses_apart() -> None:
-    assert signature(losses.create("gift")) == signature(losses.create("gift"))
-    assert signature(losses.create("gift")) != signature(losses.create("gift(gamma=0.2)"))
-
-
-def test_structures_tell_students_apart() -> None:
-    assert structure(student(0)) == structure(student(1))
-    assert structure(student(0)) != structure(student(0, "convnet2(width=8, norm=instance)"))
-    hooked = student(0)
-    hooked.register_forward_hook(lambda *given: None)
-    assert structure(hooked) is None
-
-
-class TestGraphs:
-    @pytest.fixture(autouse=True)
-    def _on_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("harness.capture.cuda_graph", repeated)
-
-    def test_the_latest_is_kept_for_its_kind(self) -> None:
-        graphs, taught = Graphs(), teacher()
-        first = graphs.get([member(0)], MATERIAL, RECIPE, taught)
-        assert first is not None
-        assert graphs.get([member(1)], MATERIAL, replace(RECIPE, epochs=99, evaluations=1), taught) is first
-        assert graphs.get([member(1, "kl")], MATERIAL, RECIPE, taught) is not first
-
-    def test_a_refusal_is_said_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(step: Step, streams: Iterable[Generator]) -> Step:
-            raise RuntimeError("operation not permitted when stream is capturing")
-
-        monkeypatch.setattr("harness.capture.cuda_graph", refuse)
-        graphs, taught = Graphs(), teacher()
-        with pytest.warns(UserWarning, match="not permitted when stream is capturing"):
-            assert graphs.get([member(0)], MATERIAL, RECIPE, taught) is None
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert graphs.get([member(0)], MATERIAL, RECIPE, taught) is None
 
 
 @pytest.mark.gpu

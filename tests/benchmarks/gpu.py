@@ -11,6 +11,7 @@ in which both sides were timed in turn.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import os
 import shutil
@@ -19,8 +20,10 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ from harness.capture import Captured, cuda_graph
 from harness.executors.work import device_name, versions
 from harness.losses.targets import Targets
 from harness.optimizers import resolve, schedules
+from harness.overlap import Overlapped
 from harness.training import Material, Member, Recipe, autocast, evaluate, fit, fit_together, on_device
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,8 +87,8 @@ class Sizes:
     width: int = 128
     side: int = 32
     images: int = 1000
-    epochs: int = 20
-    rounds: int = 5
+    epochs: int = 10
+    rounds: int = 3
     tests: int = 10_000
     stacks: tuple[int, ...] = (1, 3, 6, 12)
     others: tuple[tuple[str, int, int], ...] = (("convnet4", 64, 50), ("resnet18-modified", 32, 50), ("resnet18", 32, 50))
@@ -159,13 +163,33 @@ def ratio(what: str, mine: Sequence[float], its: Sequence[float], target: str = 
 
 def captured(members: Sequence[Member], given: Material, steps: Recipe, teacher: nn.Module) -> Captured:
     """Captured steps; on the CPU, where there is nothing to capture, steps that are made anew each time."""
-    record = cuda_graph if given.images.is_cuda else lambda step, streams: step
-    return Captured(members, given, steps, teacher, record)
+    return Captured(members, given, steps, teacher, None if given.images.is_cuda else again)
+
+
+def overlapped(members: Sequence[Member], given: Material, steps: Recipe, teacher: nn.Module) -> Overlapped:
+    """Captured steps side by side, each on a stream of its own."""
+    return Overlapped(members, given, steps, teacher, None if given.images.is_cuda else again)
+
+
+def again(step: Callable[[], None], streams: Iterable[torch.Generator]) -> Callable[[], None]:
+    return step
 
 
 def members(setting: Setting, model: str, side: int, count: int, first: int = 0) -> list[Member]:
     shared = losses.create("gift")
     return [Member(student(model, side, first + number, setting.device), shared, first + number) for number in range(count)]
+
+
+@contextmanager
+def cudnn(*, deterministic: bool, tf32: bool) -> Iterator[None]:
+    """Let cuDNN choose its kernels another way than the harness does."""
+    flags = torch.backends.cudnn
+    before = flags.deterministic, flags.allow_tf32
+    flags.deterministic, flags.allow_tf32 = deterministic, tf32
+    try:
+        yield
+    finally:
+        flags.deterministic, flags.allow_tf32 = before
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------------
@@ -208,6 +232,8 @@ def together_and_alone(setting: Setting) -> Iterator[dict[str, Any]]:
             fit_together(group, data, steps, teacher=teacher)
         elif how == "stacked and captured":
             captured(group, data, steps, teacher).fit(group, steps)
+        elif how == "side by side":
+            overlapped(group, data, steps, teacher).fit(group, steps)
         else:
             graphs = captured(group[:1], data, steps, teacher)
             for member in group:
@@ -215,7 +241,7 @@ def together_and_alone(setting: Setting) -> Iterator[dict[str, Any]]:
         return torch.cat([value.detach().flatten() for member in group for value in member.student.parameters()])
 
     expected = trained("step by step")
-    for how in ("captured", "stacked", "stacked and captured"):
+    for how in ("captured", "side by side", "stacked", "stacked and captured"):
         gap = float((trained(how) - expected).abs().max() / expected.abs().max())
         yield {"what": f"{how} against step by step: largest gap of weights, relative", "found": gap, "target": "≤ 1e-5"}
 
@@ -237,30 +263,34 @@ def three_seeds(setting: Setting) -> Iterator[dict[str, Any]]:
     sizes, device = setting.sizes, setting.device
     batch = max(4, sizes.images // 10)
     data, teacher = material(sizes.side, sizes.images, device), student(setting.convnet, sizes.side, 99, device).eval()
-    ways: dict[str, Callable[[], None]] = {}
+    ways: dict[str, Callable[[], object]] = {}
     for precision in ("float32", "tf32", "bf16") if device.type == "cuda" else ("float32",):
         steps = recipe(batch, sizes.epochs, precision)
-        stack = captured(members(setting, setting.convnet, sizes.side, 3), data, steps, teacher)
-        single = captured(members(setting, setting.convnet, sizes.side, 1), data, steps, teacher)
-
-        def stacked(stack: Captured = stack, steps: Recipe = steps) -> None:
-            stack.fit(members(setting, setting.convnet, sizes.side, 3), steps)
-
-        def one_by_one(single: Captured = single, steps: Recipe = steps) -> None:
-            for seed in range(3):
-                single.fit(members(setting, setting.convnet, sizes.side, 1, seed), steps)
-
-        ways |= {f"three seeds stacked, {precision}": stacked, f"three seeds captured, one by one, {precision}": one_by_one}
+        three = members(setting, setting.convnet, sizes.side, 3)
+        made: dict[str, Captured | Overlapped] = {
+            "one by one": captured(three[:1], data, steps, teacher),
+            "side by side": overlapped(three, data, steps, teacher),
+            "stacked": captured(three, data, steps, teacher),
+        }
+        for way, graphs in made.items():
+            ways[f"three seeds {way}, {precision}"] = partial(train_three, setting, graphs, steps)
 
     def naive() -> None:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True  # as torch comes
-        for seed in range(3):
-            naive_training(setting, data, teacher, batch, seed)
+        with cudnn(deterministic=False, tf32=True):  # as torch comes
+            for seed in range(3):
+                naive_training(setting, data, teacher, batch, seed)
 
     users, *ours = in_turn(setting, naive, *ways.values())
     what = f"{setting.convnet}, {sizes.images} images of {sizes.side} px, {sizes.epochs} epochs: naive loop three times"
     for way, times in zip(ways, ours, strict=True):
         yield ratio(f"{what} / {way}", users, times, "≥ 10")
+
+
+def train_three(setting: Setting, graphs: Captured | Overlapped, steps: Recipe) -> None:
+    """Train fresh students of three seeds, as many at a time as were captured together."""
+    each = len(graphs.parts) if isinstance(graphs, Overlapped) else len(graphs.job.members)
+    for first in range(0, 3, each):
+        graphs.fit(members(setting, setting.convnet, setting.sizes.side, each, first), steps)
 
 
 def naive_training(setting: Setting, data: Material, teacher: nn.Module, batch: int, seed: int) -> None:
@@ -293,17 +323,23 @@ def near_the_bare_step(setting: Setting) -> Iterator[dict[str, Any]]:
             steps = recipe(batch, 1, precision)
             ours = captured(members(setting, model, side, 1), data, steps, teacher)
             bare = bare_step(student(model, side, 0, device), teacher, data, steps)
-            repeats = 3 if setting.tiny else 50
+            with cudnn(deterministic=False, tf32=torch.backends.cudnn.allow_tf32):
+                free = bare_step(student(model, side, 0, device), teacher, data, steps)
+            _, replay = ours.replays[max(ours.replays)]
+            mine, its, fastest = in_turn(setting, *(repeated(step, 3 if setting.tiny else 50) for step in (replay, bare, free)))
+            what = f"{model}, {side} px, batch {batch}, {precision}: captured step / bare step in a graph"
+            yield ratio(what, mine, its)
+            yield ratio(f"{what}, which need not be deterministic", mine, fastest)
 
-            def ours_repeated(ours: Captured = ours, repeats: int = repeats) -> None:
-                ours.seconds_per_step(repeats)
 
-            def bare_repeated(bare: Callable[[], None] = bare, repeats: int = repeats) -> None:
-                for _ in range(repeats + 3):  # as many as the other side makes
-                    bare()
+def repeated(step: Callable[[], None], repeats: int) -> Callable[[], None]:
+    """Return what makes a step so many times."""
 
-            mine, its = in_turn(setting, ours_repeated, bare_repeated)
-            yield ratio(f"{model}, {side} px, batch {batch}, {precision}: captured step / bare step in a graph", mine, its)
+    def steps() -> None:
+        for _ in range(repeats):
+            step()
+
+    return steps
 
 
 def bare_step(network: nn.Module, teacher: nn.Module, data: Material, steps: Recipe) -> Callable[[], None]:
@@ -329,7 +365,13 @@ def bare_step(network: nn.Module, teacher: nn.Module, data: Material, steps: Rec
         for _ in range(3):
             step()
     torch.cuda.current_stream(data.images.device).wait_stream(aside)
-    return cuda_graph(step, [])
+    replay = cuda_graph(step, [])
+
+    def bare() -> None:
+        replay()
+
+    bare.reads = step  # type: ignore[attr-defined]  # what a graph reads and writes has to outlive it
+    return bare
 
 
 def stacks(setting: Setting) -> Iterator[dict[str, Any]]:
@@ -341,31 +383,14 @@ def stacks(setting: Setting) -> Iterator[dict[str, Any]]:
         data, teacher = material(side, batch, device), student(setting.convnet, side, 99, device).eval()
         for precision in ("float32", "bf16"):
             row: dict[str, Any] = {"what": f"{model}, {side} px, batch {batch}, {precision}: ms a step and training"}
-            for count in sizes.stacks:
-                try:
-                    made = captured(members(setting, model, side, count), data, recipe(batch, 1, precision), teacher)
-                    row[f"stack of {count}"] = 1000 * made.seconds_per_step(repeats) / count
-                except torch.OutOfMemoryError:
-                    row[f"stack of {count}"] = "out of memory"
-            for count in sizes.stacks[1:3]:
-                group = members(setting, model, side, count)
-                alone = [captured([member], data, recipe(batch, 1, precision), teacher) for member in group]
-                row[f"{count} on streams"] = 1000 * overlapped(setting, alone, repeats) / count
+            counts = sizes.stacks if model == setting.convnet and batch < 100 else sizes.stacks[:2]
+            for count in counts:
+                made = captured(members(setting, model, side, count), data, recipe(batch, 1, precision), teacher)
+                row[f"stack of {count}"] = 1000 * made.seconds_per_step(repeats) / count
+            for count in counts[1:]:
+                beside = overlapped(members(setting, model, side, count), data, recipe(batch, 1, precision), teacher)
+                row[f"{count} side by side"] = 1000 * beside.seconds_per_step(repeats) / count
             yield row
-
-
-def overlapped(setting: Setting, alone: Sequence[Captured], repeats: int) -> float:
-    """Return the seconds of a step of several trainings that are replayed side by side, each on a stream of its own."""
-    streams = [torch.cuda.Stream(setting.device) if setting.device.type == "cuda" else None for _ in alone]
-    for timed in (False, True):
-        wait(setting.device)
-        started = time.perf_counter()
-        for _ in range(repeats if timed else 3):
-            for one, stream in zip(alone, streams, strict=True):
-                with torch.cuda.stream(stream):  # which does nothing where there is none
-                    one.replays[max(one.replays)][1]()
-        wait(setting.device)
-    return (time.perf_counter() - started) / repeats
 
 
 def evaluation(setting: Setting) -> Iterator[dict[str, Any]]:
@@ -421,9 +446,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", action="append", choices=[*PARTS], help="only this part (repeatable)")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, for a CPU")
     given = parser.parse_args(arguments)
+    faulthandler.enable()
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     setting = Setting(torch.device(given.device), TINY if given.tiny else Sizes(), out, given.data_dir, given.board, given.tiny)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True  # as a workbench sets them
     report = Report(out, {"device": device_name(given.device), **versions(("avalanche-lib",))})
     failed = False
     for name in given.part or PARTS:

@@ -1,0 +1,187 @@
+"""Captured trainings side by side, each on a CUDA stream of its own; and the captured trainings that a workbench keeps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from harness import optimizers
+from harness.batches import Loss
+from harness.capture import Captured, Recorder, capturable, timed
+from harness.training import Fit, Material, Member, Recipe, run
+
+#: How several trainings are made together.
+Way = Literal["stacked", "overlapped"]
+
+
+class Overlapped:
+    """Trainings of one kind that run at the same time, each captured by itself and replayed on a stream of its own.
+
+    Where the steps of one leave most of a device idle, others fill it; and each does what it does alone, to the bit.
+
+    Args:
+        members, material, recipe, teacher, record: as `Captured` takes them.
+
+    Raises: RuntimeError as `Captured` does, and where a student draws from torch's own random stream: that is one for all.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Callable[[Tensor], Tensor] | None,
+        record: Recorder | None = None,
+    ) -> None:
+        self.members = members
+        self.device = material.images.device
+        self.streams = [_stream(self.device) for _ in members]
+        self.parts = [
+            Captured([member], material, recipe, teacher, record, stream)
+            for member, stream in zip(members, self.streams, strict=True)
+        ]
+        if any(part.draws_from_torch for part in self.parts):
+            raise RuntimeError("students that draw from torch's own random stream cannot be trained side by side")
+
+    @property
+    def finite(self) -> Tensor:
+        return torch.cat([part.job.finite for part in self.parts])
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return self.parts[0].job.sizes
+
+    def train(self) -> None:
+        for part in self.parts:
+            part.job.train()
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield which images each training is given at each step, one [1, B] a training."""
+        steps = [*zip(*(part.job.epoch(number) for part in self.parts), strict=True)]
+        self._fork()
+        yield from steps
+
+    def step(self, given: Sequence[Tensor], progress: float) -> None:
+        """Let every training make its step."""
+        for part, stream, index in zip(self.parts, self.streams, given, strict=True):
+            with _on(stream):
+                part.step(index, progress)
+
+    def fit(self, members: Sequence[Member], recipe: Recipe) -> list[Fit]:
+        """Train other members of the same kind in place, as `Captured.fit` does."""
+        self.members = members
+        with ExitStack() as begun:
+            ends = [begun.enter_context(part.begun([member], recipe)) for part, member in zip(self.parts, members, strict=True)]
+
+            def end_epoch() -> None:
+                self._join()
+                for end in ends:
+                    end()
+
+            return run(self, recipe, self.step, end_epoch)
+
+    def seconds_per_step(self, repeats: int = 30) -> float:
+        """Return how long it takes until all have made a replayed step of the largest batch; the weights are put back."""
+        replays = [part.replays[max(part.replays)][1] for part in self.parts]
+
+        def replay() -> None:
+            for stream, one in zip(self.streams, replays, strict=True):
+                with _on(stream):
+                    one()
+
+        self._fork()
+        seconds = timed(replay, [student for part in self.parts for student in part.job.network.students], repeats)
+        self._join()
+        return seconds
+
+    def _fork(self) -> None:
+        """Let the streams wait for what has been asked of the device so far."""
+        for stream in self.streams:
+            if stream is not None:
+                stream.wait_stream(torch.cuda.current_stream(self.device))
+
+    def _join(self) -> None:
+        """Let what is asked of the device from here on wait for the streams."""
+        for stream in self.streams:
+            if stream is not None:
+                torch.cuda.current_stream(self.device).wait_stream(stream)
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream | None:
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+
+def _on(stream: torch.cuda.Stream | None) -> Any:
+    return nullcontext() if stream is None else torch.cuda.stream(stream)
+
+
+@dataclass
+class Graphs:
+    """The latest captured trainings, kept for others of their kind: a board runs those one after the other.
+
+    Where a step cannot be captured, that is said once, and trainings of its kind are made step by step.
+    """
+
+    latest: Captured | Overlapped | None = None
+    kind: tuple[Any, ...] = ()
+    refused: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def get(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Callable[[Tensor], Tensor] | None,
+        way: Way = "stacked",
+    ) -> Captured | Overlapped | None:
+        """Return captured steps for these members, stacked or side by side, or None where there can be none."""
+        built = structure(members[0].student)
+        constant = replace(recipe, epochs=0, evaluations=0, schedule=optimizers.schedules.resolve("constant"))
+        found = (
+            built,
+            way if len(members) > 1 else "",
+            len(members),
+            *(signature(member.loss) for member in members),
+            id(material),
+            teacher,
+            constant,
+        )
+        if self.latest is not None and found == self.kind:
+            return self.latest
+        if built is None or found in self.refused or not capturable(material, recipe, [member.loss for member in members]):
+            return None
+        self.latest = None  # its memory is needed
+        try:
+            self.latest = (Overlapped if way == "overlapped" else Captured)(members, material, recipe, teacher)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.refused.append(found)
+            warnings.warn(f"trained step by step, without a CUDA graph: {' '.join(str(error).split())[:300]}", stacklevel=2)
+            return None
+        self.kind = found
+        return self.latest
+
+
+def signature(loss: Loss) -> Any:
+    """Return what two losses share when they are the same registered function with the same parameters; else what is its own."""
+    return (loss.func, repr(loss.args), repr(sorted(loss.keywords.items()))) if isinstance(loss, partial) else id(loss)
+
+
+def structure(student: nn.Module) -> tuple[Any, ...] | None:
+    """Return what two students share when a step of one is a step of the other; None where hooks do what cannot be seen."""
+    modules = [*student.named_modules()]
+    if any(hooks for _, module in modules for name, hooks in vars(module).items() if name.endswith("_hooks")):
+        return None
+    tensors = [*student.named_parameters(), *student.named_buffers()]
+    return (
+        *((name, type(module), module.extra_repr()) for name, module in modules),
+        *((name, tensor.shape, tensor.dtype, tensor.requires_grad) for name, tensor in tensors),
+    )

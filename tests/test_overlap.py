@@ -1,0 +1,153 @@
+"""Trainings side by side, and the captured trainings that are kept; on the CPU with a recorder that repeats the step itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor, nn
+
+from harness import losses, models, optimizers, seeds
+from harness.batches import Criterion
+from harness.capture import Captured, Step
+from harness.overlap import Graphs, Overlapped, signature, structure
+from harness.training import Fit, Material, Member, Recipe, evaluate, fit, on_device
+
+SHAPE, CLASSES = (3, 8, 8), 5
+MATERIAL = Material.on_device("cpu", torch.randn(23, *SHAPE, generator=Generator().manual_seed(1)), torch.arange(23) % CLASSES)
+RECIPE = Recipe(
+    epochs=4,
+    batch_size=5,  # the last batch has three
+    optimizer=optimizers.resolve("adamw"),
+    schedule=optimizers.schedules.resolve("multistep"),
+    augmentation="color_crop_cutout_flip_scale_rotate",
+    evaluations=2,
+)
+
+
+def repeated(step: Step, streams: Iterable[Generator], at: Any = None) -> Step:
+    return step
+
+
+def student(seed: int, model: str = "convnet2(width=8)") -> nn.Module:
+    torch.manual_seed(seeds.derive(seed, "init"))
+    built = models.build(model, SHAPE, CLASSES)
+    torch.manual_seed(seeds.derive(seed, "dropout"))
+    return on_device(built, "cpu")
+
+
+def teacher() -> nn.Module:
+    return student(99).eval()
+
+
+def member(seed: int, loss: str = "gift", model: str = "convnet2(width=8)") -> Member:
+    return Member(student(seed, model), losses.create(loss), seed, lambda network: evaluate(network, MATERIAL))
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([value.double().flatten() for value in network.state_dict().values()])
+
+
+def one_at_a_time(group: list[Member]) -> list[tuple[Tensor, Fit]]:
+    """Train each of a group by captured steps of its own."""
+    found = []
+    for one in group:
+        made = Captured([one], MATERIAL, RECIPE, teacher(), repeated)
+        found.append((made.fit([one], RECIPE)[0], weights(one.student)))
+    return [(after, fitted) for fitted, after in found]
+
+
+def test_trainings_side_by_side_do_what_each_does_alone_to_the_bit() -> None:
+    made = Overlapped([member(0), member(0, "kl"), member(0)], MATERIAL, RECIPE, teacher(), repeated)
+    for first in (0, 10):  # made once, used twice
+        group, same = ([member(first), member(first + 1, "kl"), member(first + 2)] for _ in range(2))
+        fits = made.fit(group, RECIPE)
+        for one, found, (expected, fitted) in zip(group, fits, one_at_a_time(same), strict=True):
+            assert torch.equal(weights(one.student), expected)
+            assert found.history == fitted.history
+            assert (found.epochs, found.steps) == (4, 20)
+
+
+def test_one_that_diverges_leaves_the_others_alone() -> None:
+    def rocket(logits: Tensor, targets: Any) -> Tensor:
+        return logits.sum() * torch.inf
+
+    group = [member(0), member(1)]
+    made = Overlapped([member(0), member(0)], MATERIAL, RECIPE, teacher(), repeated)
+    made.parts[1].job.criterion = Criterion([rocket])
+    fits = made.fit(group, RECIPE)
+    assert [found.diverged for found in fits] == [False, True]
+    assert torch.equal(weights(group[0].student), one_at_a_time([member(0)])[0][0])
+
+
+def test_students_that_draw_from_torchs_own_stream_are_refused() -> None:
+    deep = "timm/convnext_atto(drop_path=0.5)"
+    with pytest.raises(RuntimeError, match="own random stream"):
+        Overlapped([member(0, model=deep), member(1, model=deep)], MATERIAL, RECIPE, teacher(), repeated)
+
+
+def test_timing_them_leaves_the_weights_alone() -> None:
+    made = Overlapped([member(0), member(1)], MATERIAL, RECIPE, teacher(), repeated)
+    before = [weights(part.job.network.students[0]) for part in made.parts]
+    assert made.seconds_per_step(2) > 0
+    assert all(torch.equal(weights(part.job.network.students[0]), was) for part, was in zip(made.parts, before, strict=True))
+
+
+def test_signatures_tell_losses_apart() -> None:
+    assert signature(losses.create("gift")) == signature(losses.create("gift"))
+    assert signature(losses.create("gift")) != signature(losses.create("gift(gamma=0.2)"))
+
+
+def test_structures_tell_students_apart() -> None:
+    assert structure(student(0)) == structure(student(1))
+    assert structure(student(0)) != structure(student(0, "convnet2(width=8, norm=instance)"))
+    hooked = student(0)
+    hooked.register_forward_hook(lambda *given: None)
+    assert structure(hooked) is None
+
+
+class TestGraphs:
+    @pytest.fixture(autouse=True)
+    def _on_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("harness.capture.cuda_graph", repeated)
+
+    def test_the_latest_is_kept_for_its_kind(self) -> None:
+        graphs, taught = Graphs(), teacher()
+        first = graphs.get([member(0)], MATERIAL, RECIPE, taught)
+        assert first is not None
+        assert graphs.get([member(1)], MATERIAL, replace(RECIPE, epochs=99, evaluations=1), taught) is first
+        assert graphs.get([member(1, "kl")], MATERIAL, RECIPE, taught) is not first
+
+    def test_a_refusal_is_said_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(step: Step, streams: Iterable[Generator], at: Any = None) -> Step:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+        monkeypatch.setattr("harness.capture.cuda_graph", refuse)
+        graphs, taught = Graphs(), teacher()
+        with pytest.warns(UserWarning, match="not permitted when stream is capturing"):
+            assert graphs.get([member(0)], MATERIAL, RECIPE, taught) is None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert graphs.get([member(0)], MATERIAL, RECIPE, taught) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_streams_train_what_each_trains_alone() -> None:
+    material = replace(MATERIAL, images=MATERIAL.images.cuda(), labels=MATERIAL.labels.cuda())
+    taught = teacher().cuda()
+
+    def group(first: int) -> list[Member]:
+        return [replace(member(first + k), student=student(first + k).cuda(), evaluate=None) for k in range(4)]
+
+    made = Overlapped(group(0), material, RECIPE, taught)
+    for first in (0, 10):
+        found, same = group(first), group(first)
+        made.fit(found, RECIPE)
+        for one, other in zip(found, same, strict=True):
+            fit(other.student, material, other.loss, RECIPE, seed=other.seed, teacher=taught)
+            torch.testing.assert_close(weights(one.student), weights(other.student), rtol=1e-3, atol=1e-4)
