@@ -212,7 +212,13 @@ class Workbench:
         ]
         teacher = self.soft_labels(first)
         way = self._way(members, material, first, teacher)
-        return None if way is None else self._train(members, material, first, teacher, way=way)
+        if way is None:
+            return None
+        try:
+            return self._train(members, material, first, teacher, way=way)
+        except torch.OutOfMemoryError:
+            self._let_go()
+            return None  # one may fit where several do not
 
     def _tested(self, trial: Trial) -> Callable[[nn.Module], dict[str, float]]:
         return lambda network: self.evaluate(network, trial)
@@ -269,20 +275,31 @@ class Workbench:
 
         def measured() -> Way | None:
             seconds: dict[Way | None, float] = {}
-            ways: list[tuple[Way | None, Sequence[Member], float]] = [(None, members[:1], 1.0), ("overlapped", members, 1.0)]
+            ways: list[tuple[Way | None, Sequence[Member], float]] = [(None, members[:1], 1.0)]
             if self._stackable(trial):
                 ways.append(("stacked", members, 1.1))
+            ways.append(("overlapped", members, 1.0))  # the last, which is kept and which usually wins
             for way, some, handicap in ways:
-                captured = self._captured(some, material, trial, teacher, way or "stacked")
-                if captured is not None:
-                    seconds[way] = handicap * captured.seconds_per_step() / len(some)
+                try:
+                    captured = self._captured(some, material, trial, teacher, way or "stacked")
+                    if captured is not None:
+                        seconds[way] = handicap * captured.seconds_per_step() / len(some)
+                except torch.OutOfMemoryError:
+                    if way is None:
+                        raise
+                    self._let_go()
             if None not in seconds:  # launched kernel by kernel, fewer kernels win
                 return "stacked" if self._stackable(trial) else None
             return min(seconds, key=lambda way: seconds[way])
 
-        key = ("way", stacking.group(trial, self.device), *sorted({repr(signature(member.loss)) for member in members}))
-        found: Way | None = self._once(key, measured)
+        found: Way | None = self._once(("way", stacking.group(trial, self.device)), measured)
         return found
+
+    def _let_go(self) -> None:
+        """Give back the device's memory that captured trainings hold."""
+        if self._graphs is not None:
+            self._graphs.latest = None
+        torch.cuda.empty_cache()
 
     def evaluate(self, student: nn.Module, trial: Trial) -> dict[str, float]:
         """Return top-1 and top-5 accuracy on the dataset's test split, in percent."""

@@ -92,4 +92,7 @@ def swin_v2_tiny(shape: Shape, classes: int, *, patch: int = 0, drop_path: float
         window_size=chosen.window,
         drop_path_rate=checked_rate("model 'swin-v2-tiny': drop_path", drop_path),
     )
+    for name, table in model.named_buffers():
+        if name.endswith("relative_coords_table"):
+            table.nan_to_num_(0.0)  # some releases of timm divide by zero where a window is one token, which lies 0 from itself
     return fit(model, shape[1:], chosen.size, *chosen.changes)

@@ -280,7 +280,7 @@ def three_seeds(setting: Setting) -> Iterator[dict[str, Any]]:
             for seed in range(3):
                 naive_training(setting, data, teacher, batch, seed)
 
-    users, *ours = in_turn(setting, naive, *ways.values())
+    users, *ours = in_turn(setting, naive, *ways.values(), warmups=0)  # the graphs are warm, and users have no warm-up either
     what = f"{setting.convnet}, {sizes.images} images of {sizes.side} px, {sizes.epochs} epochs: naive loop three times"
     for way, times in zip(ways, ours, strict=True):
         yield ratio(f"{what} / {way}", users, times, "≥ 10")
@@ -444,12 +444,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--board", type=Path, default=BOARD)
     parser.add_argument("--part", action="append", choices=[*PARTS], help="only this part (repeatable)")
+    parser.add_argument("--rounds", type=int, help="how often the sides of a ratio are timed")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, for a CPU")
     given = parser.parse_args(arguments)
     faulthandler.enable()
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    setting = Setting(torch.device(given.device), TINY if given.tiny else Sizes(), out, given.data_dir, given.board, given.tiny)
+    sizes = TINY if given.tiny else Sizes()
+    sizes = replace(sizes, rounds=given.rounds or sizes.rounds)
+    setting = Setting(torch.device(given.device), sizes, out, given.data_dir, given.board, given.tiny)
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True  # as a workbench sets them
     report = Report(out, {"device": device_name(given.device), **versions(("avalanche-lib",))})
     failed = False
