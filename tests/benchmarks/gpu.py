@@ -414,7 +414,8 @@ def board(setting: Setting) -> Iterator[dict[str, Any]]:
     data = ["--data-dir", str(setting.data_dir)] if setting.data_dir else []
     command = [sys.executable, "-m", "harness.cli", "run", str(folder), "--device", str(setting.device), *data]
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
     seconds = time.perf_counter() - started
     (setting.out / "board.txt").write_text(done.stdout + done.stderr)
     records = len([*(folder / "records").glob("*.json")])
