@@ -1,8 +1,9 @@
 """Which trainings are made in one pass: chosen by scenario, optimizer, model, batch size and device.
 
-On a GPU a small student's step leaves most of the device idle, and stacking fills it; whether that is so is measured on the spot
-(`harness.workbench.Workbench.fit_together`). On the CPU a stack pays where a step is so small that calling its operations costs
-more than doing them. That is decided by counting operations, not by a clock, so that the same board gives the same numbers.
+On a GPU a student's step leaves much of the device idle, and others fill it, on streams of their own or in a stack; which is the
+faster is measured on the spot (`harness.workbench.Workbench.fit_together`). On the CPU a stack pays where a step is so small that
+calling its operations costs more than doing them. That is decided by counting operations, not by a clock, so that the same board
+gives the same numbers.
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
-import torch
 
 from harness.errors import BoardError, DataError
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.training import Material
 
 
@@ -102,4 +103,6 @@ def refuse_stored(stored: bool) -> None:
 
 def places(data: Any) -> torch.Tensor:
     """Return where in the material the samples of an Avalanche dataset lie, ascending, [N] int64."""
+    import torch
+
     return torch.tensor(sorted(int(i) for i in data.index), dtype=torch.int64)

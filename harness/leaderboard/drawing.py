@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
+import os
+import sys
 import textwrap
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +75,17 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
     for kind, content in contents.items():
         write(folder / f"{figure.name}.{kind}", content)
     return [folder / f"{figure.name}.{kind}" for kind in contents]
+
+
+def draw_all(figures: Sequence[Figure], folder: Path) -> list[Path]:
+    """Draw figures as `draw` does, on all cores where this process can be forked: one without threads, torch's among them."""
+    workers = min(len(figures), len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
+    if workers < 2 or "torch" in sys.modules or threading.active_count() > 1:
+        return [path for figure in figures for path in draw(figure, folder)]
+    import matplotlib.backends.backend_svg  # noqa: F401  # what is loaded before the fork need not be loaded after
+
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        return [path for paths in pool.map(partial(draw, folder=folder), figures, chunksize=1) for path in paths]
 
 
 def _drawing(figure: Figure) -> Drawing:

@@ -11,7 +11,7 @@ import pandas
 
 from harness.board import Board, board_path, load_board
 from harness.errors import BoardError, PluginError, UnknownName
-from harness.leaderboard.drawing import draw
+from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv, write
 from harness.leaderboard.markdown import markdown
@@ -54,14 +54,15 @@ def render(board_file: Path) -> list[Path]:
     Raises: BoardError when the board cannot be read.
     """
     file = board_path(board_file).resolve()
-    board, frame = load_board(file), records_of(file)
-    sections = sections_of(board, frame)
-    contents = {
-        "README.md": _readme(file, board, frame, sections),
-        "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
-        "timing.csv": timing_csv(frame),
-    }
-    drawn = [path for section in sections for figure in section.figures for path in draw(figure, file.parent / FOLDER)]
+    with uncollected():
+        board, frame = load_board(file), records_of(file)
+        sections = sections_of(board, frame)
+        contents = {
+            "README.md": _readme(file, board, frame, sections),
+            "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
+            "timing.csv": timing_csv(frame),
+        }
+        drawn = draw_all([figure for section in sections for figure in section.figures], file.parent / FOLDER)
     for name, text in contents.items():
         write(file.parent / name, text)
     _remove_others(file.parent / FOLDER, drawn)

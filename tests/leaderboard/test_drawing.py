@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
+import subprocess
+import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -130,3 +134,29 @@ def test_how_far_the_axes_reach_is_not_asked_again_for_every_line(monkeypatch: p
         ends = [y + sign * s for line in panel.lines for y, s in zip(line.y, line.spread, strict=True) for sign in (-1, 1)]
         assert low < min(ends) < max(ends) < high
     assert times[0] == times[1]
+
+
+def test_figures_drawn_on_several_cores_are_those_drawn_on_one(tmp_path: Path) -> None:
+    figures = [replace(figure(3, seed=seed), name=f"figure-{seed}") for seed in range(3)]
+    held = tmp_path / "figures.pickle"
+    held.write_bytes(pickle.dumps(figures))
+    program = f"""
+import pickle, sys
+from pathlib import Path
+from harness.leaderboard import drawing
+forks = []
+pool = drawing.multiprocessing.get_context("fork").Pool
+drawing.multiprocessing.get_context = lambda kind: type("", (), {{"Pool": lambda self, count: (forks.append(count), pool(count))[1]}})()
+drawing.os.sched_getaffinity = lambda process: {{0, 1}}
+paths = drawing.draw_all(pickle.loads(Path({str(held)!r}).read_bytes()), Path({str(tmp_path / "many")!r}))
+print(forks, [path.name for path in paths], "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    names = [f"figure-{seed}.{kind}" for seed in range(3) for kind in METADATA]
+    forked = [2] if sys.platform == "linux" else []
+    assert done.stdout.strip() == f"{forked} {names} False"
+    for one in figures:
+        draw(one, tmp_path / "one")
+    assert [(tmp_path / "many" / name).read_bytes() for name in names] == [
+        (tmp_path / "one" / name).read_bytes() for name in names
+    ]
