@@ -146,7 +146,8 @@ from pathlib import Path
 from harness.leaderboard import drawing
 forks = []
 pool = drawing.multiprocessing.get_context("fork").Pool
-drawing.multiprocessing.get_context = lambda kind: type("", (), {{"Pool": lambda self, count: (forks.append(count), pool(count))[1]}})()
+counted = lambda self, count: (forks.append(count), pool(count))[1]
+drawing.multiprocessing.get_context = lambda kind: type("Context", (), {{"Pool": counted}})()
 drawing.os.sched_getaffinity = lambda process: {{0, 1}}
 paths = drawing.draw_all(pickle.loads(Path({str(held)!r}).read_bytes()), Path({str(tmp_path / "many")!r}))
 print(forks, [path.name for path in paths], "torch" in sys.modules)
