@@ -83,7 +83,7 @@ def test_a_record_among_many_is_read_with_no_more_work(boards: dict[int, tuple[P
 def test_a_record_of_a_large_board_is_rendered_with_no_more_work(
     boards: dict[int, tuple[Path, list[Trial]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendering, "draw", lambda figure, folder: [])  # whose work is that of its lines: see test_drawing
+    monkeypatch.setattr(rendering, "draw_all", lambda figures, folder: [])  # whose work is that of its lines: see test_drawing
     small, middle, large = totals(boards, rendering.render)
     assert large - middle == pytest.approx(middle - small, rel=0.03)
 
