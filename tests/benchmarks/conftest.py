@@ -35,4 +35,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if file := config.getoption("ratios", None):
         Path(file).write_text(table, encoding="utf-8")
     if file := config.getoption("ratios_into", None):
-        insert(Path(file), table)
+        insert(Path(file), rows, machine())

@@ -25,6 +25,7 @@ import torch
 from tabulate import tabulate
 
 ROUNDS, WARMUPS = 7, 2
+NOTE = "Median of rounds in which all sides were timed in turn, and their range."
 START, END = "<!-- giftbench-benchmarks -->", "<!-- /giftbench-benchmarks -->"
 
 
@@ -140,11 +141,17 @@ def has_bf16() -> bool:
 
 def markdown(rows: Sequence[Row], made_on: str) -> str:
     """Return the table, and below it the machine that it was made on."""
+    return _table(_cells(rows), made_on)
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    return [[_escaped(row.what), _amount(row), _range(row), row.target, _times(row), str(row.rounds)] for row in rows]
+
+
+def _table(cells: Sequence[Sequence[str]], made_on: str) -> str:
     head = ("what", "ratio", "range", "target", "seconds, median", "rounds")
-    cells = [(_escaped(row.what), _amount(row), _range(row), row.target, _times(row), str(row.rounds)) for row in rows]
     table = tabulate(cells, head, "pipe", colalign=("left", *["right"] * 5), disable_numparse=True)
-    note = f"Median of rounds in which all sides were timed in turn, and their range. Measured on {made_on}."
-    return f"{table}\n\n{note}\n"
+    return f"{table}\n\n{NOTE} Measured on {made_on}.\n"
 
 
 def place(file: Path) -> tuple[str, str]:
@@ -159,10 +166,17 @@ def place(file: Path) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def insert(file: Path, table: str) -> None:
-    """Put the table between the markers of a Markdown file. Raises ValueError as `place` does."""
+def insert(file: Path, rows: Sequence[Row], made_on: str) -> None:
+    """Put the table between the markers of a Markdown file. Raises ValueError as `place` does.
+
+    Of a table that was made on the same machine, the rows of benchmarks that were not run again stay.
+    """
     before, after = place(file)
-    file.write_text(f"{before}\n\n{table}\n{after}", encoding="utf-8")
+    held = file.read_text(encoding="utf-8")[len(before) :].removesuffix(after)
+    lines = [line for line in held.splitlines() if line.startswith("|")][2:] if f"Measured on {made_on}.\n" in held else []
+    cells = {row[0]: row for row in [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]}
+    cells |= {row[0]: row for row in _cells(rows)}
+    file.write_text(f"{before}\n\n{_table([*cells.values()], made_on)}\n{after}", encoding="utf-8")
 
 
 def _escaped(text: str) -> str:

@@ -1,6 +1,6 @@
 """DSA against the training step that it prepares a batch for, and against kornia's modules of the same operations.
 
-    tox run -e benchmark -- tests/benchmarks/test_augmentation_speed.py
+    pytest tests/benchmarks/test_augmentation_speed.py --benchmark-only -p no:xdist
 
 For batches of 50 x 3 x 32 x 32; the step is that of ConvNet-3 of width 128 with its teacher.
 """

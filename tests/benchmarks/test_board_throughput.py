@@ -1,6 +1,6 @@
 """Trainings an hour of a whole board: our workers against trainings made one after another with all threads.
 
-    tox run -e benchmark -- tests/benchmarks/test_board_throughput.py
+    pytest tests/benchmarks/test_board_throughput.py --benchmark-only -p no:xdist
 
 Each side is `giftbench run` of a board of 24 trainings whose teacher and distilled sets lie ready, in a process of its own:
 start-up, records and tables are in its time. On two cores, ours is two workers of one thread, the other one of two threads.

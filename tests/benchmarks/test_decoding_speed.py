@@ -1,7 +1,7 @@
 """A test split of JPEGs decoded by `harness.decoding` against a plain DataLoader over ImageFolder, with as many workers.
 
-    tox run -e benchmark -- tests/benchmarks/test_decoding_speed.py
-    GIFTBENCH_DECODE_IMAGES=50000 tox run -e benchmark -- tests/benchmarks/test_decoding_speed.py
+    pytest tests/benchmarks/test_decoding_speed.py --benchmark-only -p no:xdist
+    GIFTBENCH_DECODE_IMAGES=50000 pytest tests/benchmarks/test_decoding_speed.py --benchmark-only -p no:xdist
 
 A few hundred distinct photograph-like JPEGs of 500x375 px stand, as hard links, for as many images as are asked for. The plain
 way is what the authors' test loaders do. As in `test_hot_loop`, both sides are timed in turn, and the median of the ratios is

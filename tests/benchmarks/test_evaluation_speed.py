@@ -1,6 +1,6 @@
 """A test of 10,000 images against the loop that a user would write.
 
-tox run -e benchmark -- tests/benchmarks/test_evaluation_speed.py
+pytest tests/benchmarks/test_evaluation_speed.py --benchmark-only -p no:xdist
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The hot loop against the bare network step, the loop that a user would write from the published recipe, and Avalanche's own.
 
-    tox run -e benchmark -- tests/benchmarks/test_hot_loop.py
+    pytest tests/benchmarks/test_hot_loop.py --benchmark-only -p no:xdist
 
 Each side trains the same job for the same epochs: several where an epoch is two short steps, so that what a training costs once
 does not count as if every epoch cost it. The naive loop's workers start anew at every epoch, as a user's do. Ours and the bare

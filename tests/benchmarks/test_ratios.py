@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,23 @@ def test_the_machine_is_named_with_its_threads_and_versions() -> None:
     assert all(word in found for word in ("cores", "threads", "torch ", "kornia ", "avalanche-lib "))
 
 
-def test_the_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+def test_the_table_takes_the_place_of_the_one_of_another_machine(tmp_path: Path) -> None:
     file = tmp_path / "README.md"
     file.write_text(f"before\n\n{START}\n{END}\n\nafter\n", encoding="utf-8")
-    for rows in (ROWS, ROWS[:1]):
-        insert(file, markdown(rows, "a machine"))
+    insert(file, ROWS, "a machine")
+    insert(file, ROWS[:1], "another machine")
     text = file.read_text(encoding="utf-8")
-    assert text == f"before\n\n{START}\n\n{markdown(ROWS[:1], 'a machine')}\n{END}\n\nafter\n"
+    assert text == f"before\n\n{START}\n\n{markdown(ROWS[:1], 'another machine')}\n{END}\n\nafter\n"
+
+
+def test_rows_take_the_place_of_those_of_their_name_from_the_same_machine(tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text(f"{START}\n{END}\n", encoding="utf-8")
+    insert(file, [*ROWS, replace(ROWS[0], what="a | b")], "a machine")
+    again, added = replace(ROWS[1], rounds=3), replace(ROWS[0], what="new")
+    insert(file, [again, added], "a machine")
+    rows = [ROWS[0], again, *ROWS[2:], replace(ROWS[0], what="a | b"), added]
+    assert file.read_text(encoding="utf-8") == f"{START}\n\n{markdown(rows, 'a machine')}\n{END}\n"
 
 
 @pytest.mark.parametrize("text", ["no markers", START, f"{END} {START}", f"{START}{END}{START}{END}", f"{START}{END}{END}"])
@@ -61,11 +72,11 @@ def test_a_file_without_a_place_for_the_table_is_left_as_it_is(tmp_path: Path, t
     file = tmp_path / "README.md"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="no place for the table"):
-        insert(file, "table")
+        insert(file, ROWS, "a machine")
     assert file.read_text(encoding="utf-8") == text
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no place for the table"):
-        insert(tmp_path / "none.md", "table")
+        insert(tmp_path / "none.md", ROWS, "a machine")
     assert not [*tmp_path.iterdir()]

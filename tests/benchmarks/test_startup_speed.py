@@ -1,6 +1,6 @@
 """Start-up of the command line against the imports that it cannot do without.
 
-tox run -e benchmark -- tests/benchmarks/test_startup_speed.py
+pytest tests/benchmarks/test_startup_speed.py --benchmark-only -p no:xdist
 """
 
 from __future__ import annotations
