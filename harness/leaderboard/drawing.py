@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import multiprocessing
-import os
-import sys
 import textwrap
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.leaderboard.cores import on_cores
 from harness.leaderboard.figures import Figure, Panel
 from harness.leaderboard.files import write
 from harness.leaderboard.text import without_paths
@@ -78,14 +75,10 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
 
 
 def draw_all(figures: Sequence[Figure], folder: Path) -> list[Path]:
-    """Draw figures as `draw` does, on all cores where this process can be forked: one without threads, torch's among them."""
-    workers = min(len(figures), len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
-    if workers < 2 or "torch" in sys.modules or threading.active_count() > 1:
-        return [path for figure in figures for path in draw(figure, folder)]
-    import matplotlib.backends.backend_svg  # noqa: F401  # what is loaded before the fork need not be loaded after
-
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
-        return [path for paths in pool.map(partial(draw, folder=folder), figures, chunksize=1) for path in paths]
+    """Draw figures as `draw` does, on all cores where that can be."""
+    if len(figures) > 1:
+        import matplotlib.backends.backend_svg  # noqa: F401  # what is loaded before the fork need not be loaded after
+    return [path for paths in on_cores([partial(draw, figure, folder) for figure in figures]) for path in paths]
 
 
 def _drawing(figure: Figure) -> Drawing:

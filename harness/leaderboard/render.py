@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas
 
 from harness.board import Board, board_path, load_board
 from harness.errors import BoardError, PluginError, UnknownName
+from harness.leaderboard.cores import on_cores
 from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv, write
@@ -22,6 +24,8 @@ from harness.scenario import Scenario, named
 
 #: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.
 FOLDER = "figures"
+#: Records from which sections are made on all cores.
+MANY = 2000
 
 
 @dataclass
@@ -119,7 +123,8 @@ def sections_of(board: Board, frame: pandas.DataFrame) -> list[Section]:
     specs = [spec for part in board.boards for spec in part.scenarios]
     planned = list(dict.fromkeys(spec.name for spec in specs if not spec.on_request or spec.name in parts))
     names = [*planned, *sorted(parts.keys() - {*planned})]
-    return _apart([section(name, parts.get(name, frame.iloc[:0])) for name in names])
+    made = [partial(section, name, parts.get(name, frame.iloc[:0])) for name in names]
+    return _apart(on_cores(made) if len(frame) >= MANY else [one() for one in made])
 
 
 def section(name: str, frame: pandas.DataFrame) -> Section:

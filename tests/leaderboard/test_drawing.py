@@ -143,12 +143,12 @@ def test_figures_drawn_on_several_cores_are_those_drawn_on_one(tmp_path: Path) -
     program = f"""
 import pickle, sys
 from pathlib import Path
-from harness.leaderboard import drawing
+from harness.leaderboard import cores, drawing
 forks = []
-pool = drawing.multiprocessing.get_context("fork").Pool
-counted = lambda self, count: (forks.append(count), pool(count))[1]
-drawing.multiprocessing.get_context = lambda kind: type("Context", (), {{"Pool": counted}})()
-drawing.os.sched_getaffinity = lambda process: {{0, 1}}
+pool = cores.multiprocessing.get_context("fork").Pool
+counted = lambda self, count, *rest: (forks.append(count), pool(count, *rest))[1]
+cores.multiprocessing.get_context = lambda kind: type("Context", (), {{"Pool": counted}})()
+cores.os.sched_getaffinity = lambda process: {{0, 1}}
 paths = drawing.draw_all(pickle.loads(Path({str(held)!r}).read_bytes()), Path({str(tmp_path / "many")!r}))
 print(forks, [path.name for path in paths], "torch" in sys.modules)
 """
@@ -161,3 +161,17 @@ print(forks, [path.name for path in paths], "torch" in sys.modules)
     assert [(tmp_path / "many" / name).read_bytes() for name in names] == [
         (tmp_path / "one" / name).read_bytes() for name in names
     ]
+
+
+def test_work_that_raises_on_another_core_raises_here() -> None:
+    program = """
+from functools import partial
+from harness.leaderboard import cores
+cores.os.sched_getaffinity = lambda process: {0, 1}
+try:
+    cores.on_cores([partial(int, "1"), partial(int, "one")])
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "'one'" in done.stdout

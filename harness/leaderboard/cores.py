@@ -1,0 +1,36 @@
+"""Work done on all cores, in processes that begin with what this one holds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+Done = TypeVar("Done")
+
+_work: Sequence[Callable[[], Any]] = ()
+
+
+def on_cores(work: Sequence[Callable[[], Done]]) -> list[Done]:
+    """Call functions and return what they return, which pickle has to know; one after the other where forking is not safe.
+
+    Safe is a process without threads, torch's among them, on Linux.
+    """
+    workers = min(len(work), len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
+    if workers < 2 or "torch" in sys.modules or threading.active_count() > 1:
+        return [one() for one in work]
+    with multiprocessing.get_context("fork").Pool(workers, _hold, (work,)) as pool:
+        return pool.map(_do, range(len(work)), chunksize=1)
+
+
+def _hold(work: Sequence[Callable[[], Any]]) -> None:
+    """Keep what a fork inherits: so it need not be pickled."""
+    global _work
+    _work = work
+
+
+def _do(index: int) -> Any:
+    return _work[index]()
