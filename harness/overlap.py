@@ -21,6 +21,10 @@ from harness.training import Fit, Material, Member, Recipe, run
 Way = Literal["stacked", "overlapped"]
 
 
+class NotSideBySide(RuntimeError):
+    """Steps of this kind can be captured, but not for several trainings at the same time."""
+
+
 class Overlapped:
     """Trainings of one kind that run at the same time, each captured by itself and replayed on a stream of its own.
 
@@ -29,7 +33,7 @@ class Overlapped:
     Args:
         members, material, recipe, teacher, record: as `Captured` takes them.
 
-    Raises: RuntimeError as `Captured` does, and where a student draws from torch's own random stream: that is one for all.
+    Raises: RuntimeError as `Captured` does; NotSideBySide where a student draws from torch's own random stream, one for all.
     """
 
     def __init__(
@@ -43,12 +47,11 @@ class Overlapped:
         self.members = members
         self.device = material.images.device
         self.streams = [_stream(self.device) for _ in members]
-        self.parts = [
-            Captured([member], material, recipe, teacher, record, stream)
-            for member, stream in zip(members, self.streams, strict=True)
-        ]
-        if any(part.draws_from_torch for part in self.parts):
-            raise RuntimeError("students that draw from torch's own random stream cannot be trained side by side")
+        self.parts: list[Captured] = []
+        for member, stream in zip(members, self.streams, strict=True):
+            self.parts.append(Captured([member], material, recipe, teacher, record, stream))
+            if self.parts[-1].draws_from_torch:
+                raise NotSideBySide("students that draw from torch's own random stream cannot be trained side by side")
 
     @property
     def finite(self) -> Tensor:
@@ -162,6 +165,9 @@ class Graphs:
             self.latest = (Overlapped if way == "overlapped" else Captured)(members, material, recipe, teacher)
         except torch.OutOfMemoryError:
             raise
+        except NotSideBySide:
+            self.refused.append(found)
+            return None
         except RuntimeError as error:
             self.refused.append(found)
             warnings.warn(f"trained step by step, without a CUDA graph: {' '.join(str(error).split())[:300]}", stacklevel=2)

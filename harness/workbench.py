@@ -284,6 +284,8 @@ class Workbench:
                     captured = self._captured(some, material, trial, teacher, way or "stacked")
                     if captured is not None:
                         seconds[way] = handicap * captured.seconds_per_step() / len(some)
+                    elif way is None:
+                        break  # what one cannot, several cannot either
                 except torch.OutOfMemoryError:
                     if way is None:
                         raise

@@ -151,3 +151,17 @@ def test_on_a_gpu_streams_train_what_each_trains_alone() -> None:
         for one, other in zip(found, same, strict=True):
             fit(other.student, material, other.loss, RECIPE, seed=other.seed, teacher=taught)
             torch.testing.assert_close(weights(one.student), weights(other.student), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_a_stack_in_float32_normalises_without_cudnn() -> None:
+    """Batch norm in float32 would be cuDNN's, which a stack cannot have; in float64 it never is."""
+    material = replace(MATERIAL, images=MATERIAL.images.cuda(), labels=MATERIAL.labels.cuda())
+    taught, group = teacher().cuda(), [replace(member(k), student=student(k).cuda(), evaluate=None) for k in range(3)]
+    Captured(group, material, RECIPE, taught).fit(group, RECIPE)
+    for one in group:
+        other = student(one.seed).cuda()
+        fit(other, material, one.loss, RECIPE, seed=one.seed, teacher=taught)
+        close = torch.isclose(weights(one.student), weights(other), rtol=1e-2, atol=1e-2)
+        assert close.float().mean() > 0.95  # Adam turns the float noise of a bias before a batch norm into steps

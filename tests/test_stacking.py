@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness import Scenario, losses
 from harness.artefacts import Artefacts
 from harness.board import Trial
 from harness.executors.work import run_bundle
+from harness.overlap import Graphs
 from harness.scenario import Outcome, registry
 from harness.stacking import SMALL_STEP, forward_operations, group, limit
 from harness.workbench import Workbench
@@ -130,3 +132,37 @@ def test_a_scenario_that_changes_the_loss_or_the_set_is_stacked_too(trials: list
     )
     for _, seeds in groupby(of(trials, "adamw"), key=lambda trial: trial.loss.name):
         assert len({key(trial) for trial in seeds}) == 1
+
+
+WAYS: list[tuple[dict[str, float], str | None]] = [
+    ({"alone": 1.0, "stacked": 1.5, "overlapped": 1.9}, "stacked"),
+    ({"alone": 1.0, "stacked": 1.9, "overlapped": 1.8}, "overlapped"),
+    ({"alone": 1.0, "stacked": 1.9, "overlapped": 2.1}, None),  # a stack has to be the faster by a tenth
+    ({"alone": 1.0, "stacked": float("inf"), "overlapped": 1.8}, "overlapped"),
+    ({"stacked": 1.0, "overlapped": 1.0}, "stacked"),  # one cannot be captured, and so none is
+]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), WAYS)
+def test_on_a_gpu_the_fastest_way_is_taken(
+    trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], expected: str | None
+) -> None:
+    """Seconds of a step: of one alone, of two stacked or side by side; infinite where memory does not suffice."""
+    chosen, workbench = of(trials, "sgd")[:2], bench(tmp_path, 0)
+    workbench._graphs = Graphs()
+
+    class Timed:
+        def __init__(self, taken: float) -> None:
+            self.taken = taken
+
+        def seconds_per_step(self) -> float:
+            if self.taken == float("inf"):
+                raise torch.OutOfMemoryError
+            return self.taken
+
+    def get(members: Sequence[Any], material: Any, recipe: Any, teacher: Any, way: str) -> Timed | None:
+        key = way if len(members) > 1 else "alone"
+        return Timed(seconds[key]) if key in seconds else None
+
+    monkeypatch.setattr(workbench._graphs, "get", get)
+    assert workbench._way([None, None], None, chosen[0], None) == expected  # type: ignore[list-item, arg-type]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -76,3 +77,16 @@ def test_stochastic_depth_is_timms_unless_it_is_set(spec: str, last: float) -> N
     with torch.device("meta"):
         model: Any = models.build(spec, (3, 32, 32), 10)
     assert model.layers[-1].blocks[-1].drop_path1.drop_prob == pytest.approx(last)
+
+
+def test_a_window_of_one_token_has_finite_tables_under_a_timm_that_divides_by_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+
+    def poisoned(*arguments: Any, **options: Any) -> nn.Module:
+        model = create(*arguments, **options)
+        model.layers[3].blocks[0].attn.relative_coords_table.fill_(torch.nan)
+        return model
+
+    monkeypatch.setattr(timm, "create_model", poisoned)
+    model = models.build("swin-v2-tiny(patch=2)", (1, 16, 16), 10)
+    assert all(buffer.isfinite().all() for buffer in model.buffers())
