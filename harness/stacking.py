@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 ELEMENTWISE = frozenset({"sgd", "adam", "adamw", "sgd-weights-only", "adamw-weights-only"})
 #: Trainings in one stack, at most, unless the caller says how many.
 ON_CPU, ON_GPU = 6, 12
-#: Floating-point operations of a student's forward pass on one batch up to which a stack pays on the CPU. Six stacked against six
-#: alone, ConvNet-3 of several widths on one core with AVX-512: half the time at 4e6, 0.8 at 2e7, 1.0 to 1.1 at 6e7, 1.4 at 8e7.
+#: Floating-point operations of a student's forward pass on one batch up to which a stack pays on the CPU, as
+#: tests/benchmarks/test_stack_speed.py found on one core with AVX-512: less time up to 2e7, more from 6e7 on.
 SMALL_STEP = 4e7
 
 
