@@ -12,10 +12,10 @@ from typing import Any
 
 from harness.artefacts import Artefacts
 from harness.board import Board, ScenarioSpec, checked
+from harness.core.errors import GiftbenchError
+from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
-from harness.errors import GiftbenchError
 from harness.records import Record
-from harness.spec import Spec
 
 
 @dataclass(frozen=True)

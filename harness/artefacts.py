@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from harness.digests import digest_json
-from harness.errors import DataError
-from harness.home import home
+from harness.core.digests import digest_json
+from harness.core.errors import DataError
+from harness.core.home import home
 
 if TYPE_CHECKING:
     from harness.distilled.set import DistilledSet

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.func import vmap
 
 from harness.augmentation import Crops, Mix, augmentation, mirrored, mixing, resized, stored
-from harness.errors import DataError
+from harness.core.errors import DataError
+from harness.core.seeds import derive
 from harness.losses.classic import full_precision
 from harness.losses.targets import Kind, Targets
 from harness.pipelines import STORED
-from harness.seeds import derive
 
 if TYPE_CHECKING:
     from harness.training import Material, Recipe

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import BoardError, GiftbenchError, suggest
+from harness.core.errors import BoardError, GiftbenchError, suggest
+from harness.core.spec import Spec
 from harness.protocol import PROTOCOLS, Augmentation, Count, Frozen, Precision, Protocol
-from harness.spec import Spec
 
 __all__ = [
     "ADDED_LATER",

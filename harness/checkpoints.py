@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import untrusted
-from harness.errors import DataError
+from harness.core.errors import DataError
 from harness.key_styles import COUNTER, STYLES, State, looks_like
 from harness.models.fitting import Resized
 

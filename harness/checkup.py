@@ -10,13 +10,13 @@ from typing import Any
 
 from harness import datasets
 from harness.board import Board, SetSpec, TeacherSpec
+from harness.core.digests import digest_json
+from harness.core.errors import BadOption, GiftbenchError, at, suggest
+from harness.core.home import home
+from harness.core.registry import Registry, like
+from harness.core.spec import Spec, parse
 from harness.datasets.presence import find
-from harness.digests import digest_json
-from harness.errors import BadOption, GiftbenchError, at, suggest
-from harness.home import home
 from harness.needs import Needs, ambiguous, dataset_name
-from harness.registry import Registry, like
-from harness.spec import Spec, parse
 from harness.supplies import Supplies
 
 #: Formats whose sets bring soft labels of their own: under `labels = "auto"` no teacher is asked about them.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.errors import GiftbenchError, at
+from harness.core.errors import GiftbenchError, at
 
 app = typer.Typer(
     name="giftbench",
@@ -148,7 +148,7 @@ def distill(
     """Make a distilled set from a dataset and write it to a file."""
     from harness import models
     from harness.board import TeacherSpec, checked
-    from harness.plugins import load_files
+    from harness.core.plugins import load_files
     from harness.progress import Reporter
     from harness.workbench import resolve_device
     from harness.workshop import distil
@@ -185,8 +185,8 @@ def import_(
     plugin: PluginOption = None,
 ) -> None:
     """Read a published distilled set, check it against the dataset, and write it to a file."""
+    from harness.core.plugins import load_files
     from harness.importing import import_set
-    from harness.plugins import load_files
 
     load_files(plugin or ())
     made = import_set(format_, path, dataset, ipc, data_dir=data_dir, workers=workers, check=check, teacher=teacher, say=print)

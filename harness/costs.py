@@ -12,7 +12,7 @@ from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from harness.spec import Spec
+from harness.core.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

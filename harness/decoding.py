@@ -21,7 +21,8 @@ import numpy
 import torch
 from torch import Tensor
 
-from harness.errors import DataError
+from harness.core.cores import cores
+from harness.core.errors import DataError
 from harness.pixels import Done, Form, Item, Reader, fill
 
 Pixels = numpy.ndarray[Any, numpy.dtype[numpy.uint8]]
@@ -103,12 +104,6 @@ def read(
 def mapped(file: Path, shape: tuple[int, ...]) -> Tensor:
     """Return a file of pixels as a tensor that shares the file's memory with other processes; changes to it stay private."""
     return torch.from_numpy(numpy.memmap(file, numpy.uint8, "c", shape=shape))
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    available = getattr(os, "sched_getaffinity", None)
-    return len(available(0)) if available is not None else os.cpu_count() or 1
 
 
 @contextmanager

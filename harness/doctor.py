@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.board import board_path
 from harness.checkup import Examined, Finding, check_up
-from harness.errors import BoardError, GiftbenchError
+from harness.core.errors import BoardError, GiftbenchError
 from harness.supplies import Supplies
 
 BOARDS = Path("leaderboards")
@@ -77,7 +77,7 @@ def _opened(path: Path, supplies: Supplies, data_dir: Path | None) -> Examined:
 
 def _machine(data_dir: Path | None) -> list[str]:
     from harness import datasets
-    from harness.home import home
+    from harness.core.home import home
 
     data = datasets.folder_of(data_dir)
     absent = [f"{name} ({use})" for name, use in OPTIONAL.items() if find_spec(name) is None]
@@ -91,7 +91,7 @@ def _machine(data_dir: Path | None) -> list[str]:
 
 
 def _device() -> str:
-    from harness.running import cores
+    from harness.core.cores import cores
 
     cpu = f"CPU, {cores()} core{'s' * (cores() != 1)}"
     if not any(Path(place).exists() for place in ("/dev/nvidiactl", "/dev/dxg")) and shutil.which("nvidia-smi") is None:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from harness import datasets, untrusted
 from harness.artefacts import Artefacts, SetFile, read_set_header
+from harness.core.digests import digest_json
+from harness.core.errors import DataError
+from harness.core.home import home
+from harness.core.spec import Spec
 from harness.datasets.cards import Card
-from harness.digests import digest_json
 from harness.distilled import readers
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
-from harness.errors import DataError
-from harness.home import home
-from harness.spec import Spec
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import UnknownName, suggest
-from harness.plugins import load_files
-from harness.registry import Description, Registry
+from harness.core.errors import UnknownName, suggest
+from harness.core.plugins import load_files
+from harness.core.registry import Description, Registry
 
 
 def _registries() -> dict[str, Callable[[], Registry[Any]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import datasets
 from harness.board import Board, SetSpec
-from harness.errors import DataError
+from harness.core.errors import DataError
 from harness.supplies import Supplies, Supply
 
 

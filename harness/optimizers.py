@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import BadOption, UnknownName, suggest
-from harness.registry import Registry, check_type, like
-from harness.spec import Spec, render
+from harness.core.errors import BadOption, UnknownName, suggest
+from harness.core.registry import Registry, check_type, like
+from harness.core.spec import Spec, render
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.artefacts import Artefacts
 from harness.board import Board, SetSpec, Trial
-from harness.errors import BoardError, DataError, NotAtHand
+from harness.core.errors import BoardError, DataError, NotAtHand
 from harness.needs import ambiguous, dataset_name
 from harness.planning import check_names, plan
 from harness.workshop import Workshop

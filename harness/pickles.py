@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 #: Opcodes in one pickle; a state dict of 10,000 tensors has some 400,000.
 MAX_OPCODES = 1_000_000

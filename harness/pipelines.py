@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.errors import BadOption, UnknownName, suggest
-from harness.registry import check_type, like
-from harness.spec import Spec, parse
+from harness.core.errors import BadOption, UnknownName, suggest
+from harness.core.registry import check_type, like
+from harness.core.spec import Spec, parse
 
 #: The operations of DSA.
 WORDS = ("color", "crop", "cutout", "flip", "scale", "rotate")

@@ -29,7 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 _PARSERS = (JpegImagePlugin, PngImagePlugin, BmpImagePlugin, WebPImagePlugin, PpmImagePlugin, TiffImagePlugin)
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness import datasets, losses, models, optimizers
 from harness.board import Board, Kinds, Protocol, ScenarioSpec, Trial, checked
+from harness.core.errors import BoardError, MissingTargets, at, suggest
+from harness.core.registry import check_type
+from harness.core.spec import Spec
 from harness.distilled import distillers, readers
-from harness.errors import BoardError, MissingTargets, at, suggest
 from harness.pipelines import STORED
-from harness.registry import check_type
 from harness.resolution import ResolvedLoss, ResolvedModel, ResolvedOptimizer, probe_loss, resolve_model, resolve_optimizer
 from harness.scenario import Scenario, named
-from harness.spec import Spec
 from harness.workshop import PreparedSet, Workshop
 
 if TYPE_CHECKING:

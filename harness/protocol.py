@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from harness.errors import BoardError, suggest
+from harness.core.errors import BoardError, suggest
+from harness.core.spec import Spec
 from harness.pipelines import STORED, for_factor, known_augmentation, known_mixing
 from harness.recipes import RECIPES, Case, Recipe, missing
-from harness.spec import Spec
 
 #: "tf32" is for GPUs: float32 whose products and convolutions are rounded to 10 bits after the point.
 Precision = Literal["float32", "bf16", "tf32"]

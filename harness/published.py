@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from harness import models
-from harness.errors import BadOption, DataError
+from harness.core.errors import BadOption, DataError
 from harness.teacher_files import TeacherFile, read_network, save
 from harness.training import Material, evaluate, on_device
 
 if TYPE_CHECKING:
     from harness.board import TeacherSpec
+    from harness.core.spec import Spec
     from harness.datasets.base import Dataset
-    from harness.spec import Spec
 
 #: Raised whenever the same checkpoint would become another network.
 CHECKPOINT_VERSION = 1

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.spec import Spec
+from harness.core.spec import Spec
 
 CROP_FLIP = "random-resized-crop(min_scale=0.08)+flip"
 CUTMIX, MIXUP = "cutmix(alpha=1.0)", "mixup(alpha=0.8)"

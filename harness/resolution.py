@@ -7,8 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness import losses, models, optimizers
-from harness.errors import DataError, GiftbenchError, PluginError
-from harness.spec import Spec
+from harness.core.errors import DataError, GiftbenchError, PluginError
+from harness.core.spec import Spec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 
-from harness import plugins
 from harness.artefacts import Artefacts
 from harness.board import Board, Trial, board_path, load_board
+from harness.core import plugins
+from harness.core.cores import cores
+from harness.core.errors import BoardError, PluginError
 from harness.costs import Costs
-from harness.errors import BoardError, PluginError
 from harness.estimate import Estimate
 from harness.executors import local
 from harness.records import Record, RecordStore
@@ -167,11 +167,6 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
 def default_jobs(device: str, threads: int) -> int:
     """Return how many workers to use: one on a GPU, as many as cores allow on the CPU."""
     return 1 if device != "cpu" else max(1, cores() // threads)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

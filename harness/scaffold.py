@@ -7,7 +7,7 @@ import keyword
 import re
 from pathlib import Path
 
-from harness.errors import GiftbenchError, UnknownName, suggest
+from harness.core.errors import GiftbenchError, UnknownName, suggest
 
 LOSS = '''\
 """The loss {name}, a plugin of giftbench."""
@@ -46,7 +46,7 @@ LOSS_TEST = '''\
 
 from pathlib import Path
 
-from harness.plugins import load_file
+from harness.core.plugins import load_file
 from harness.testing import check_loss
 
 load_file(Path(__file__).with_name("{stem}.py"))
@@ -105,7 +105,7 @@ SCENARIO_TEST = '''\
 
 from pathlib import Path
 
-from harness.plugins import load_file
+from harness.core.plugins import load_file
 from harness.testing import check_scenario
 
 load_file(Path(__file__).with_name("{stem}.py"))

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
 from harness import optimizers
-from harness.spec import Spec
+from harness.core.spec import Spec
 
 #: torch.func says this of operators that it calls once a student, to the people who write torch.
 warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching rule")

@@ -75,7 +75,7 @@ def forward_operations(model: str, shape: Shape, classes: int) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     from harness import models
-    from harness.spec import Spec
+    from harness.core.spec import Spec
 
     try:
         with torch.device("meta"):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from harness.errors import BoardError, suggest
+from harness.core.errors import BoardError, suggest
 
 _FIELDS = re.compile(r"\{(\w+)\}")
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from harness import models
-from harness.digests import digest, digest_json
-from harness.errors import DataError
+from harness.core.digests import digest, digest_json
+from harness.core.errors import DataError
 from harness.models.fitting import Statistics
 
 if TYPE_CHECKING:

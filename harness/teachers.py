@@ -11,14 +11,15 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from harness import losses, models, optimizers, seeds
+from harness import losses, models, optimizers
 from harness.board import TeacherSpec
+from harness.core import seeds
+from harness.core.errors import DataError
+from harness.core.spec import Spec
 from harness.datasets.base import Dataset, normalise
-from harness.errors import DataError
 from harness.models.fitting import Renormalised
 from harness.needs import find_checkpoint
 from harness.published import checkpoint_recipe, confirm, convert
-from harness.spec import Spec
 from harness.teacher_files import FORMAT, TeacherFile, read_header, read_network, save
 from harness.training import Material, Recipe, evaluate, fit, on_device
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness import pickles, untrusted
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 MAX_BYTES = 64 << 30
 MAX_PICKLE = 16 << 20

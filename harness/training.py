@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness import optimizers, seeds
+from harness import optimizers
 from harness.batches import Criterion, Replayed, Shuffled, batch_sizes
 from harness.board import Precision
+from harness.core import seeds
+from harness.core.errors import DataError
 from harness.datasets.base import normalise
-from harness.errors import DataError
 from harness.losses.targets import Kind, Targets
 from harness.stacked import Alone, Stacked
 
 if TYPE_CHECKING:
+    from harness.core.spec import Spec
     from harness.distilled.replay import Replay
-    from harness.spec import Spec
 
 __all__ = [
     "Fit",

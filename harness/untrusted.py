@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 #: Entries that one folder may have; ImageNet-1K's largest has 1,300 and a flat one of Tiny-ImageNet 10,000.
 MAX_ENTRIES = 2_000_000

@@ -11,8 +11,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from harness.errors import DataError
-from harness.home import home
+from harness.core.errors import DataError
+from harness.core.home import home
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from harness import datasets, losses, models
 from harness.artefacts import Artefacts, SetFile
 from harness.board import Board, SetSpec, TeacherSpec
-from harness.digests import digest_json
+from harness.core.digests import digest_json
+from harness.core.errors import DataError, NotAtHand, at
+from harness.core.spec import Spec
 from harness.distilled import distillers
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
-from harness.errors import DataError, NotAtHand, at
 from harness.needs import Needs
-from harness.spec import Spec
 from harness.supplies import Supplies
 from harness.workbench import resolve_device
 
@@ -303,7 +303,7 @@ def distil(
     dataset: str, method: str, ipc: int, teacher: str, seed: int, device: str, data_dir: str | Path | None, progress: Progress
 ) -> DistilledSet:
     """Make a distilled set outside of any board; the teacher, and the set, are kept in the user's cache."""
-    from harness.home import home
+    from harness.core.home import home
 
     named = Spec.model_validate(method)
     distillers.resolve(named)

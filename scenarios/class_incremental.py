@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import Outcome, Scenario, scenarios
 from harness.continual import strategies, stream
-from harness.errors import BadOption, at
+from harness.core.errors import BadOption, at
 from harness.leaderboard.figures import curves
 from harness.leaderboard.tables import Table, pivot
 
@@ -96,7 +96,7 @@ class ClassIncremental(Scenario):
     def learner(self, trial: Trial, workbench: Workbench) -> tuple[Any, Any]:
         """Return the trial's strategy, ready to train, and the experiences of its stream."""
         from harness.continual import loop
-        from harness.spec import Spec
+        from harness.core.spec import Spec
         from harness.workbench import recipe
 
         options, material = trial.options, self.material(trial, workbench)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import Scenario, losses, scenarios
-from harness.errors import at
+from harness.core.errors import at
+from harness.core.spec import Spec
 from harness.leaderboard.figures import curves
 from harness.leaderboard.statistics import half_width, paired_difference, summary
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import fixed
-from harness.spec import Spec
 
 if TYPE_CHECKING:
     import pandas

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from harness import Scenario, scenarios
-from harness.errors import BadOption
+from harness.core.errors import BadOption
 from harness.leaderboard.figures import curves
 from harness.leaderboard.statistics import paired_difference, summary
 from harness.leaderboard.tables import Table, pivot

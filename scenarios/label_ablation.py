@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness import Scenario, losses, scenarios
-from harness.errors import BadOption, at, suggest
+from harness.core.errors import BadOption, at, suggest
+from harness.core.spec import Spec
 from harness.leaderboard.tables import pivot
-from harness.spec import Spec
 
 if TYPE_CHECKING:
     import pandas

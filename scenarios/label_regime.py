@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import Scenario, scenarios
-from harness.errors import BoardError
+from harness.core.errors import BoardError
 from harness.leaderboard.figures import dots
 from harness.leaderboard.statistics import paired_difference
 from harness.leaderboard.tables import Table, pivot

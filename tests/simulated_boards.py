@@ -11,11 +11,11 @@ from itertools import product
 from typing import Any
 
 from harness.board import Protocol, Trial
+from harness.core.spec import Spec
 from harness.costs import Costs, Facts, kind
 from harness.estimate import Estimate
 from harness.records import Record
 from harness.scheduling import bundles
-from harness.spec import Spec
 
 COSTS = Costs("cpu", {"digits": Facts((1, 16, 16), 10, 500)}, {("teacher",): [Spec(name="convnet3", options={"width": 32})]})
 MODELS = ("convnet1(width=8)", "convnet2(width=16)", "convnet3(width=32)", "convnet3(width=64)", "convnet2(width=96)", "convnet4")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import harness
-from harness.errors import DataError, GiftbenchError, UnknownName
+from harness.core.errors import DataError, GiftbenchError, UnknownName
 
 SMALL = {"model": "convnet1(width=4)", "teacher": {"model": "convnet1(width=4)", "epochs": 1}, "protocol": "smoke"}
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from harness import DistilledSet, models, teachers
 from harness.artefacts import Artefacts, read_set_header
-from harness.errors import DataError
+from harness.core.errors import DataError
 from harness.teachers import TeacherFile
 
 MODEL = {"name": "convnet1", "options": {"width": 4, "norm": "batch"}}

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from harness.augmentation import DSA, WORDS, DSAParameters, MosaicCrop, MosaicCropParameters, augmentation, mosaic
-from harness.errors import BadOption, DataError
+from harness.core.errors import BadOption, DataError
 
 ALL = "color_crop_cutout_flip_scale_rotate"
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -30,7 +30,7 @@ from harness.augmentation import (
     resized,
 )
 from harness.board import Board, TeacherSpec
-from harness.errors import BadOption, DataError, GiftbenchError
+from harness.core.errors import BadOption, DataError, GiftbenchError
 from harness.pipelines import STEPS, for_factor, known_augmentation, steps
 
 RDED = "patch-shuffle(factor=2)+random-resized-crop(min_scale=0.5)+flip"

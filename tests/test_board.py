@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from harness.board import ADDED_LATER, PROTOCOLS, Board, Kinds, Protocol, Trial, board_path, load_board
-from harness.errors import BoardError
-from harness.spec import Spec
+from harness.core.errors import BoardError
+from harness.core.spec import Spec
 
 FULL = """
 title = "A title"

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from harness import losses, models, optimizers, seeds
+from harness import losses, models, optimizers
 from harness.capture import Captured, Step, capturable, looks_at_progress
+from harness.core import seeds
 from harness.training import Fit, Material, Member, Recipe, evaluate, fit, on_device
 
 SHAPE, CLASSES = (3, 8, 8), 5

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from harness import checkpoints, datasets, models, teachers
 from harness.artefacts import Artefacts
 from harness.board import TeacherSpec
+from harness.core.errors import BadOption, DataError
+from harness.core.spec import Spec
 from harness.datasets.base import Dataset, normalise
-from harness.errors import BadOption, DataError
 from harness.models import Shape
-from harness.spec import Spec
 from harness.teachers import TeacherFile
 from harness.workshop import Workshop
 

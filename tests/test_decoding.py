@@ -23,7 +23,7 @@ from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
 from harness import decoding
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 MANY = 2 * decoding.IMAGES_PER_WORKER
 #: (width, height): portrait, landscape, square, a line, odd, smaller and larger than what they become.

@@ -13,9 +13,9 @@ import pytest
 
 from harness.artefacts import Artefacts
 from harness.board import load_board
+from harness.core.errors import BoardError
 from harness.distilled import readers
 from harness.doctor import examine
-from harness.errors import BoardError
 from harness.supplies import Supplies
 from harness.workshop import Workshop
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from harness import optimizers
-from harness.errors import BadOption, UnknownName
+from harness.core.errors import BadOption, UnknownName
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from harness import losses, models, optimizers, seeds
+from harness import losses, models, optimizers
 from harness.batches import Criterion
 from harness.capture import Captured, Step
+from harness.core import seeds
 from harness.overlap import Graphs, Overlapped, signature, structure
 from harness.training import Fit, Material, Member, Recipe, evaluate, fit, on_device
 

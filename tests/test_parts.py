@@ -10,8 +10,8 @@ import torch
 from harness import DistilledSet, readers
 from harness.artefacts import Artefacts
 from harness.board import load_board
+from harness.core.errors import BadOption, BoardError, DataError
 from harness.distilled.reading import Reading
-from harness.errors import BadOption, BoardError, DataError
 from harness.parts import Parts
 from harness.planning import Overrides
 from harness.records import RecordStore

@@ -8,7 +8,7 @@ from collections import Counter, OrderedDict
 import pytest
 
 from harness import pickles
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 FLOATS = b"ctorch\nFloatStorage\n"
 REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"

@@ -10,10 +10,10 @@ import pytest
 
 from harness import datasets, losses, models
 from harness.board import PROTOCOLS, Board, Trial
-from harness.errors import BadOption, BoardError, GiftbenchError, MissingTargets, PluginError, UnknownName
+from harness.core.errors import BadOption, BoardError, GiftbenchError, MissingTargets, PluginError, UnknownName
+from harness.core.spec import Spec
 from harness.planning import Overrides
 from harness.resolution import probe_loss, resolve_optimizer
-from harness.spec import Spec
 from harness.workshop import Workshop
 
 Planner = Callable[..., list[Trial]]

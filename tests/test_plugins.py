@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import losses, plugins
-from harness.errors import BoardError, PluginError
+from harness import losses
+from harness.core import plugins
+from harness.core.errors import BoardError, PluginError
 from harness.running import open_board
 
 LOSS = """

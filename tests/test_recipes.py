@@ -9,7 +9,7 @@ import pytest
 
 from harness import optimizers
 from harness.board import PROTOCOLS, Board, Protocol, Trial
-from harness.errors import BoardError
+from harness.core.errors import BoardError
 from harness.planning import check_names
 from harness.recipes import RECIPES, summary
 from harness.resolution import resolve_optimizer

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness.board import Protocol, Trial
+from harness.core.spec import Spec
 from harness.records import SCHEMA, Record, RecordStore, to_frame
-from harness.spec import Spec
 
 METRICS = {"accuracy": 50.0, "best_accuracy": 60.0, "top5_accuracy": 90.0}
 

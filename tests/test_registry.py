@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from harness import datasets, losses, models, plugins
-from harness.errors import BadOption, PluginError, UnknownName
-from harness.registry import Registry
+from harness import datasets, losses, models
+from harness.core import plugins
+from harness.core.errors import BadOption, PluginError, UnknownName
+from harness.core.registry import Registry
 from harness.scenario import Scenario
 from harness.scenario import registry as scenarios
 
 MODULE = '''
 """A lazy module of the tests."""
-from harness.registry import Registry
+from harness.core.registry import Registry
 
 def scale(x, *, factor: float = 2.0, mode: str = "up", steps=(1, 2), wild=max):
     """Multiply. The rest of the docstring."""
@@ -360,7 +361,7 @@ class Optional(Scenario):
 
 
 def test_a_scenario_is_described_with_the_options_that_it_reads(tmp_path):
-    from harness.plugins import load_file
+    from harness.core.plugins import load_file
     from harness.scenario import registry
 
     assert registry.describe("cross-optimizer").parameters == {"optimizers": "[sgd, adam, adamw]"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import GiftbenchError
+from harness.core.errors import GiftbenchError
 from harness.planning import Overrides, plan
 from harness.running import Options, open_board, run_board
 from harness.workshop import Artefacts, Workshop

@@ -15,12 +15,12 @@ from torchvision.transforms.v2.functional import hflip, resized_crop
 from harness import losses, models
 from harness.augmentation import RandomResizedCrop
 from harness.board import Board, Trial
+from harness.core.errors import DataError
+from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.distilled.replay import Replay
 from harness.distilled.set import DistilledSet
-from harness.errors import DataError
 from harness.losses.targets import Targets
-from harness.spec import Spec
 from harness.training import Material, Recipe, fit
 
 SHAPE, CLASSES, IMAGES, BATCH, EPOCHS = (3, 16, 12), 4, 11, 4, 2
@@ -229,7 +229,7 @@ def test_a_stream_cannot_replay_and_says_so_before_training(
     stored_set: DistilledSet, tiny: Callable[..., Board], tmp_path: Any
 ) -> None:
     from harness.artefacts import Artefacts
-    from harness.errors import GiftbenchError
+    from harness.core.errors import GiftbenchError
     from harness.planning import plan
     from harness.workshop import Workshop
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import scenarios
-from harness.errors import BoardError
+from harness.core.errors import BoardError
 from harness.leaderboard.render import render
 from harness.planning import Overrides
 from harness.records import Record, RecordStore

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import cli
-from harness.errors import GiftbenchError, UnknownName
+from harness.core.errors import GiftbenchError, UnknownName
 from harness.scaffold import scaffold
 
 HEAVY = {"torch", "timm", "pandas", "numpy", "sklearn", "matplotlib", "avalanche", "scenarios"}

@@ -11,9 +11,9 @@ from simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
 
 from harness import Outcome, Scenario, scenarios
 from harness.board import Trial
+from harness.core.spec import Spec
 from harness.costs import Costs, Facts
 from harness.scheduling import Needed, bundles, finish
-from harness.spec import Spec
 
 
 def cost(bundle: Sequence[Trial]) -> float:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import BadOption
-from harness.spec import Spec, parse, render
+from harness.core.errors import BadOption
+from harness.core.spec import Spec, parse, render
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]*(-[a-z][a-z0-9_]*)?(/[a-z][a-z0-9_.]*)?", fullmatch=True)
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(lambda word: not keyword.iskeyword(word))

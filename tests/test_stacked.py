@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import losses, models, optimizers, seeds
-from harness.errors import DataError
+from harness import losses, models, optimizers
+from harness.core import seeds
+from harness.core.errors import DataError
 from harness.stacked import agrees
 from harness.stacking import ELEMENTWISE
 from harness.training import Fit, Material, Member, Recipe, evaluate, fit, fit_together, on_device

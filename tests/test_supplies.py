@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import BoardError
+from harness.core.errors import BoardError
 from harness.supplies import Supplies
 
 FACTS = {"dataset": "cifar100", "network": "convnet", "ipc": "ipc10"}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import models
-from harness.errors import DataError
+from harness.core.errors import DataError
 from harness.teachers import Teacher
 
 CLASSES = 7

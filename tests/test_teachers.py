@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from harness import teachers
 from harness.board import TeacherSpec
+from harness.core.errors import DataError, UnknownName
 from harness.datasets.base import Dataset, Split, normalise
-from harness.errors import DataError, UnknownName
 from harness.teachers import TeacherFile
 from harness.training import Material, evaluate
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import tensorfile
-from harness.errors import DataError
+from harness.core.errors import DataError
 from harness.tensorfile import load_tensors
 
 

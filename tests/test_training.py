@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from harness import losses, models
+from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
-from harness.spec import Spec
 from harness.training import Material, Recipe, batch_sizes, evaluate, evaluation_epochs, fit
 
 SHAPE, CLASSES = (1, 16, 16), 3

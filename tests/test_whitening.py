@@ -11,8 +11,8 @@ import torch
 
 from harness import DistilledSet, Trial, datasets, whitening
 from harness.artefacts import Artefacts
+from harness.core.errors import DataError
 from harness.datasets.base import Dataset, Split, normalise
-from harness.errors import DataError
 from harness.whitening import EPS
 from harness.workbench import Workbench
 

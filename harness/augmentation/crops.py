@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.augmentation.draws import Device, Streams, uniforms
 from harness.augmentation.tiles import checked
 from harness.augmentation.warp import at_least_float32, like, normalise, stretch, warp
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 TRIES = 10  # of torchvision's RandomResizedCrop, before it takes the centre
 ASPECTS = (3 / 4, 4 / 3)

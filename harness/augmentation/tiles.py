@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.augmentation.draws import Device, Streams, uniforms
 from harness.augmentation.warp import at_least_float32, like, stretch, warp
-from harness.errors import BadOption, DataError
+from harness.core.errors import BadOption, DataError
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 
 def stretch(images: Tensor, side: int, start: Tensor, part: Tensor) -> Tensor:

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness import optimizers, seeds
+from harness import optimizers
 from harness.augmentation import Mix, augmentation, mixing
 from harness.batches import MixedLoss, batch_sizes, partners
 from harness.continual import strategies
 from harness.continual.stream import places, refuse_stored
+from harness.core import seeds
+from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
 from harness.pipelines import STORED
-from harness.spec import Spec
 from harness.training import STEPS_PER_CHECK, Material, Recipe, autocast
 
 

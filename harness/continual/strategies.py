@@ -10,9 +10,9 @@ import warnings
 from functools import cache
 from typing import Any
 
-from harness.errors import BadOption, UnknownName, suggest
-from harness.registry import check_type, like
-from harness.spec import Spec, render
+from harness.core.errors import BadOption, UnknownName, suggest
+from harness.core.registry import check_type, like
+from harness.core.spec import Spec, render
 
 #: Known without importing Avalanche, which takes seconds: name -> whether it takes a memory.
 USUAL = {"GDumb": True, "Naive": False, "Replay": True, "Cumulative": False}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from harness.errors import BoardError, DataError
+from harness.core.errors import BoardError, DataError
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.registry import Registry
-from harness.spec import Spec
+from harness.core.registry import Registry
+from harness.core.spec import Spec
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
@@ -50,8 +50,8 @@ def load(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = Non
 
     Raises: UnknownName, BadOption; DataError when the files are absent or broken.
     """
+    from harness.core.errors import DataError
     from harness.datasets.base import Dataset
-    from harness.errors import DataError
 
     spec = registry.resolve(spec)
     dataset = registry.create(spec)(folder_of(data_dir))

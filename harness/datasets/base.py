@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from harness.digests import digest
-from harness.errors import DataError
+from harness.core.digests import digest
+from harness.core.errors import DataError
 
 if TYPE_CHECKING:
     from harness.datasets.decoded import LazySplit

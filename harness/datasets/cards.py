@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.datasets.subsets import SUBSETS
 
 if TYPE_CHECKING:
-    from harness.spec import Spec
+    from harness.core.spec import Spec
 
 #: Per channel, of pixels in [0, 1]: what torchvision's and most authors' ImageNet code normalises by, Tiny-ImageNet's too.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

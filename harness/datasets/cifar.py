@@ -10,10 +10,10 @@ import numpy
 import torch
 
 from harness import untrusted
+from harness.core.errors import DataError
 from harness.datasets.base import Dataset, Split
 from harness.datasets.cards import CIFAR_MEAN, CIFAR_STD
 from harness.datasets.presence import CIFAR_FOLDERS
-from harness.errors import DataError
 
 #: Records of each binary file, as published.
 RECORDS = {"data_batch": 10_000, "test_batch": 10_000, "train": 50_000, "test": 10_000}
@@ -50,7 +50,7 @@ def cifar100(data_dir: Path | None) -> Dataset:
 
 
 def _cifar(name: str, attribute: str, data_dir: Path | None) -> Dataset:
-    from harness.home import home
+    from harness.core.home import home
 
     root = data_dir if data_dir is not None else home() / "data"
     binary = root / CIFAR_FOLDERS[name][0]

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from harness import untrusted
+from harness.core.errors import DataError
 from harness.datasets.decoded import Listing
-from harness.errors import DataError
 from harness.pixels import EXTENSIONS
 
 #: A file's name, its path as a string (a Path for each of a million files takes time and memory), bytes, time of change in ns.

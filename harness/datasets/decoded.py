@@ -16,10 +16,10 @@ from filelock import FileLock
 from torch import Tensor
 
 from harness import decoding
+from harness.core.digests import digest_json
+from harness.core.errors import DataError
+from harness.core.home import home
 from harness.datasets.base import Split
-from harness.digests import digest_json
-from harness.errors import DataError
-from harness.home import home
 from harness.pixels import Form, Item
 
 #: Raised whenever the same files would be decoded to other pixels.

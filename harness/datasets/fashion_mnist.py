@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.core.errors import DataError
 from harness.datasets.base import Dataset, Split, statistics
 from harness.datasets.presence import DEBIAN
-from harness.errors import DataError
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 FILES = {
@@ -48,7 +48,7 @@ def _folder(data_dir: Path | None) -> Path:
         return DEBIAN
     from torchvision.datasets import FashionMNIST
 
-    from harness.home import home
+    from harness.core.home import home
 
     try:
         FashionMNIST(str(home() / "data"), download=True)

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 from harness import decoding, untrusted
+from harness.core.errors import BadOption, DataError
 from harness.datasets import parquet
 from harness.datasets.base import Dataset, Split, statistics
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, Listing, decoded_split
 from harness.datasets.label_tables import Labelled, by_table, listings, table_of
-from harness.errors import BadOption, DataError
 from harness.pixels import Form, Reader, dimensions
 
 #: How the folder of a test split may be called, best first.

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import untrusted
+from harness.core.errors import BadOption, DataError, suggest
 from harness.datasets.base import Dataset
 from harness.datasets.cards import IMAGENET_MEAN, IMAGENET_STD
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, decoded_split
 from harness.datasets.presence import imagenet_remedy, imagenet_root
 from harness.datasets.subsets import SUBSETS
-from harness.errors import BadOption, DataError, suggest
 from harness.pixels import EXTENSIONS, Form
 
 CLASSES = 1000

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from harness import untrusted
+from harness.core.errors import DataError, suggest
 from harness.datasets.decoded import Listing
-from harness.errors import DataError, suggest
 from harness.pixels import EXTENSIONS, Item
 
 NAMES = ("metadata.csv", "metadata.jsonl")

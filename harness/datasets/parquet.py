@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 if TYPE_CHECKING:  # a process that decodes rows loads this module, and needs no torch for it
     from harness.datasets.label_tables import Labelled

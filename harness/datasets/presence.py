@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.datasets.subsets import SUBSETS
 
 if TYPE_CHECKING:
-    from harness.spec import Spec
+    from harness.core.spec import Spec
 
 #: Where an archive of each dataset may have been unpacked, below the data folder.
 TINY_PLACES = (".", "tiny-imagenet-200", "tiny-imagenet")
@@ -79,14 +79,14 @@ def _remedy(what: str, data_dir: Path | None) -> str:
 
 
 def _cifar_places(name: str, data_dir: Path | None) -> list[tuple[Path, Path]]:
-    from harness.home import home
+    from harness.core.home import home
 
     folders = [data_dir] if data_dir is not None else [home() / "data"]
     return [(folder / part, folder / part) for folder in folders for part in CIFAR_FOLDERS[name]]
 
 
 def _fashion_places(data_dir: Path | None) -> list[tuple[Path, Path]]:
-    from harness.home import home
+    from harness.core.home import home
 
     if data_dir is not None:
         folders = [data_dir, data_dir / "fashion-mnist", data_dir / "FashionMNIST" / "raw"]

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import untrusted
+from harness.core.errors import DataError
 from harness.datasets.base import Dataset
 from harness.datasets.cards import IMAGENET_MEAN, IMAGENET_STD
 from harness.datasets.class_folders import by_class, images_in, listing
 from harness.datasets.decoded import LazySplit, Listing, decoded_split
 from harness.datasets.presence import tiny_places, tiny_remedy
-from harness.errors import DataError
 from harness.pixels import Form
 
 CLASSES = 200

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.registry import Registry
+from harness.core.registry import Registry
 
 distillers: Registry[Any] = Registry("distiller", group="giftbench.distillers")
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from harness.core.errors import DataError
 from harness.datasets.cards import Card
 from harness.distilled.set import DistilledSet
-from harness.errors import DataError
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset, Split

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from harness.core.errors import DataError
 from harness.distilled.set import DistilledSet
-from harness.errors import DataError
 
 MAX_CLASSES, MAX_PER_CLASS = 20, 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from harness import seeds
+from harness.core import seeds
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness import seeds
 from harness.augmentation import mosaic
+from harness.core import seeds
+from harness.core.errors import BadOption, DataError
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
-from harness.errors import BadOption, DataError
 from harness.teachers import Teacher
 
 

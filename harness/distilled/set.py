@@ -13,9 +13,9 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from harness.digests import digest
+from harness.core.digests import digest
+from harness.core.errors import DataError
 from harness.distilled.replay import Replay
-from harness.errors import DataError
 from harness.untrusted import UNFIT, line
 
 FORMAT = "giftbench.distilled-set/1"

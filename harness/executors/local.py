@@ -198,8 +198,9 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
-    from harness import memory, plugins
+    from harness import memory
     from harness.artefacts import Artefacts
+    from harness.core import plugins
     from harness.executors import libraries  # noqa: F401
     from harness.executors.work import at_once, run_bundle
     from harness.workbench import Workbench

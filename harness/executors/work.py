@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from harness.board import Trial
-from harness.errors import GiftbenchError, PluginError
+from harness.core.errors import GiftbenchError, PluginError
 from harness.records import Record
 from harness.scenario import Outcome, Scenario, named
 from harness.workbench import Workbench

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from harness.board import Board, Trial, board_path, load_board
-from harness.errors import BoardError
+from harness.core.errors import BoardError
 from harness.leaderboard.files import write
 from harness.leaderboard.markdown import bullets
 from harness.leaderboard.reported import COLUMNS, Match, ReportedCell, deviations, load, match, of_tables

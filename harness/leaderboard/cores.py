@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+
+from harness.core.cores import cores
 
 Done = TypeVar("Done")
 
@@ -19,7 +20,7 @@ def on_cores(work: Sequence[Callable[[], Done]]) -> list[Done]:
 
     Safe is a process without threads, torch's among them, on Linux.
     """
-    workers = min(len(work), len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1)
+    workers = min(len(work), cores() if sys.platform == "linux" else 1)
     if workers < 2 or "torch" in sys.modules or threading.active_count() > 1:
         return [one() for one in work]
     with multiprocessing.get_context("fork").Pool(workers, _hold, (work,)) as pool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas
 
 from harness.board import Board, board_path, load_board
-from harness.errors import BoardError, PluginError, UnknownName
+from harness.core.errors import BoardError, PluginError, UnknownName
 from harness.leaderboard.cores import on_cores
 from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused

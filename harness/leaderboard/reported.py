@@ -14,11 +14,11 @@ from typing import Any
 
 from harness import untrusted
 from harness.board import Trial
-from harness.errors import DataError, GiftbenchError, at, suggest
+from harness.core.errors import DataError, GiftbenchError, at, suggest
+from harness.core.spec import Spec
 from harness.optimizers import schedules
 from harness.protocol import Protocol
 from harness.records import Record
-from harness.spec import Spec
 
 COLUMNS = (
     *("table", "dataset", "method", "distilled_on", "ipc", "network", "optimizer", "loss", "refine", "native", "accuracy", "std"),

@@ -7,7 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.errors import BadOption
+from harness.core.errors import BadOption
 from harness.losses import register
 from harness.losses.targets import Targets
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.errors import BadOption, suggest
+from harness.core.errors import BadOption, suggest
 from harness.losses import register
 from harness.losses.classic import full_precision, require, teacher_logits
 from harness.losses.targets import Targets

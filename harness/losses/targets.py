@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from harness.errors import MissingTargets
+from harness.core.errors import MissingTargets
 
 Kind = Literal["logits", "probabilities"]
 

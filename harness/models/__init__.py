@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import DataError, PluginError, UnknownName
-from harness.registry import Registry
-from harness.spec import Spec
+from harness.core.errors import DataError, PluginError, UnknownName
+from harness.core.registry import Registry
+from harness.core.spec import Spec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import nn
 
-from harness.errors import BadOption, UnknownName, suggest
+from harness.core.errors import BadOption, UnknownName, suggest
 from harness.models import Shape
 from harness.models.fitting import checked_rate, fit, next_multiple
 

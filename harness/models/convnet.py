@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.errors import BadOption, suggest
+from harness.core.errors import BadOption, suggest
 from harness.models import Shape
 from harness.models.fitting import record
 

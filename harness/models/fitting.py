@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.errors import BadOption
+from harness.core.errors import BadOption
 
 ATTRIBUTE = "giftbench_adaptation"
 Statistics = tuple[Sequence[float], Sequence[float]]  # mean and std per channel, of pixels in [0, 1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import timm
 from torch import nn
 
-from harness.errors import BadOption
+from harness.core.errors import BadOption
 from harness.models import Shape
 from harness.models.fitting import checked_rate, fit, next_multiple
 

@@ -12,7 +12,7 @@ from torch.autograd.gradcheck import GradcheckError, gradcheck
 from torch.overrides import TorchFunctionMode
 
 from harness import losses
-from harness.errors import MissingTargets
+from harness.core.errors import MissingTargets
 from harness.losses.targets import Kind, Targets
 from harness.testing.checks import CheckFailed, expect, no_waiting, works
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from harness import models
-from harness.registry import Registry, keyword_defaults
-from harness.spec import Spec
+from harness.core.registry import Registry, keyword_defaults
+from harness.core.spec import Spec
 from harness.testing.checks import expect, no_waiting, works
 
 Shape = tuple[int, int, int]

@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from harness.artefacts import Artefacts
 from harness.board import Board, ScenarioSpec, Trial, checked
-from harness.errors import BoardError, GiftbenchError
+from harness.core.errors import BoardError, GiftbenchError
 from harness.executors.work import environment
 from harness.planning import Plan, check_names
 from harness.records import Record, to_frame
@@ -215,7 +215,7 @@ def _runs_twice_alike(case: _Case, trial: Trial) -> Record:
     first, again = (_outcome(case, trial) for _ in range(2))
     for name, value in first.metrics.items():
         then = again.metrics.get(name)
-        remedy = "take random numbers from harness.seeds by the trial's seed, and put times into timing"
+        remedy = "take random numbers from harness.core.seeds by the trial's seed, and put times into timing"
         expect(then == value, case.name, f"gives {name} = {value} and then {then} for the same trial; {remedy}")
     facts = environment(trial, Workbench("cpu"), None)
     return Record.of(trial, first.status, metrics=first.metrics, history=first.history, timing={"total": 1.0}, environment=facts)

@@ -34,8 +34,9 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent))
 import loops
 
-from harness import losses, models, seeds
+from harness import losses, models
 from harness.capture import Captured, cuda_graph
+from harness.core import seeds
 from harness.executors.work import device_name, versions
 from harness.losses.targets import Targets
 from harness.optimizers import resolve, schedules

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from harness import losses, memory, models
 from harness.augmentation import DSA
 from harness.board import Precision
+from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.spec import Spec
 from harness.training import Material, Recipe, autocast, evaluate, fit, on_device
 
 #: glibc's `mallopt`: what `harness.memory` changes in a worker, and where glibc's own, which adapt, end up beside training steps.

@@ -12,7 +12,6 @@ of `Row`, of which `what`, `ratio`, `lowest`, `highest` and `threads` must be th
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 import time
@@ -23,6 +22,8 @@ from typing import Any
 
 import torch
 from tabulate import tabulate
+
+from harness.core.cores import cores
 
 ROUNDS, WARMUPS = 7, 2
 NOTE = "Median of rounds in which all sides were timed in turn, and their range."
@@ -127,10 +128,9 @@ def machine() -> str:
     """Say what the times were measured on: processor, cores, threads, bf16 instructions, and the versions that matter."""
     from harness.executors.work import device_name, versions
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     bf16 = "with" if has_bf16() else "without"
     packages = ", ".join(f"{name} {number}" for name, number in versions(("avalanche-lib",)).items())
-    return f"{device_name('cpu')}, {cores} cores, {torch.get_num_threads()} threads, {bf16} bf16 instructions; {packages}"
+    return f"{device_name('cpu')}, {cores()} cores, {torch.get_num_threads()} threads, {bf16} bf16 instructions; {packages}"
 
 
 def has_bf16() -> bool:

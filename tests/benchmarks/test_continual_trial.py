@@ -23,8 +23,8 @@ from harness import losses, models, optimizers
 from harness.augmentation import DSA
 from harness.continual import loop, stream
 from harness.continual.measure import measure
+from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.spec import Spec
 from harness.training import Material, Recipe, fit, on_device
 
 SHAPE, CLASSES, STEPS, BATCH, EPOCHS = (3, 32, 32), 10, 5, 50, 15

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import losses, seeds
+from harness import losses
 from harness.augmentation import DSA
 from harness.board import Trial
+from harness.core import seeds
 from harness.losses.targets import Targets
 from harness.scenario import named
 from harness.workbench import Workbench

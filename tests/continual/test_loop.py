@@ -17,10 +17,10 @@ from harness.board import Trial
 from harness.continual import loop
 from harness.continual.loop import Batches, OnlySeen, Seen, step_seed
 from harness.continual.measure import forgetting, measure, summarise
-from harness.errors import DataError
+from harness.core.errors import DataError
+from harness.core.spec import Spec
 from harness.losses.targets import Targets
 from harness.scenario import named
-from harness.spec import Spec
 from harness.training import Material, fit
 from harness.workbench import Workbench, recipe
 

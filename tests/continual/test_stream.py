@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as draws
 
 from harness.continual.stream import benchmark, class_counts, class_order, describe, places
-from harness.errors import BoardError, DataError
+from harness.core.errors import BoardError, DataError
 from harness.training import Material
 
 

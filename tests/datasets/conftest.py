@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import GiftbenchError
+from harness.core.errors import GiftbenchError
 
 Refused = Callable[..., AbstractContextManager[None]]
 

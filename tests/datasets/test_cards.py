@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from harness import datasets
+from harness.core.errors import BadOption, DataError, UnknownName
 from harness.datasets.cards import Card
 from harness.datasets.subsets import SUBSETS
-from harness.errors import BadOption, DataError, UnknownName
 
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

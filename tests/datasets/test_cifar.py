@@ -11,7 +11,7 @@ import pytest
 import torchvision.datasets
 
 from harness import datasets
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 PER_FILE = 10
 CASES = [("cifar10", "CIFAR10", 10, "labels"), ("cifar100", "CIFAR100", 100, "fine_labels")]

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from harness import datasets
+from harness.core.errors import DataError
 from harness.datasets.fashion_mnist import DEBIAN, FILES, read_idx
-from harness.errors import DataError
 
 NUMBERS = {"train": 12, "test": 10}
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from harness import datasets
+from harness.core.errors import BadOption, DataError
 from harness.decoding import decode
-from harness.errors import BadOption, DataError
 
 
 def picture(file: Path, value: int, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> None:

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from harness import datasets, decoding
+from harness.core.errors import DataError
 from harness.datasets import folder as folders
-from harness.errors import DataError
 
 NAMES = ("cat", "dog", "eel")
 

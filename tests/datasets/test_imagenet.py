@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from harness import datasets, decoding
+from harness.core.errors import BadOption, DataError
 from harness.datasets.subsets import SUBSETS
-from harness.errors import BadOption, DataError
 
 NETTE = list(SUBSETS["imagenette"].values())
 

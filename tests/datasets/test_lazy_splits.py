@@ -19,11 +19,11 @@ from torch import Tensor
 
 from harness import datasets, decoding
 from harness.board import TeacherSpec
+from harness.core.errors import DataError
 from harness.datasets import decoded
 from harness.datasets.base import Dataset, Split
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, decoded_split
-from harness.errors import DataError
 from harness.pixels import Form
 
 FORM = Form((3, 16, 16), 18)

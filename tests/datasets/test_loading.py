@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from harness import datasets
+from harness.core.errors import BadOption, DataError, UnknownName
+from harness.core.spec import Spec
 from harness.datasets.base import Dataset, Split
-from harness.errors import BadOption, DataError, UnknownName
-from harness.spec import Spec
 
 
 @pytest.fixture

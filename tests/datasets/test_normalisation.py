@@ -6,8 +6,8 @@ import numpy
 import pytest
 import torch
 
+from harness.core.errors import DataError
 from harness.datasets.base import Dataset, Split, normalise, statistics
-from harness.errors import DataError
 
 
 @pytest.fixture

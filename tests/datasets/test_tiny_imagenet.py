@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from harness import datasets, decoding
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 WNIDS = [f"n{9_000_000 + 7 * i:08d}" for i in range(200)]
 VAL = 2  # images a class

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.core.errors import GiftbenchError
 from harness.datasets.base import Dataset, Split
-from harness.errors import GiftbenchError
 
 Refused = Callable[..., AbstractContextManager[None]]
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness import DistilledSet, datasets, models
+from harness.core.errors import BadOption, DataError
 from harness.datasets.base import Dataset, Split, normalise
 from harness.distilled import distillers
 from harness.distilled.source import Source
-from harness.errors import BadOption, DataError
 from harness.teachers import Teacher
 
 METHODS = ("herding", "k-center")

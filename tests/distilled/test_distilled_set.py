@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness import DistilledSet
-from harness.errors import DataError
+from harness.core.errors import DataError
 
 N, CLASSES = 6, 3
 PIXELS = torch.randint(0, 256, (N, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from harness import DistilledSet
+from harness.core.errors import DataError
 from harness.distilled.inspection import describe, draw
-from harness.errors import DataError
 
 
 def made(labels: list[int], channels: int = 3, side: int = 8, value: int = 200, **changes) -> DistilledSet:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from harness import DistilledSet, datasets
+from harness.core.errors import BadOption, DataError
 from harness.datasets.base import Dataset, Split
 from harness.distilled import distillers
 from harness.distilled.source import Source
-from harness.errors import BadOption, DataError
 
 
 def chosen(dataset: Dataset, ipc: int, seed: int = 0) -> DistilledSet:

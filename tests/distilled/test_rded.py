@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness import DistilledSet
+from harness.core.errors import BadOption, DataError
 from harness.datasets.base import Dataset, Split, normalise
 from harness.distilled import distillers
 from harness.distilled.source import Source
-from harness.errors import BadOption, DataError
 
 
 class Taste:

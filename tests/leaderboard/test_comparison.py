@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from harness.board import Trial
-from harness.errors import BoardError, DataError
+from harness.core.errors import BoardError, DataError
 from harness.leaderboard.comparison import compare
 from harness.leaderboard.statistics import Summary, summary, welch
 from harness.protocol import Protocol

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import BoardError
+from harness.core.errors import BoardError
 from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table
 from harness.scenario import Scenario

@@ -10,7 +10,7 @@ import pytest
 
 from harness import losses
 from harness.board import Trial
-from harness.errors import DataError
+from harness.core.errors import DataError
 from harness.leaderboard.reported import COLUMNS, ReportedCell, deviations, load, match, of_tables
 from harness.protocol import Protocol
 from harness.records import Record

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness import losses
-from harness.errors import BadOption, MissingTargets, UnknownName
+from harness.core.errors import BadOption, MissingTargets, UnknownName
 from harness.losses.targets import Targets
 
 HARD, SOFT = "hard", "soft"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cosine as scipy_cosine
 
-from harness.errors import BadOption
+from harness.core.errors import BadOption
 from harness.losses.gift import cosine, gift, gift_reference, refine, smooth, unit
 from harness.losses.targets import Targets
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness import losses
-from harness.errors import BadOption, MissingTargets, UnknownName
+from harness.core.errors import BadOption, MissingTargets, UnknownName
 from harness.losses.targets import Targets
 
 

@@ -10,7 +10,7 @@ import timm
 import torch
 
 from harness import models
-from harness.errors import BadOption
+from harness.core.errors import BadOption
 from harness.models.any_timm import settings
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from harness import models
-from harness.errors import BadOption, DataError, PluginError, UnknownName
+from harness.core.errors import BadOption, DataError, PluginError, UnknownName
 from harness.models.fitting import Resized, fit
 
 

@@ -9,7 +9,7 @@ import pytest
 from looking import cell, tables_of
 
 from harness.board import Trial
-from harness.errors import BadOption, BoardError, UnknownName
+from harness.core.errors import BadOption, BoardError, UnknownName
 from harness.records import Record
 from harness.scenario import named
 

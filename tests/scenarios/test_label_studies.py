@@ -13,7 +13,7 @@ from looking import cell, tables_of
 
 from harness.artefacts import Artefacts
 from harness.board import Board, Trial
-from harness.errors import BadOption, BoardError
+from harness.core.errors import BadOption, BoardError
 from harness.losses.targets import Targets
 from harness.planning import plan as planned
 from harness.records import Record, to_frame

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import Outcome, Scenario, losses, scenarios
-from harness.errors import BadOption, BoardError, UnknownName
+from harness.core.errors import BadOption, BoardError, UnknownName
 from harness.losses.targets import Targets
 from harness.testing import CheckFailed, check_loss, check_model, check_scenario
 
@@ -578,7 +578,7 @@ BAD_SCENARIOS: dict[str, tuple[type[Scenario], str]] = {
     "a metric that is not finite": (giving(gain=float("nan")), "gives the metric gain = nan"),
     "a metric that is no number": (giving(gain="much"), "gives the metric gain = 'much'"),
     "a history with tensors": (BadHistory, "history and timing that JSON can hold: TypeError"),
-    "numbers that wander": (Wandering, "for the same trial; take random numbers from harness.seeds"),
+    "numbers that wander": (Wandering, "for the same trial; take random numbers from harness.core.seeds"),
     "no records": (NeedsRecords, "fails to make tables on no records: KeyError"),
     "metrics that failed": (NeedsMetrics, "fails to make tables on one record that failed: KeyError"),
     "failures left out": (NeedsSuccess, "makes no table of one record that failed"),

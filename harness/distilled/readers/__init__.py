@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.registry import Registry
+from harness.core.registry import Registry
 
 registry: Registry[Any] = Registry("reader", group="giftbench.readers")
 register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness import untrusted
+from harness.core.errors import DataError
 from harness.distilled.readers import matched, tensors
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
-from harness.errors import DataError
 
 
 def datm(

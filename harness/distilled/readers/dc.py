@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from harness import untrusted
+from harness.core.errors import BadOption, DataError
 from harness.datasets.cards import Card
 from harness.distilled.readers import tensors
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
-from harness.errors import BadOption, DataError
 from harness.tensorfile import load_tensors
 
 #: Mean and standard deviation in these authors' code where they are not the ones that this project normalises by.

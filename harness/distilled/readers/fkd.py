@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from harness import untrusted
+from harness.core.errors import BadOption, DataError
 from harness.distilled import readers
 from harness.distilled.reading import Reading
 from harness.distilled.replay import Replay
 from harness.distilled.set import MAX_BYTES, DistilledSet
-from harness.errors import BadOption, DataError
 from harness.tensorfile import load_tensors
 
 #: The seed of the sampler that the relabelling code shuffles with.

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from harness import untrusted
+from harness.core.errors import DataError
 from harness.distilled.readers import tensors
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
-from harness.errors import DataError
 from harness.tensorfile import load_tensors
 
 #: The loss that a method's authors train with, by its name without signs.

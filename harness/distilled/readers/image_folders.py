@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from harness import decoding, untrusted
+from harness.core.errors import DataError
 from harness.distilled.reading import Reading
 from harness.distilled.set import MAX_BYTES, DistilledSet
-from harness.errors import DataError
 from harness.pixels import Form
 
 ENDINGS = (".jpg", ".jpeg", ".png")

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from harness import untrusted
+from harness.core.errors import DataError
 from harness.distilled.reading import Reading
 from harness.distilled.set import FLOATS, DistilledSet
-from harness.errors import DataError
 from harness.tensorfile import MAX_BYTES, load_tensors
 
 Kind = Literal["logits", "probabilities"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from harness.core.errors import DataError
 from harness.distilled.readers import matched, tensors
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
-from harness.errors import DataError
 
 
 def tesla(reading: Reading, *, zca: bool = True, images: str = "images_best.pt", labels: str = "") -> DistilledSet:

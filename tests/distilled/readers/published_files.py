@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness import DistilledSet, datasets
+from harness.core.spec import Spec
 from harness.datasets.base import Split
 from harness.datasets.cards import Card
 from harness.datasets.decoded import LazySplit
 from harness.importing import read
-from harness.spec import Spec
 
 DIGITS = Card("digits", (1, 16, 16), 10, (0.3052,), (0.3185,))
 #: Small, so that thousands of cases take seconds.

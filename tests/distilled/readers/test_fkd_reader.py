@@ -12,10 +12,10 @@ from PIL import Image
 
 import harness
 from harness import DistilledSet
+from harness.core.errors import BadOption, DataError
+from harness.core.spec import Spec
 from harness.datasets.cards import Card
-from harness.errors import BadOption, DataError
 from harness.importing import read
-from harness.spec import Spec
 from harness.tensorfile import load_tensors
 
 DIGITS = Card("digits", (1, 16, 16), 10)

@@ -22,7 +22,7 @@ from published_files import FILES, FOLDERS, FORMATS, SMALL, TENSORS, imported, l
 from torch import Tensor
 
 from harness import DistilledSet
-from harness.errors import DataError, GiftbenchError
+from harness.core.errors import DataError, GiftbenchError
 
 #: Formats whose labels are tensors, and every file of each format that torch.save wrote.
 SAVED = [(form, name) for form in (*TENSORS, "fkd") for name in FILES[form]]

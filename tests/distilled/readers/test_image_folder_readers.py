@@ -13,8 +13,8 @@ import torch
 from publishing import COLOUR, NAMES, TINY, decoded, picture, publish_images, read
 
 from harness import DistilledSet, datasets
+from harness.core.errors import DataError
 from harness.datasets.cards import Card
-from harness.errors import DataError
 
 Refused = Callable[..., AbstractContextManager[None]]
 LARGE = Card("imagenet-1k", (3, 224, 224), 2)

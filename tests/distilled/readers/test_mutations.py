@@ -18,7 +18,7 @@ from hypothesis import strategies as some
 from published_files import FORMATS, SMALL, imported, members, pack, write
 
 from harness import DistilledSet
-from harness.errors import GiftbenchError
+from harness.core.errors import GiftbenchError
 
 #: Cases of each format, and of the two kinds of this project's own file.
 CASES = 300

@@ -14,10 +14,10 @@ from published_files import DIGITS, TENSORS, imported, logits, pixels, write
 from torch import Tensor
 
 from harness import DistilledSet, datasets
+from harness.core.errors import DataError
 from harness.datasets.cards import Card
 from harness.distilled import readers
 from harness.distilled.reading import Reading
-from harness.errors import DataError
 
 IPC = 3
 HARD = torch.arange(10).repeat_interleave(IPC)

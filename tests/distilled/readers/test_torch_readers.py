@@ -16,9 +16,9 @@ from publishing import read
 from torch import Tensor
 
 from harness import datasets
+from harness.core.errors import BadOption, DataError
 from harness.datasets.cards import Card
 from harness.distilled.set import DistilledSet
-from harness.errors import BadOption, DataError
 
 Refused = Callable[..., AbstractContextManager[None]]
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.errors import PluginError
+from harness.core.errors import PluginError
 
 #: Plugins that failed to load in this process: where each comes from, and its error.
 failures: dict[str, str] = {}

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from harness.errors import BadOption, PluginError, UnknownName, suggest
-from harness.spec import Spec, parse, render
+from harness.core.errors import BadOption, PluginError, UnknownName, suggest
+from harness.core.spec import Spec, parse, render
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -94,7 +94,7 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True
-        from harness import plugins
+        from harness.core import plugins
 
         for point in importlib.metadata.entry_points(group=str(self.group)):
             origin = point.dist.name if point.dist is not None else "entry point"
