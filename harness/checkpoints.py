@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import untrusted
 from harness.core.errors import DataError
+from harness.files import paths
 from harness.key_styles import COUNTER, STYLES, State, looks_like
 from harness.models.fitting import Resized
 
@@ -54,7 +54,7 @@ def read(path: Path) -> State:
 
 
 def _saved(path: Path) -> Any:
-    from harness.tensorfile import load_tensors
+    from harness.files.tensors import load_tensors
 
     return load_tensors(path, limit=MAX_BYTES)
 
@@ -63,7 +63,7 @@ def _safetensors(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    untrusted.size(path, MAX_BYTES)
+    paths.size(path, MAX_BYTES)
     try:
         return load_file(str(path))
     except (SafetensorError, OSError, ValueError) as error:

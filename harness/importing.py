@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness import datasets, untrusted
+from harness import datasets
 from harness.artefacts import Artefacts, SetFile, read_set_header
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
@@ -18,6 +18,7 @@ from harness.datasets.cards import Card
 from harness.distilled import readers
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
+from harness.files import paths
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.
@@ -129,7 +130,7 @@ def _key(spec: Spec, path: Path, card: Card, ipc: int | None) -> str:
 
 
 def _listing(path: Path) -> Iterator[list[object]]:
-    found = [path] if path.is_file() else sorted(_walk(untrusted.folder(path)))
+    found = [path] if path.is_file() else sorted(_walk(paths.folder(path)))
     for file in found:
         status = file.stat()
         yield [str(file.relative_to(path)), status.st_size, status.st_mtime_ns]

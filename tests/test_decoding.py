@@ -22,8 +22,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, Resize
 
-from harness import decoding
 from harness.core.errors import DataError
+from harness.files import decoding
 
 MANY = 2 * decoding.IMAGES_PER_WORKER
 #: (width, height): portrait, landscape, square, a line, odd, smaller and larger than what they become.
@@ -152,11 +152,11 @@ def test_images_decoded_are_counted_and_refused_ones_are_not(pictures: list[Path
 
 def test_worker_loads_neither_torch_nor_anything_of_the_folder_it_starts_in(tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('loaded from the working folder')")
-    root = str(Path(decoding.__file__).parents[1])
+    root = str(Path(decoding.__file__).parents[2])
     loads = decoding._PROGRAM.format(root=root).replace("serve(sys.stdin.buffer, sys.stdout.buffer)", "print(*sys.modules)")
     done = subprocess.run([sys.executable, "-P", "-c", loads], cwd=tmp_path, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "harness.pixels" in loaded
+    assert "harness.files.pixels" in loaded
     assert loaded.isdisjoint({"torch", "torchvision", "numpy", "pandas", "pyarrow", "pydantic", "timm"})
 
 
@@ -349,7 +349,7 @@ def test_pixels_are_held_in_memory_once(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from harness.decoding import decode
+from harness.files.decoding import decode
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 file = Path(sys.argv[1])

@@ -7,8 +7,8 @@ from collections import Counter, OrderedDict
 
 import pytest
 
-from harness import pickles
 from harness.core.errors import DataError
+from harness.files import pickles
 
 FLOATS = b"ctorch\nFloatStorage\n"
 REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
@@ -71,7 +71,7 @@ def test_a_tensor_that_claims_more_than_is_stored_is_refused(broken: tuple[str, 
         "torch load",
         "torch UntypedStorage",
         "builtins bytearray",
-        "harness.pickles check",
+        "harness.files.pickles check",
         "numpy load",
         "pickle loads",
         "torch.hub load",

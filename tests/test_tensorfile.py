@@ -20,9 +20,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import tensorfile
 from harness.core.errors import DataError
-from harness.tensorfile import load_tensors
+from harness.files import tensors
+from harness.files.tensors import load_tensors
 
 
 class Calls:
@@ -356,7 +356,7 @@ def test_a_folder_a_pipe_and_nothing_at_all_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_pickle_with_more_opcodes_than_any_set_needs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorfile.pickles, "MAX_OPCODES", 1000)
+    monkeypatch.setattr(tensors.pickles, "MAX_OPCODES", 1000)
     refusal(saved(tmp_path / "a.pt", list(range(2000))))
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy
 import torch
 
-from harness import untrusted
 from harness.core.errors import DataError
 from harness.datasets.base import Dataset, Split
 from harness.datasets.cards import CIFAR_MEAN, CIFAR_STD
 from harness.datasets.presence import CIFAR_FOLDERS
+from harness.files import paths
 
 #: Records of each binary file, as published.
 RECORDS = {"data_batch": 10_000, "test_batch": 10_000, "train": 50_000, "test": 10_000}
@@ -55,14 +55,14 @@ def _cifar(name: str, attribute: str, data_dir: Path | None) -> Dataset:
     root = data_dir if data_dir is not None else home() / "data"
     binary = root / CIFAR_FOLDERS[name][0]
     if binary.is_dir():
-        return _read_binary(name, untrusted.folder(binary))
+        return _read_binary(name, paths.folder(binary))
     return _read_pickled(name, attribute, root, data_dir is None)
 
 
 def _read_binary(name: str, folder: Path) -> Dataset:
     version = _BINARIES[name]
-    names = untrusted.inside(folder, version.names)
-    untrusted.size(names, MAX_TEXT)
+    names = paths.inside(folder, version.names)
+    paths.size(names, MAX_TEXT)
     classes = tuple(line.strip() for line in names.read_text("utf-8", errors="replace").splitlines() if line.strip())
     if len(classes) != version.classes:
         raise DataError(f"{names}: {len(classes)} names where {name} has {version.classes} classes")
@@ -79,10 +79,10 @@ def _read_binary(name: str, folder: Path) -> Dataset:
 
 def _records(folder: Path, name: str, version: _Binary) -> Split:
     """Return the images and labels of a binary file. Raises DataError when its size or a label is not as published."""
-    file = untrusted.inside(folder, name)
+    file = paths.inside(folder, name)
     count = RECORDS[name.removesuffix(".bin").rstrip("_0123456789")]
     length = version.labels + PIXELS
-    found = untrusted.size(file, 1 << 30)
+    found = paths.size(file, 1 << 30)
     if found != count * length:
         raise DataError(f"{file}: {found} bytes where {count} records of {length} bytes are expected ({count * length})")
     rows = torch.from_numpy(numpy.fromfile(file, numpy.uint8, count * length).reshape(count, length))

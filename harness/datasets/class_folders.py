@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from harness import untrusted
 from harness.core.errors import DataError
 from harness.datasets.decoded import Listing
-from harness.pixels import EXTENSIONS
+from harness.files import paths
+from harness.files.pixels import EXTENSIONS
 
 #: A file's name, its path as a string (a Path for each of a million files takes time and memory), bytes, time of change in ns.
 Found = tuple[str, str, int, int]
@@ -27,15 +27,15 @@ def by_class(title: str, root: Path, split: str, classes: Sequence[str], inner: 
         inner: a folder in that of a class, taken where it is there.
     Raises: DataError that names an absent or empty class folder, or a symbolic link that leaves `root`.
     """
-    part = untrusted.inside(root, split)
-    there = {folder.name for folder in untrusted.folders(root, part)}
+    part = paths.inside(root, split)
+    there = {folder.name for folder in paths.folders(root, part)}
     missing = [name for name in classes if name not in there]
     if missing:
         raise DataError(f"{title}: {part} lacks {len(missing)} of {len(classes)} class folders, such as {missing[0]}")
     found = []
     for index, name in enumerate(classes):
         place = part / name
-        if inner and inner in {folder.name for folder in untrusted.folders(root, place)}:
+        if inner and inner in {folder.name for folder in paths.folders(root, place)}:
             place = place / inner
         images = images_in(root, place)
         if not images:
@@ -58,7 +58,7 @@ def listing(title: str, root: Path, found: Sequence[tuple[int, str, Found]]) -> 
 def images_in(root: Path, place: Path) -> list[Found]:
     """Return the images in a folder, by name. Raises DataError for a symbolic link that leaves `root`."""
     found = []
-    for entry in untrusted.entries(root, place):
+    for entry in paths.entries(root, place):
         if entry.name[entry.name.rfind(".") :].lower() in EXTENSIONS and entry.is_file():
             status = entry.stat()
             found.append((entry.name, entry.path, status.st_size, status.st_mtime_ns))

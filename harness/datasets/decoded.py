@@ -15,12 +15,12 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from harness import decoding
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
 from harness.datasets.base import Split
-from harness.pixels import Form, Item
+from harness.files import decoding
+from harness.files.pixels import Form, Item
 
 #: Raised whenever the same files would be decoded to other pixels.
 VERSION = 1

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from harness import decoding, untrusted
 from harness.core.errors import BadOption, DataError
 from harness.datasets import parquet
 from harness.datasets.base import Dataset, Split, statistics
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, Listing, decoded_split
 from harness.datasets.label_tables import Labelled, by_table, listings, table_of
-from harness.pixels import Form, Reader, dimensions
+from harness.files import decoding, paths
+from harness.files.pixels import Form, Reader, dimensions
 
 #: How the folder of a test split may be called, best first.
 TEST = ("test", "val", "validation")
@@ -59,9 +59,9 @@ def _listed(root: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
     if not root.is_dir():
         raise DataError(f"dataset folder {root}: no such folder; expected one with train/ and test/, one folder a class")
     place = f"dataset folder {root}"
-    inside = untrusted.folder(root)
-    for base in [inside, *(f for f in untrusted.folders(inside) if f.name == "data")]:
-        parts = {part.name: part for part in untrusted.folders(inside, base) if part.name in ("train", *TEST)}
+    inside = paths.folder(root)
+    for base in [inside, *(f for f in paths.folders(inside) if f.name == "data")]:
+        parts = {part.name: part for part in paths.folders(inside, base) if part.name in ("train", *TEST)}
         shards = parquet.shards(inside, base)
         test = next((name for name in TEST if name in parts), next((name for name in TEST if name in shards), ""))
         if "train" in parts and test in parts:
@@ -74,7 +74,7 @@ def _listed(root: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
 
 
 def _folders(place: str, root: Path, train: Path, test: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
-    shards = [untrusted.files(root, part, {".parquet"}) for part in (train, test)]
+    shards = [paths.files(root, part, {".parquet"}) for part in (train, test)]
     if all(shards):
         return _shards(place, root, *shards)
     tables = [table_of(root, part) for part in (train, test)]
@@ -100,7 +100,7 @@ def _shards(place: str, root: Path, train: list[Path], test: list[Path]) -> tupl
 
 
 def _classes(root: Path, part: Path) -> tuple[str, ...]:
-    names = tuple(sorted(found.name for found in untrusted.folders(root, part)))
+    names = tuple(sorted(found.name for found in paths.folders(root, part)))
     if not names:
         raise DataError(f"dataset folder {part}: empty; expected one folder a class, a metadata.csv or .parquet files")
     return names

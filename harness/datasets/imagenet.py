@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import untrusted
 from harness.core.errors import BadOption, DataError, suggest
 from harness.datasets.base import Dataset
 from harness.datasets.cards import IMAGENET_MEAN, IMAGENET_STD
@@ -15,7 +14,8 @@ from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, decoded_split
 from harness.datasets.presence import imagenet_remedy, imagenet_root
 from harness.datasets.subsets import SUBSETS
-from harness.pixels import EXTENSIONS, Form
+from harness.files import paths
+from harness.files.pixels import EXTENSIONS, Form
 
 CLASSES = 1000
 MAX_SIZE = 1024
@@ -100,8 +100,8 @@ def _load(name: str, data_dir: Path | None, size: int, chosen: dict[str, int]) -
     found = imagenet_root(name, data_dir)
     if found is None:
         raise DataError(f"{name}: no val/ in {data_dir or 'a data folder'} or below it; {imagenet_remedy(name, data_dir)}")
-    root = untrusted.folder(found)
-    val, train = untrusted.inside(root, "val"), root / "train"
+    root = paths.folder(found)
+    val, train = paths.inside(root, "val"), root / "train"
     wnids = list(chosen) or _thousand(name, root, val)
     if chosen:
         _check_folders(name, root, val)
@@ -120,8 +120,8 @@ def _load(name: str, data_dir: Path | None, size: int, chosen: dict[str, int]) -
 
 def _check_folders(name: str, root: Path, val: Path) -> list[str]:
     """Return the folders of val/. Raises DataError when its images lie there without any."""
-    folders = [folder.name for folder in untrusted.folders(root, val)]
-    if not folders and untrusted.files(root, val, EXTENSIONS):
+    folders = [folder.name for folder in paths.folders(root, val)]
+    if not folders and paths.files(root, val, EXTENSIONS):
         raise DataError(
             f"{name}: {val} holds images without class folders; move each into val/WNID/, the WordNet id of its class, "
             "as the development kit's ground truth says"

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from harness import untrusted
 from harness.core.errors import DataError, suggest
 from harness.datasets.decoded import Listing
-from harness.pixels import EXTENSIONS, Item
+from harness.files import paths
+from harness.files.pixels import EXTENSIONS, Item
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 #: Bytes of a table.
@@ -38,7 +38,7 @@ class Labelled:
 
 def table_of(root: Path, part: Path) -> Path | None:
     """Return a split's table; None when it has none. Raises DataError when it has two."""
-    found = [file for file in untrusted.files(root, part) if file.name in NAMES]
+    found = [file for file in paths.files(root, part) if file.name in NAMES]
     if len(found) > 1:
         raise DataError(f"{part}: both {NAMES[0]} and {NAMES[1]}; expected one of them")
     return found[0] if found else None
@@ -65,7 +65,7 @@ def by_table(title: str, part: Path, table: Path) -> Labelled:
         if name in seen:
             raise DataError(f"{place}: {name!r} is there twice")
         seen.add(name)
-        file = untrusted.inside(part, name)
+        file = paths.inside(part, name)
         if file.suffix.lower() not in EXTENSIONS:
             raise DataError(f"{place}: {name!r} is no image ({', '.join(sorted(EXTENSIONS))})")
         try:
@@ -101,7 +101,7 @@ def _label(value: Any, column: str, place: str) -> Label:
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Give the rows of a table with the line each ends at. Raises DataError."""
-    untrusted.size(table, MAX_BYTES)
+    paths.size(table, MAX_BYTES)
     try:
         text = table.read_text("utf-8-sig")
         if table.suffix == ".csv":

@@ -5,34 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import DataError
+from harness.files.parquet import MAX_BYTES, MAX_ROWS, check_group, columns, opening
 
 if TYPE_CHECKING:  # a process that decodes rows loads this module, and needs no torch for it
     from harness.datasets.label_tables import Labelled
 
-#: Bytes of a parquet file, and of the images of one row group, which is read at once.
-MAX_BYTES, MAX_GROUP = 1 << 37, 1 << 31
-MAX_ROWS = 1 << 23
 #: Bytes of a class's name.
 MAX_NAME = 1000
-#: Bytes of one string, and entries of one list, in a file's own description.
-MAX_STRING, MAX_LIST = 1 << 24, 1 << 20
-IMAGE_COLUMNS = ("image", "img")
 
 _SHARD = re.compile(r"(train|test|val|validation)(?:-(\d{1,6})-of-(\d{1,6}))?(?:-[0-9a-f]{8,64})?\.parquet")
 
 
 def shards(root: Path, base: Path) -> dict[str, list[Path]]:
     """Return the parquet files in `base` by split, in order. Raises DataError when one of several is absent."""
-    from harness import untrusted
+    from harness.files import paths
 
     found: dict[str, list[Path]] = {}
     counts: dict[str, set[tuple[int, int]]] = {}
-    for file in untrusted.files(root, base, {".parquet"}):
+    for file in paths.files(root, base, {".parquet"}):
         named = _SHARD.fullmatch(file.name)
         if named:
             found.setdefault(named[1], []).append(file)
@@ -46,17 +40,17 @@ def shards(root: Path, base: Path) -> dict[str, list[Path]]:
 
 def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
     """Return the rows of parquet files, their labels read and their images not. Raises DataError that names the file."""
-    from harness import untrusted
     from harness.datasets.label_tables import Labelled
+    from harness.files import paths
 
     items: list[Any] = []
     labels: list[int | str] = []
     stamps = []
     names: tuple[str, ...] = ()
     for file in files:
-        size = untrusted.size(file, MAX_BYTES)
-        with _opened(file) as opened:
-            _, column = _columns(opened.schema_arrow, str(file))
+        size = paths.size(file, MAX_BYTES)
+        with opening(file) as opened:
+            _, column = columns(opened.schema_arrow, str(file))
             stated = _names(opened.schema_arrow, column, file)
             if names and stated != names:
                 raise DataError(f"{file}: its classes are not those of {files[0]}")
@@ -72,84 +66,12 @@ def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
     return Labelled(title, root, items, labels, stamps, names)
 
 
-def encoded_images(file: Path, group: int) -> list[bytes | None]:
-    """Return the encoded images of a row group. Raises DataError when they are above MAX_GROUP bytes or cannot be read.
-
-    Row by row: a few bytes of a file may say that a large value is repeated a million times.
-    """
-    with _opened(file) as opened:
-        image, _ = _columns(opened.schema_arrow, str(file))
-        _check_group(opened, group, file)
-        images: list[bytes | None] = []
-        size = 0
-        for batch in opened.iter_batches(1, row_groups=[group], columns=[image], use_threads=False):
-            for row in batch.column(0).to_pylist():
-                images.append(row.get("bytes") if isinstance(row, dict) else row)
-                size += len(images[-1] or b"")
-            if size > MAX_GROUP:
-                raise DataError(f"{file}: row group {group} has more than {MAX_GROUP} bytes of images")
-    return images
-
-
-def _check_group(opened: Any, group: int, file: Path) -> None:
-    """Refuse what a row group's description says before it is read."""
-    said = opened.metadata.row_group(group)
-    if not 0 <= said.total_byte_size <= MAX_GROUP:
-        raise DataError(f"{file}: row group {group} has {said.total_byte_size} bytes, above the limit of {MAX_GROUP}")
-    if not 0 <= said.num_rows <= MAX_ROWS:
-        raise DataError(f"{file}: row group {group} has {said.num_rows} rows, above the limit of {MAX_ROWS}")
-
-
-@contextmanager
-def _opened(file: Path, shared: Sequence[str] = ()) -> Iterator[Any]:
-    """Give a parquet file, equal values of the columns `shared` held once; whatever goes wrong with it is a DataError."""
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise DataError(
-            f"{file}: parquet files are read with pyarrow, which is not installed: pip install 'giftbench[huggingface]'"
-        ) from None
-    try:
-        with pyarrow.parquet.ParquetFile(
-            file,
-            memory_map=False,
-            read_dictionary=list(shared) or None,
-            thrift_string_size_limit=MAX_STRING,
-            thrift_container_size_limit=MAX_LIST,
-        ) as opened:
-            yield opened
-    except DataError:
-        raise
-    except Exception as error:  # a broken file may raise anything in Arrow
-        raise DataError(f"{file}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None
-
-
-def _columns(schema: Any, place: str) -> tuple[str, str]:
-    """Return the columns of images and of labels."""
-    import pyarrow
-
-    image = next((name for name in IMAGE_COLUMNS if name in schema.names), "")
-    others = [name for name in schema.names if name != image]
-    label = "label" if "label" in others else others[0] if len(others) == 1 else ""
-    if not image or not label:
-        raise DataError(f"{place}: columns {', '.join(schema.names)[:200]}; expected image and label")
-    kind = schema.field(image).type
-    if pyarrow.types.is_struct(kind):
-        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else None
-    if kind is None or not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
-        raise DataError(f"{place}: column {image} holds no encoded images; expected a structure of bytes and path")
-    kind = schema.field(label).type
-    if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-        raise DataError(f"{place}: column {label} is {kind}; expected class numbers or names")
-    return image, label
-
-
 def _labels(file: Path, opened: Any, name: str) -> Iterator[list[int | str]]:
     """Give the labels of each row group."""
     import pyarrow
 
     if not pyarrow.types.is_integer(opened.schema_arrow.field(name).type):
-        with _opened(file, [name]) as shared:
+        with opening(file, [name]) as shared:
             yield from _groups(file, shared, name)
     else:
         yield from _groups(file, opened, name)
@@ -157,7 +79,7 @@ def _labels(file: Path, opened: Any, name: str) -> Iterator[list[int | str]]:
 
 def _groups(file: Path, opened: Any, name: str) -> Iterator[list[int | str]]:
     for group in range(opened.metadata.num_row_groups):
-        _check_group(opened, group, file)
+        check_group(opened, group, file)
         column = opened.read_row_group(group, columns=[name], use_threads=False).column(name)
         if column.null_count:
             raise DataError(f"{file}: row group {group}: {column.null_count} rows without a {name}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import untrusted
 from harness.core.errors import DataError
 from harness.datasets.base import Dataset
 from harness.datasets.cards import IMAGENET_MEAN, IMAGENET_STD
 from harness.datasets.class_folders import by_class, images_in, listing
 from harness.datasets.decoded import LazySplit, Listing, decoded_split
 from harness.datasets.presence import tiny_places, tiny_remedy
-from harness.pixels import Form
+from harness.files import paths
+from harness.files.pixels import Form
 
 CLASSES = 200
 FORM = Form((3, 64, 64))
@@ -38,7 +38,7 @@ def tiny_imagenet(data_dir: Path | None) -> Dataset:
 def _root(data_dir: Path | None) -> Path:
     for place in tiny_places(data_dir):
         if (place / "wnids.txt").is_file():
-            return untrusted.folder(place)
+            return paths.folder(place)
     raise DataError(f"tiny-imagenet: no wnids.txt in {data_dir or 'a data folder'} or below it; {tiny_remedy(data_dir)}")
 
 
@@ -59,8 +59,8 @@ def _names(root: Path, wnids: Sequence[str]) -> tuple[str, ...]:
 
 
 def _text(root: Path, name: str) -> str:
-    file = untrusted.inside(root, name)
-    untrusted.size(file, MAX_TEXT)
+    file = paths.inside(root, name)
+    paths.size(file, MAX_TEXT)
     return file.read_text("utf-8", errors="replace")
 
 
@@ -69,8 +69,8 @@ def _val(root: Path, wnids: Sequence[str]) -> Listing:
     part, title = root / "val", "tiny-imagenet: val"
     if not part.is_dir():
         raise DataError(f"{title}: no {part}; unpack tiny-imagenet-200.zip again")
-    untrusted.inside(root, "val")
-    folders = {folder.name for folder in untrusted.folders(root, part)}
+    paths.inside(root, "val")
+    folders = {folder.name for folder in paths.folders(root, part)}
     if folders & set(wnids):
         return by_class(title, root, "val", wnids, "images")
     if "images" not in folders or not (part / "val_annotations.txt").is_file():
@@ -96,7 +96,7 @@ def _annotations(root: Path, there: Mapping[str, object], wnids: Sequence[str]) 
         name, _, rest = line.partition("\t")
         wnid = rest.partition("\t")[0].strip()
         if name not in there:
-            untrusted.inside(images, name)  # says so of a name that leaves the folder
+            paths.inside(images, name)  # says so of a name that leaves the folder
             raise DataError(f"{file}: line {number}: no image {name!r} in {images}")
         if wnid not in places:
             raise DataError(f"{file}: line {number}: {wnid!r} is no class of wnids.txt")

@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.core.digests import digest
 from harness.core.errors import DataError
 from harness.distilled.replay import Replay
-from harness.untrusted import UNFIT, line
+from harness.files.paths import UNFIT, line
 
 FORMAT = "giftbench.distilled-set/1"
 MAX_BYTES = 64 << 30  # stored soft labels of 300 epochs on ImageNet-1K at IPC 50 are 30 GB

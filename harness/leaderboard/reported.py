@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness import untrusted
 from harness.board import Trial
 from harness.core.errors import DataError, GiftbenchError, at, suggest
 from harness.core.spec import Spec
+from harness.files import paths
 from harness.optimizers import schedules
 from harness.protocol import Protocol
 from harness.records import Record
@@ -147,7 +147,7 @@ def load(path: Path) -> list[ReportedCell]:
 
     Raises: DataError, in one line, that names the file, the line and what would be right.
     """
-    untrusted.size(path, LIMIT)
+    paths.size(path, LIMIT)
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

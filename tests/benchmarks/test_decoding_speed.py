@@ -1,4 +1,4 @@
-"""A test split of JPEGs decoded by `harness.decoding` against a plain DataLoader over ImageFolder, with as many workers.
+"""A test split of JPEGs decoded by `harness.files.decoding` against a plain DataLoader over ImageFolder, with as many workers.
 
     pytest tests/benchmarks/test_decoding_speed.py --benchmark-only -p no:xdist
     GIFTBENCH_DECODE_IMAGES=50000 pytest tests/benchmarks/test_decoding_speed.py --benchmark-only -p no:xdist
@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from harness import datasets, decoding
+from harness import datasets
 from harness.datasets.subsets import SUBSETS
+from harness.files import decoding
 
 IMAGES = int(os.environ.get("GIFTBENCH_DECODE_IMAGES", "2000"))
 DISTINCT, WORKERS, BATCH = 200, 2, 100

@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness import datasets
 from harness.core.errors import BadOption, DataError
-from harness.decoding import decode
+from harness.files.decoding import decode
 
 
 def picture(file: Path, value: int, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> None:

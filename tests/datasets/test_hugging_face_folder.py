@@ -19,9 +19,10 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import datasets, decoding
+from harness import datasets
 from harness.core.errors import DataError
 from harness.datasets import folder as folders
+from harness.files import decoding
 
 NAMES = ("cat", "dog", "eel")
 
@@ -256,7 +257,7 @@ def test_parquet_without_stated_classes_takes_the_labels(tmp_path: Path) -> None
 
 
 def test_workers_decode_rows_as_this_process_does(tmp_path: Path) -> None:
-    from harness.pixels import Form
+    from harness.files.pixels import Form
 
     file = tmp_path / "train.parquet"
     count = 2 * decoding.IMAGES_PER_WORKER + 3

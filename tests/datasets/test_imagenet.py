@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import datasets, decoding
+from harness import datasets
 from harness.core.errors import BadOption, DataError
 from harness.datasets.subsets import SUBSETS
+from harness.files import decoding
 
 NETTE = list(SUBSETS["imagenette"].values())
 

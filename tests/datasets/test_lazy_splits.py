@@ -17,14 +17,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness import datasets, decoding
+from harness import datasets
 from harness.board import TeacherSpec
 from harness.core.errors import DataError
 from harness.datasets import decoded
 from harness.datasets.base import Dataset, Split
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, decoded_split
-from harness.pixels import Form
+from harness.files import decoding
+from harness.files.pixels import Form
 
 FORM = Form((3, 16, 16), 18)
 CLASSES = ("cat", "dog", "eel")
@@ -97,10 +98,10 @@ def test_another_process_decodes_nothing(root: Path) -> None:
     program = f"""
 import json, sys
 from pathlib import Path
-from harness import decoding
+from harness.files import decoding
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import decoded_split
-from harness.pixels import Form
+from harness.files.pixels import Form
 test = decoded_split(by_class("pets: test", Path({str(root)!r}), "test", {CLASSES}), Form({FORM.shape}, {FORM.resize}))
 print(json.dumps([decoding.decoded, test.content, int(test.images.long().sum())]))
 """

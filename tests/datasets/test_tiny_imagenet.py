@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import datasets, decoding
+from harness import datasets
 from harness.core.errors import DataError
+from harness.files import decoding
 
 WNIDS = [f"n{9_000_000 + 7 * i:08d}" for i in range(200)]
 VAL = 2  # images a class

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from harness import untrusted
 from harness.core.errors import DataError
 from harness.distilled.readers import matched, tensors
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
+from harness.files import paths
 
 
 def datm(
@@ -26,7 +26,7 @@ def datm(
     found = matched.read(reading, zca, images, labels)
     soft = tensors.soft_labels(found.labels, found.label_files[0], len(found.images), reading)
     hard = tensors.by_place(len(soft), found.image_files[0], reading)
-    rate_files = [] if lr in ("", "none") else [untrusted.inside(found.image_files[0].parent, lr)]
+    rate_files = [] if lr in ("", "none") else [paths.inside(found.image_files[0].parent, lr)]
     if rate_files and not rate_files[0].exists():
         raise DataError(f"{rate_files[0]}: no such file; datm(lr=none) goes without the set's own learning rate")
     rate = {"lr": tensors.read_number(rate_files[0])} if rate_files else {}

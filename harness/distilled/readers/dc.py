@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harness import untrusted
 from harness.core.errors import BadOption, DataError
 from harness.datasets.cards import Card
 from harness.distilled.readers import tensors
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
-from harness.tensorfile import load_tensors
+from harness.files import paths
+from harness.files.tensors import load_tensors
 
 #: Mean and standard deviation in these authors' code where they are not the ones that this project normalises by.
 AUTHORS = {"cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762))}
@@ -64,7 +64,7 @@ def _file(reading: Reading) -> Path:
     """Return the file, or the only .pt of a folder."""
     if not reading.path.is_dir():
         return reading.path
-    found = untrusted.files(untrusted.folder(reading.path), endings={".pt", ".pth"})
+    found = paths.files(paths.folder(reading.path), endings={".pt", ".pth"})
     if len(found) != 1:
         names = ", ".join(path.name for path in found[:8]) or "none"
         raise DataError(f"{reading.path}: one .pt file is wanted, the folder has {len(found)} ({names}); name the file")

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import RandomSampler
 
-from harness import untrusted
 from harness.core.errors import BadOption, DataError
 from harness.distilled import readers
 from harness.distilled.reading import Reading
 from harness.distilled.replay import Replay
 from harness.distilled.set import MAX_BYTES, DistilledSet
-from harness.tensorfile import load_tensors
+from harness.files import paths
+from harness.files.tensors import load_tensors
 
 #: The seed of the sampler that the relabelling code shuffles with.
 SAMPLER_SEED = 42
@@ -52,14 +52,14 @@ def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: 
         (G-VBSM), else that of a RandomSampler seeded 42 over the sorted files, going on from epoch to epoch (SRe2L).
     Raises: DataError that names the file or folder.
     """
-    root = untrusted.folder(reading.path)
+    root = paths.folder(reading.path)
     if epochs < 0:
         raise BadOption(f"reader 'fkd': epochs must be how many to take, or 0 for all, not {epochs}")
     made = readers.create(images_format)(replace(reading, path=_images(root, images)))
-    folders = _numbered(root, untrusted.folders(root), r"epoch_(0|[1-9]\d*)", "epoch")[: epochs or None]
+    folders = _numbered(root, paths.folders(root), r"epoch_(0|[1-9]\d*)", "epoch")[: epochs or None]
     if epochs > len(folders):
         raise DataError(f"{root}: {len(folders)} epochs, {epochs} are asked for")
-    listed = [_numbered(folder, untrusted.files(root, folder), r"batch_(0|[1-9]\d*)\.tar", "batch") for folder in folders]
+    listed = [_numbered(folder, paths.files(root, folder), r"batch_(0|[1-9]\d*)\.tar", "batch") for folder in folders]
     size, total = made.shape[1:], hashlib.sha256()
     first = _stored(listed[0][0], made.classes, size)
     batch = len(first.flips)
@@ -148,7 +148,7 @@ def _check_room(folders: Sequence[Path], listed: Sequence[Sequence[Path]], made:
             raise DataError(f"{folder}: {len(files)} batches, {len(made)} images in batches of {batch} are {steps}")
         for step, file in enumerate(files):
             images = min(batch, len(made) - step * batch)
-            if untrusted.size(file, MAX_BATCH_BYTES) < 2 * images * made.classes:
+            if paths.size(file, MAX_BATCH_BYTES) < 2 * images * made.classes:
                 raise DataError(f"{file}: too small for {images} images' soft labels of {made.classes} classes")
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from harness import untrusted
 from harness.core.errors import DataError
 from harness.distilled.readers import tensors
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
-from harness.tensorfile import load_tensors
+from harness.files import paths
+from harness.files.tensors import load_tensors
 
 #: The loss that a method's authors train with, by its name without signs.
 NATIVE = {"rded": "kl", "sre2l": "kl", "cda": "kl", "gvbsm": "mse_ce", "datm": "soft_ce"}
@@ -62,8 +62,8 @@ def _file(reading: Reading) -> Path:
     """Return the data.pt: the path itself, or the only one below it that the IPC and the dataset leave."""
     if not reading.path.is_dir():
         return reading.path
-    root = untrusted.folder(reading.path)
-    if (own := untrusted.inside(root, "data.pt")).is_file():
+    root = paths.folder(reading.path)
+    if (own := paths.inside(root, "data.pt")).is_file():
         return own
     found = _below(root, root, 3)
     if not found:
@@ -82,9 +82,9 @@ def _file(reading: Reading) -> Path:
 def _below(root: Path, at: Path, depth: int) -> list[Path]:
     """Return the files ipc{n}/data.pt at most `depth` folders below, by name."""
     found: list[Path] = []
-    for folder in untrusted.folders(root, at):
+    for folder in paths.folders(root, at):
         if re.fullmatch(r"ipc\d+", folder.name) and (path := folder / "data.pt").is_file():
-            found.append(untrusted.inside(root, str(path.relative_to(root))))
+            found.append(paths.inside(root, str(path.relative_to(root))))
         elif depth > 1:
             found += _below(root, folder, depth - 1)
         if len(found) > MAX_FOUND:

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from harness import decoding, untrusted
 from harness.core.errors import DataError
 from harness.distilled.reading import Reading
 from harness.distilled.set import MAX_BYTES, DistilledSet
-from harness.pixels import Form
+from harness.files import decoding, paths
+from harness.files.pixels import Form
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 #: A class folder's number: 00012 (RDED, CDA on ImageNet-21K), new012 (SRe2L), class012.
@@ -90,9 +90,9 @@ def read(reading: Reading, *, format: str, native_loss: str, factor: int = 1, ki
 
 def find(reading: Reading) -> Found:
     """Return the files of the set that `reading` asks for. Raises DataError that names what is wrong, and where."""
-    top = untrusted.folder(reading.path)
+    top = paths.folder(reading.path)
     root = _descend(top, reading)
-    ordered, numbered = _in_order(root, untrusted.folders(top, root), reading)
+    ordered, numbered = _in_order(root, paths.folders(top, root), reading)
     classes = [_images(top, folder, label if numbered else None) for label, folder in enumerate(ordered)]
     first = [_number(file) for file in classes[0]]
     for folder, files in zip(ordered, classes, strict=True):
@@ -144,9 +144,9 @@ def _in_order(root: Path, folders: Sequence[Path], reading: Reading) -> tuple[li
 
 def _images(root: Path, folder: Path, label: int | None) -> list[Path]:
     """Return a class's images by name."""
-    files = untrusted.files(root, folder, ENDINGS)
+    files = paths.files(root, folder, ENDINGS)
     images = {file.name for file in files}
-    others = [entry.name for entry in untrusted.entries(root, folder) if entry.name not in images]
+    others = [entry.name for entry in paths.entries(root, folder) if entry.name not in images]
     if not files:
         raise DataError(f"{folder}: " + (f"no images ({', '.join(ENDINGS)}), but {others[0]}" if others else "empty"))
     if others:
@@ -171,9 +171,9 @@ def _descend(root: Path, reading: Reading) -> Path:
     """Return the folder whose folders are classes: `root`, or the only one below it that fits dataset and IPC."""
     here = root
     for _ in range(MAX_DEPTH):
-        below = untrusted.folders(root, here)
+        below = paths.folders(root, here)
         if not below:
-            raise DataError(f"{here}: " + ("empty" if not untrusted.entries(root, here) else "no class folders"))
+            raise DataError(f"{here}: " + ("empty" if not paths.entries(root, here) else "no class folders"))
         if _are_classes(root, below, reading):
             return here
         here = _choose(here, below, reading)
@@ -184,7 +184,7 @@ def _are_classes(root: Path, folders: Sequence[Path], reading: Reading) -> bool:
     numbered = sum(NUMBERED.fullmatch(folder.name) is not None for folder in folders)
     if numbered or all(WORDNET.fullmatch(folder.name) for folder in folders):
         return True
-    return any(untrusted.files(root, folder, ENDINGS) for folder in folders[:3])
+    return any(paths.files(root, folder, ENDINGS) for folder in folders[:3])
 
 
 def _choose(here: Path, below: Sequence[Path], reading: Reading) -> Path:

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from harness import untrusted
 from harness.distilled.readers import tensors
 from harness.distilled.reading import Reading
+from harness.files import paths
 
 
 @dataclass(frozen=True)
@@ -68,5 +68,5 @@ def read(reading: Reading, zca: bool, images: str, labels: str) -> Matched:
 def labels_name(root: Path, images: list[Path]) -> str:
     """Return the name of the labels that go with an images' file: those saved with it, else the best ones."""
     beside = tensors.labels_beside(images[0])
-    known = len(images) == 1 and beside != images[0].name and untrusted.inside(root, beside).exists()
+    known = len(images) == 1 and beside != images[0].name and paths.inside(root, beside).exists()
     return beside if known else "labels_best.pt"

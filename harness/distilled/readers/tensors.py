@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from harness import untrusted
 from harness.core.errors import DataError
 from harness.distilled.reading import Reading
 from harness.distilled.set import FLOATS, DistilledSet
-from harness.tensorfile import MAX_BYTES, load_tensors
+from harness.files import paths
+from harness.files.tensors import MAX_BYTES, load_tensors
 
 Kind = Literal["logits", "probabilities"]
 #: DC-BENCH keeps Tiny-ImageNet at IPC 50 in parts: images_best_0.pt, images_best_1.pt, …
@@ -31,21 +31,21 @@ def files_of(reading: Reading, default: str) -> tuple[Path, list[Path]]:
     Raises: DataError when there is no such file.
     """
     if reading.path.is_dir():
-        return (root := untrusted.folder(reading.path)), parts(root, default)
-    return untrusted.folder(reading.path.parent), [reading.path]
+        return (root := paths.folder(reading.path)), parts(root, default)
+    return paths.folder(reading.path.parent), [reading.path]
 
 
 def parts(root: Path, name: str) -> list[Path]:
     """Return [root/name], or its parts name_0, name_1 and so on when there is no such file. Raises DataError for neither."""
-    whole = untrusted.inside(root, name)
+    whole = paths.inside(root, name)
     if whole.exists():
         return [whole]
     stem, dot, ending = name.rpartition(".")
     found: list[Path] = []
-    while len(found) < MAX_PARTS and (part := untrusted.inside(root, f"{stem}_{len(found)}{dot}{ending}")).exists():
+    while len(found) < MAX_PARTS and (part := paths.inside(root, f"{stem}_{len(found)}{dot}{ending}")).exists():
         found.append(part)
     if not found:
-        present = ", ".join(path.name for path in untrusted.files(root)[:8])
+        present = ", ".join(path.name for path in paths.files(root)[:8])
         raise DataError(f"{whole}: no such file; the folder holds {present or 'no files'}")
     return found
 
@@ -55,9 +55,9 @@ def labels_beside(images: Path) -> str:
     return re.sub(r"^images(_zca)?", "labels", images.name)
 
 
-def read_images(paths: Sequence[Path], reading: Reading) -> Tensor:
+def read_images(files: Sequence[Path], reading: Reading) -> Tensor:
     """Return images, [N, C, H, W] float32, of the card's shape. Raises DataError that names the file."""
-    return torch.cat([images_in(load_tensors(path), path, reading) for path in paths])
+    return torch.cat([images_in(load_tensors(path), path, reading) for path in files])
 
 
 def images_in(found: Any, path: Path, reading: Reading) -> Tensor:
@@ -76,15 +76,15 @@ def images_in(found: Any, path: Path, reading: Reading) -> Tensor:
     return images
 
 
-def read_labels(paths: Sequence[Path]) -> Tensor:
+def read_labels(files: Sequence[Path]) -> Tensor:
     """Return the labels of a file, or of its parts. Raises DataError that names the file."""
     found: list[Tensor] = []
-    for path in paths:
+    for path in files:
         labels = load_tensors(path)
         if not isinstance(labels, Tensor) or not labels.dim():
             raise DataError(f"{path}: the labels must be one tensor [N] or [N, classes], not a {type(labels).__name__}")
         if found and (labels.shape[1:] != found[0].shape[1:] or labels.dtype != found[0].dtype):
-            raise DataError(f"{path}: {labels.dtype} {list(labels.shape)} does not go on from {paths[0].name}")
+            raise DataError(f"{path}: {labels.dtype} {list(labels.shape)} does not go on from {files[0].name}")
         found.append(labels)
     return torch.cat(found)
 

@@ -15,8 +15,8 @@ from harness import DistilledSet
 from harness.core.errors import BadOption, DataError
 from harness.core.spec import Spec
 from harness.datasets.cards import Card
+from harness.files.tensors import load_tensors
 from harness.importing import read
-from harness.tensorfile import load_tensors
 
 DIGITS = Card("digits", (1, 16, 16), 10)
 IPC, BATCH, EPOCHS = 2, 8, 3

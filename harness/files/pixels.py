@@ -182,7 +182,7 @@ class Reader:
             return item, content(item)
         file, group, row = item
         if self._group is None or self._group[0] != (file, group):
-            from harness.datasets.parquet import encoded_images
+            from harness.files.parquet import encoded_images
 
             self._group = (file, group), encoded_images(Path(file), group)
         place = f"{file}: row {row} of row group {group}"

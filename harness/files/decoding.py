@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy
-import torch
-from torch import Tensor
 
 from harness.core.cores import cores
 from harness.core.errors import DataError
-from harness.pixels import Done, Form, Item, Reader, fill
+from harness.files.pixels import Done, Form, Item, Reader, fill
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pixels = numpy.ndarray[Any, numpy.dtype[numpy.uint8]]
 Progress = Callable[[int, int], None]  # images decoded, images in all
@@ -82,6 +83,8 @@ def read(
     hashed: bool = False,
 ) -> Decoded:
     """Decode files or parquet rows; see `decode`. `hashed` asks for the SHA-256 of what was decoded."""
+    import torch
+
     global decoded
     channels, height, width = form.shape
     if channels not in (1, 3) or min(height, width) < 1:
@@ -103,6 +106,8 @@ def read(
 
 def mapped(file: Path, shape: tuple[int, ...]) -> Tensor:
     """Return a file of pixels as a tensor that shares the file's memory with other processes; changes to it stay private."""
+    import torch
+
     return torch.from_numpy(numpy.memmap(file, numpy.uint8, "c", shape=shape))
 
 
@@ -182,7 +187,7 @@ def _chunks(items: Sequence[Item]) -> Iterator[tuple[int, Sequence[Item]]]:
 
 #: What a worker runs: nothing is taken from the folder it starts in, nor from the program that starts it.
 _PROGRAM = (
-    "import sys; sys.path.insert(0, {root!r}); from harness.pixels import serve; serve(sys.stdin.buffer, sys.stdout.buffer)"
+    "import sys; sys.path.insert(0, {root!r}); from harness.files.pixels import serve; serve(sys.stdin.buffer, sys.stdout.buffer)"
 )
 
 
@@ -245,7 +250,7 @@ class _Worker:
     """A fresh Python that loads Pillow alone; `close` ends it."""
 
     def __init__(self, setup: dict[str, Any]) -> None:
-        root = str(Path(__file__).resolve().parents[1])
+        root = str(Path(__file__).resolve().parents[2])
         handle = setup["buffer"]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the worker)
         self._process = subprocess.Popen(

@@ -6,13 +6,13 @@ import argparse
 import threading
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from harness import pickles, untrusted
 from harness.core.errors import DataError
+from harness.files import paths, pickles
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_BYTES = 64 << 30
 MAX_PICKLE = 16 << 20
@@ -36,15 +36,15 @@ def load_tensors(path: Path, *, limit: int = MAX_BYTES) -> Any:
     Raises: DataError, one line that names the file: it is absent, too large, damaged (checksums are compared), not in torch's zip
         format, or holds anything but the above. Nothing in it is executed, and no number in it allocates memory.
     """
-    size = untrusted.size(path, limit)
+    size = paths.size(path, limit)
     try:
         content, storages = _archive(path, size)
         used = pickles.check(content, storages)
         return _Plain().of(_load(path, used))
     except DataError as error:
-        raise DataError(f"{path}: {untrusted.line(error)}") from None
+        raise DataError(f"{path}: {paths.line(error)}") from None
     except Exception as error:  # zipfile and torch raise whatever they stumble over; all of it is the file's fault
-        raise DataError(f"{path}: cannot be read as saved tensors ({type(error).__name__}: {untrusted.line(error)})") from None
+        raise DataError(f"{path}: cannot be read as saved tensors ({type(error).__name__}: {paths.line(error)})") from None
 
 
 def _archive(path: Path, size: int) -> tuple[bytes, dict[str, int]]:
@@ -101,6 +101,8 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 def _load(path: Path, used: set[str]) -> Any:
     """Return what torch makes of a file whose pickle names only these globals."""
+    import torch
+
     extra: list[Any] = [argparse.Namespace] if pickles.NAMESPACE in used else []
     if "numpy dtype" in used:
         import numpy as np
@@ -121,10 +123,12 @@ class _Plain:
         self.count = 0
 
     def of(self, value: Any, depth: int = 0) -> Any:
+        import torch
+
         self.count += 1
         if self.count > MAX_VALUES or depth > MAX_DEPTH:
             raise DataError(f"nested too deeply, or into itself; {pickles.INSTEAD}")
-        if isinstance(value, Tensor):
+        if isinstance(value, torch.Tensor):
             return _dense(value)
         if isinstance(value, argparse.Namespace):
             value = value.__dict__
@@ -145,7 +149,9 @@ class _Plain:
 
 def _dense(value: Tensor) -> Tensor:
     """Return a tensor without its gradient. Raises DataError for one that is not dense, or larger than what it is stored in."""
-    if type(value) not in (Tensor, torch.nn.Parameter) or value.layout != torch.strided or value.is_quantized:
+    import torch
+
+    if type(value) not in (torch.Tensor, torch.nn.Parameter) or value.layout != torch.strided or value.is_quantized:
         raise DataError(f"it holds a tensor that is not dense; {pickles.INSTEAD}")
     if value.device.type != "cpu" or value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise DataError(f"it holds a tensor of shape {list(value.shape)} that is larger than what the file stores of it")

@@ -1,0 +1,89 @@
+"""Parquet files from elsewhere: opened within limits, their columns told apart, the encoded images of a row group. Needs pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import DataError
+
+#: Bytes of a parquet file, and of the images of one row group, which is read at once.
+MAX_BYTES, MAX_GROUP = 1 << 37, 1 << 31
+MAX_ROWS = 1 << 23
+#: Bytes of one string, and entries of one list, in a file's own description.
+MAX_STRING, MAX_LIST = 1 << 24, 1 << 20
+IMAGE_COLUMNS = ("image", "img")
+
+
+def encoded_images(file: Path, group: int) -> list[bytes | None]:
+    """Return the encoded images of a row group. Raises DataError when they are above MAX_GROUP bytes or cannot be read.
+
+    Row by row: a few bytes of a file may say that a large value is repeated a million times.
+    """
+    with opening(file) as opened:
+        image, _ = columns(opened.schema_arrow, str(file))
+        check_group(opened, group, file)
+        images: list[bytes | None] = []
+        size = 0
+        for batch in opened.iter_batches(1, row_groups=[group], columns=[image], use_threads=False):
+            for row in batch.column(0).to_pylist():
+                images.append(row.get("bytes") if isinstance(row, dict) else row)
+                size += len(images[-1] or b"")
+            if size > MAX_GROUP:
+                raise DataError(f"{file}: row group {group} has more than {MAX_GROUP} bytes of images")
+    return images
+
+
+def check_group(opened: Any, group: int, file: Path) -> None:
+    """Refuse what a row group's description says before it is read."""
+    said = opened.metadata.row_group(group)
+    if not 0 <= said.total_byte_size <= MAX_GROUP:
+        raise DataError(f"{file}: row group {group} has {said.total_byte_size} bytes, above the limit of {MAX_GROUP}")
+    if not 0 <= said.num_rows <= MAX_ROWS:
+        raise DataError(f"{file}: row group {group} has {said.num_rows} rows, above the limit of {MAX_ROWS}")
+
+
+@contextmanager
+def opening(file: Path, shared: Sequence[str] = ()) -> Iterator[Any]:
+    """Give a parquet file, equal values of the columns `shared` held once; whatever goes wrong with it is a DataError."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise DataError(
+            f"{file}: parquet files are read with pyarrow, which is not installed: pip install 'giftbench[huggingface]'"
+        ) from None
+    try:
+        with pyarrow.parquet.ParquetFile(
+            file,
+            memory_map=False,
+            read_dictionary=list(shared) or None,
+            thrift_string_size_limit=MAX_STRING,
+            thrift_container_size_limit=MAX_LIST,
+        ) as opened:
+            yield opened
+    except DataError:
+        raise
+    except Exception as error:  # a broken file may raise anything in Arrow
+        raise DataError(f"{file}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None
+
+
+def columns(schema: Any, place: str) -> tuple[str, str]:
+    """Return the columns of images and of labels."""
+    import pyarrow
+
+    image = next((name for name in IMAGE_COLUMNS if name in schema.names), "")
+    others = [name for name in schema.names if name != image]
+    label = "label" if "label" in others else others[0] if len(others) == 1 else ""
+    if not image or not label:
+        raise DataError(f"{place}: columns {', '.join(schema.names)[:200]}; expected image and label")
+    kind = schema.field(image).type
+    if pyarrow.types.is_struct(kind):
+        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else None
+    if kind is None or not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
+        raise DataError(f"{place}: column {image} holds no encoded images; expected a structure of bytes and path")
+    kind = schema.field(label).type
+    if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+        raise DataError(f"{place}: column {label} is {kind}; expected class numbers or names")
+    return image, label
