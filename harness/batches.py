@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from harness.augmentation import Crops, Mix, augmentation, mirrored, mixing, resized, stored
+from harness.augmentation import Crops, Mix, augmentation, mirrored, resized, stored
+from harness.augmentation.mixing import mixing
+from harness.augmentation.words import STORED
 from harness.core.errors import DataError
 from harness.core.seeds import derive
 from harness.losses.classic import full_precision
 from harness.losses.targets import Kind, Targets
-from harness.pipelines import STORED
 
 if TYPE_CHECKING:
     from harness.training import Material, Recipe

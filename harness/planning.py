@@ -8,12 +8,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from harness import datasets, losses, models, optimizers
+from harness.augmentation.words import STORED
 from harness.board import Board, Kinds, Protocol, ScenarioSpec, Trial, checked
 from harness.core.errors import BoardError, MissingTargets, at, suggest
 from harness.core.registry import check_type
 from harness.core.spec import Spec
 from harness.distilled import distillers, readers
-from harness.pipelines import STORED
 from harness.resolution import ResolvedLoss, ResolvedModel, ResolvedOptimizer, probe_loss, resolve_model, resolve_optimizer
 from harness.scenario import Scenario, named
 from harness.workshop import PreparedSet, Workshop

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from harness.augmentation.words import STORED, for_factor, known_augmentation, known_mixing
 from harness.core.errors import BoardError, suggest
 from harness.core.spec import Spec
-from harness.pipelines import STORED, for_factor, known_augmentation, known_mixing
 from harness.recipes import RECIPES, Case, Recipe, missing
 
 #: "tf32" is for GPUs: float32 whose products and convolutions are rounded to 10 bits after the point.
@@ -39,10 +39,10 @@ class Protocol(Frozen):
 
     `epochs` and `batch_size` of 0 mean the paper's rule: 1000 epochs (300 on ImageNet-1K) and a batch by the number of
     distilled images; under a name such as `native:rded` they, and every field that says "native", are that recipe's
-    (`harness.recipes`). `augmentation` and `mixing` are written as `harness.pipelines` reads them; "stored" replays what comes
-    with the set. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else the teacher),
-    `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once), `stored`, or
-    `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always among them.
+    (`harness.recipes`). `augmentation` and `mixing` are written as `harness.augmentation.words` reads them; "stored" replays
+    what comes with the set. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else the
+    teacher), `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once), `stored`,
+    or `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always among them.
     """
 
     name: str = "paper"

@@ -13,7 +13,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING
 
-from harness.pipelines import STORED
+from harness.augmentation.words import STORED
 
 if TYPE_CHECKING:
     from harness.board import Trial

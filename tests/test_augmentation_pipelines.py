@@ -29,9 +29,9 @@ from harness.augmentation import (
     augmentation,
     resized,
 )
+from harness.augmentation.words import STEPS, for_factor, known_augmentation, steps
 from harness.board import Board, TeacherSpec
 from harness.core.errors import BadOption, DataError, GiftbenchError
-from harness.pipelines import STEPS, for_factor, known_augmentation, steps
 
 RDED = "patch-shuffle(factor=2)+random-resized-crop(min_scale=0.5)+flip"
 

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness import losses, models
-from harness.augmentation import DSA, Mix, mixing
+from harness.augmentation import DSA, Mix
+from harness.augmentation.mixing import mixing
+from harness.augmentation.words import known_mixing
 from harness.batches import MixedLoss, looks_at_hard_labels, partners
 from harness.core import seeds
 from harness.core.errors import GiftbenchError
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.pipelines import known_mixing
 from harness.training import Material, Recipe, fit
 
 SHAPE, CLASSES = (1, 16, 16), 3

@@ -5,12 +5,19 @@ not drawn is neutral in it (angle 0, scale 1), so `apply` has no data-dependent 
 Every field has one row a sample, so the draws of several batches can be concatenated and applied at once.
 """
 
-from harness.augmentation.crops import Crops, Flip, PadCrop, PatchShuffle, RandomResizedCrop, mirrored, resized
-from harness.augmentation.dsa import DSA, DSAParameters, Mode
-from harness.augmentation.mixing import Mix, Mixing, mixing, stored
-from harness.augmentation.pipeline import Augmentation, Pipeline, augmentation
-from harness.augmentation.tiles import MosaicCrop, MosaicCropParameters, mosaic
-from harness.pipelines import WORDS
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.core.lazy import exports
+
+if TYPE_CHECKING:
+    from harness.augmentation.crops import Crops, Flip, PadCrop, PatchShuffle, RandomResizedCrop, mirrored, resized
+    from harness.augmentation.dsa import DSA, DSAParameters, Mode
+    from harness.augmentation.mixing import Mix, Mixing, stored
+    from harness.augmentation.pipeline import Augmentation, Pipeline, augmentation
+    from harness.augmentation.tiles import MosaicCrop, MosaicCropParameters, mosaic
+    from harness.augmentation.words import WORDS
 
 __all__ = [
     "DSA",
@@ -30,8 +37,41 @@ __all__ = [
     "RandomResizedCrop",
     "augmentation",
     "mirrored",
-    "mixing",
     "mosaic",
     "resized",
     "stored",
 ]
+
+_HOMES = {
+    "harness.augmentation.crops": (
+        "Crops",
+        "Flip",
+        "PadCrop",
+        "PatchShuffle",
+        "RandomResizedCrop",
+        "mirrored",
+        "resized",
+    ),
+    "harness.augmentation.dsa": (
+        "DSA",
+        "DSAParameters",
+        "Mode",
+    ),
+    "harness.augmentation.mixing": (
+        "Mix",
+        "Mixing",
+        "stored",
+    ),
+    "harness.augmentation.pipeline": (
+        "Augmentation",
+        "Pipeline",
+        "augmentation",
+    ),
+    "harness.augmentation.tiles": (
+        "MosaicCrop",
+        "MosaicCropParameters",
+        "mosaic",
+    ),
+    "harness.augmentation.words": ("WORDS",),
+}
+__getattr__ = exports(__name__, {name: f"{home}:{name}" for home, names in _HOMES.items() for name in names})

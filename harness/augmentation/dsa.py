@@ -18,8 +18,8 @@ from torch import Tensor
 
 from harness.augmentation.draws import Streams, of_batch, uniforms
 from harness.augmentation.warp import at_least_float32, like, normalise, warp
+from harness.augmentation.words import dsa_words
 from harness.core.errors import BadOption
-from harness.pipelines import dsa_words
 
 Mode = Literal["multiple", "single"]
 

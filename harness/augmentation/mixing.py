@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from harness.augmentation.warp import like
-from harness.pipelines import mixing as parsed
+from harness.augmentation.words import mixing as parsed
 
 #: Places at which the quantiles of Beta(alpha, alpha) are tabulated.
 TABLE = 4097

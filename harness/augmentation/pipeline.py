@@ -12,7 +12,7 @@ from harness.augmentation.crops import Flip, PadCrop, PatchShuffle, RandomResize
 from harness.augmentation.draws import Streams
 from harness.augmentation.dsa import DSA, Mode
 from harness.augmentation.tiles import MosaicCrop
-from harness.pipelines import is_pipeline, steps
+from harness.augmentation.words import is_pipeline, steps
 
 MAKERS: dict[str, Callable[..., Any]] = {
     "patch-shuffle": PatchShuffle,
@@ -53,8 +53,8 @@ def augmentation(strategy: str, factor: int = 1, mode: Mode = "multiple") -> Aug
     """Return what is done to the batches of a distilled set with mosaic `factor`; raises BadOption and UnknownName.
 
     Args:
-        strategy: a DSA strategy, which the mosaic crop goes before, or a pipeline (see `harness.pipelines`), which has the mosaic
-            crop only where it says so.
+        strategy: a DSA strategy, which the mosaic crop goes before, or a pipeline (see `harness.augmentation.words`), which has
+            the mosaic crop only where it says so.
         factor: tiles along one side of the set's mosaics.
         mode: of a DSA strategy; a pipeline's `dsa` step says its own.
     """

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import optimizers
-from harness.augmentation import Mix, augmentation, mixing
+from harness.augmentation import Mix, augmentation
+from harness.augmentation.mixing import mixing
+from harness.augmentation.words import STORED
 from harness.batches import MixedLoss, batch_sizes, partners
 from harness.continual import strategies
 from harness.continual.stream import places, refuse_stored
@@ -19,7 +21,6 @@ from harness.core import seeds
 from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
-from harness.pipelines import STORED
 from harness.training import STEPS_PER_CHECK, Material, Recipe, autocast
 
 

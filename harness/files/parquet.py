@@ -1,4 +1,4 @@
-"""Parquet files from elsewhere: opened within limits, their columns told apart, the encoded images of a row group. Needs pyarrow."""
+"""Parquet files from elsewhere: opened within limits, columns told apart, a row group's encoded images. Needs pyarrow."""
 
 from __future__ import annotations
 
