@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from harness import optimizers
 from harness.batches import Loss, Shuffled
 from harness.losses.targets import Targets
-from harness.stacking import ELEMENTWISE
+from harness.optimizers.optimizers import ELEMENTWISE
 from harness.training import Fit, Job, Material, Member, Recipe, run
 
 Step = Callable[[], None]

@@ -26,12 +26,12 @@ def _registries() -> dict[str, Callable[[], Registry[Any]]]:
         return registry
 
     def optimizers() -> Registry[Any]:
-        from harness.optimizers import registry
+        from harness.optimizers.optimizers import registry
 
         return registry
 
     def schedules() -> Registry[Any]:
-        from harness.optimizers import schedules
+        from harness.optimizers.optimizers import schedules
 
         return schedules
 

@@ -14,14 +14,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.augmentation.words import STORED
+from harness.optimizers.optimizers import ELEMENTWISE
 
 if TYPE_CHECKING:
     from harness.board import Trial
     from harness.models import Shape
 
-#: Optimizers that treat every weight by itself, so that a stack of weights is stepped as each would be alone. Others look at
-#: whole tensors (the norms of LAMB and LARS, Muon's matrices), or choose what to do by a tensor's size.
-ELEMENTWISE = frozenset({"sgd", "adam", "adamw", "sgd-weights-only", "adamw-weights-only"})
 #: Trainings in one stack, at most, unless the caller says how many.
 ON_CPU, ON_GPU = 6, 12
 #: Floating-point operations of a student's forward pass on one batch up to which a stack pays on the CPU, as

@@ -152,7 +152,7 @@ def fit_together(
 
     Args:
         members: the trainings. With more than one: models that `harness.stacked.agrees` to stack, and an optimizer of
-            `harness.stacking.ELEMENTWISE`.
+            `harness.optimizers.optimizers.ELEMENTWISE`.
         material: without stored augmentations when there is more than one member.
         teacher: as in `fit`; asked for the images of all members at once, [S * B, C, H, W].
     """

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from harness import losses, models, optimizers
 from harness.core import seeds
 from harness.core.errors import DataError
+from harness.optimizers.optimizers import ELEMENTWISE
 from harness.stacked import agrees
-from harness.stacking import ELEMENTWISE
 from harness.training import Fit, Material, Member, Recipe, evaluate, fit, fit_together, on_device
 
 SHAPE, CLASSES = (3, 8, 8), 5

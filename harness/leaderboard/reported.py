@@ -16,7 +16,7 @@ from harness.board import Trial
 from harness.core.errors import DataError, GiftbenchError, at, suggest
 from harness.core.spec import Spec
 from harness.files import paths
-from harness.optimizers import schedules
+from harness.optimizers.optimizers import schedules
 from harness.protocol import Protocol
 from harness.records import Record
 

@@ -39,7 +39,7 @@ from harness.capture import Captured, cuda_graph
 from harness.core import seeds
 from harness.executors.work import device_name, versions
 from harness.losses.targets import Targets
-from harness.optimizers import resolve, schedules
+from harness.optimizers.optimizers import resolve, schedules
 from harness.overlap import Overlapped
 from harness.training import Material, Member, Recipe, autocast, evaluate, fit, fit_together, on_device
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 registry: Registry[Any] = Registry("optimizer")
 schedules: Registry[Any] = Registry("schedule")
 
+#: Optimizers that treat every weight by itself, so that a stack of weights is stepped as each would be alone. Others look at
+#: whole tensors (the norms of LAMB and LARS, Muon's matrices), or choose what to do by a tensor's size.
+ELEMENTWISE = frozenset({"sgd", "adam", "adamw", "sgd-weights-only", "adamw-weights-only"})
 #: What a timm optimizer's constructor takes that is no hyperparameter, or that boards have another word for.
 _NOT_SETTABLE = {"params", "self", "foreach", "fused", "capturable", "differentiable", "maximize", "fallback_list"}
 
