@@ -8,27 +8,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness import datasets, losses, models
     from harness.api import Evaluation, evaluate
-    from harness.board import Board, Protocol, Trial
+    from harness.boards.board import Board
+    from harness.boards.protocol import Protocol
+    from harness.boards.records import Record, RecordStore
+    from harness.boards.trial import Trial
     from harness.distilled import distillers, readers
     from harness.distilled.set import DistilledSet
     from harness.distilled.source import Source
     from harness.losses.targets import Targets
-    from harness.records import Record, RecordStore
     from harness.scenario import Outcome, Scenario
     from harness.scenario import registry as scenarios
 
 _PUBLIC = {
-    "Board": "harness.board:Board",
+    "Board": "harness.boards.board:Board",
     "DistilledSet": "harness.distilled.set:DistilledSet",
     "Evaluation": "harness.api:Evaluation",
     "Outcome": "harness.scenario:Outcome",
-    "Protocol": "harness.board:Protocol",
-    "Record": "harness.records:Record",
-    "RecordStore": "harness.records:RecordStore",
+    "Protocol": "harness.boards.protocol:Protocol",
+    "Record": "harness.boards.records:Record",
+    "RecordStore": "harness.boards.records:RecordStore",
     "Scenario": "harness.scenario:Scenario",
     "Source": "harness.distilled.source:Source",
     "Targets": "harness.losses.targets:Targets",
-    "Trial": "harness.board:Trial",
+    "Trial": "harness.boards.trial:Trial",
     "distillers": "harness.distilled:distillers",
     "evaluate": "harness.api:evaluate",
     "scenarios": "harness.scenario:registry",

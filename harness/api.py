@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.artefacts import Artefacts
-from harness.board import Board, ScenarioSpec, checked
+from harness.boards.board import Board, ScenarioSpec, checked
+from harness.boards.records import Record
 from harness.core.errors import GiftbenchError
 from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
-from harness.records import Record
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import datasets
-from harness.board import Board, SetSpec, TeacherSpec
+from harness.boards.board import Board, SetSpec, TeacherSpec
 from harness.core.digests import digest_json
 from harness.core.errors import BadOption, GiftbenchError, at, suggest
 from harness.core.home import home

@@ -147,7 +147,7 @@ def distill(
 ) -> None:
     """Make a distilled set from a dataset and write it to a file."""
     from harness import models
-    from harness.board import TeacherSpec, checked
+    from harness.boards.board import TeacherSpec, checked
     from harness.core.plugins import load_files
     from harness.progress import Reporter
     from harness.workbench import resolve_device

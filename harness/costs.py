@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from harness.artefacts import Artefacts
-    from harness.board import Trial
+    from harness.boards.trial import Trial
     from harness.datasets.base import Dataset
 
 Shape = tuple[int, int, int]

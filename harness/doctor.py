@@ -15,7 +15,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from harness.board import board_path
+from harness.boards.board import board_path
 from harness.checkup import Examined, Finding, check_up
 from harness.core.errors import BoardError, GiftbenchError
 from harness.supplies import Supplies

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from harness.costs import kind
 
 if TYPE_CHECKING:
-    from harness.board import Trial
+    from harness.boards.records import Record
+    from harness.boards.trial import Trial
     from harness.costs import Costs
-    from harness.records import Record
 
 #: Tells the seconds of a trial, of this kind and this kind's trial, stacked or not.
 Expected = Callable[[Hashable, "Trial", bool], float]

@@ -69,8 +69,8 @@ def registry(kind: str) -> Registry[Any]:
 def entries(kind: str) -> list[Description]:
     """Return what there is of a kind (its plural). Raises UnknownName with a suggestion."""
     if kind == "protocols":
-        from harness.protocol import PROTOCOLS
-        from harness.recipes import summary
+        from harness.boards.native import summary
+        from harness.boards.protocol import PROTOCOLS
 
         given = {name: {k: str(v) for k, v in fields.items()} for name, fields in PROTOCOLS.items()}
         return [Description(name, "giftbench", summary(name), {} if summary(name) else given[name]) for name in PROTOCOLS]

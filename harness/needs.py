@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import datasets
-from harness.board import Board, SetSpec
+from harness.boards.board import Board, SetSpec
 from harness.core.errors import DataError
 from harness.supplies import Supplies, Supply
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.artefacts import Artefacts
-from harness.board import Board, SetSpec, Trial
+from harness.boards.board import Board, SetSpec
+from harness.boards.trial import Trial
 from harness.core.errors import BoardError, DataError, NotAtHand
 from harness.needs import ambiguous, dataset_name
 from harness.planning import check_names, plan

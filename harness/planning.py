@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness import datasets, losses, models, optimizers
 from harness.augmentation.words import STORED
-from harness.board import Board, Kinds, Protocol, ScenarioSpec, Trial, checked
+from harness.boards.board import Board, ScenarioSpec, checked
+from harness.boards.protocol import Protocol
+from harness.boards.trial import Kinds, Trial
 from harness.core.errors import BoardError, MissingTargets, at, suggest
 from harness.core.registry import check_type
 from harness.core.spec import Spec

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from harness.board import Trial
-from harness.records import Record
+from harness.boards.records import Record
+from harness.boards.trial import Trial
 
 if TYPE_CHECKING:
     from harness.estimate import Estimate

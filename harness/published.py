@@ -16,7 +16,7 @@ from harness.teacher_files import TeacherFile, read_network, save
 from harness.training import Material, evaluate, on_device
 
 if TYPE_CHECKING:
-    from harness.board import TeacherSpec
+    from harness.boards.board import TeacherSpec
     from harness.core.spec import Spec
     from harness.datasets.base import Dataset
 

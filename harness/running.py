@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 from filelock import FileLock, Timeout
 
 from harness.artefacts import Artefacts
-from harness.board import Board, Trial, board_path, load_board
+from harness.boards.board import Board, board_path, load_board
+from harness.boards.records import Record, RecordStore
+from harness.boards.trial import Trial
 from harness.core import plugins
 from harness.core.cores import cores
 from harness.core.errors import BoardError, PluginError
 from harness.costs import Costs
 from harness.estimate import Estimate
 from harness.executors import local
-from harness.records import Record, RecordStore
 from harness.scheduling import bundles
 from harness.supplies import Supplies
 

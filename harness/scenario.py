@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
-    from harness.board import Trial
+    from harness.boards.trial import Trial
     from harness.leaderboard.figures import Figure
     from harness.leaderboard.tables import Table
     from harness.losses.targets import Targets
@@ -88,7 +88,7 @@ class Scenario:
             yield self.run(trial, workbench)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        """Return the tables of a DataFrame of records (`harness.records.to_frame`), a pure function of it."""
+        """Return the tables of a DataFrame of records (`harness.boards.records.to_frame`), a pure function of it."""
         from harness.leaderboard.tables import pivot
 
         return pivot(records, rows=self.rows, columns=self.columns)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.scenario import Scenario, named
 
 if TYPE_CHECKING:
-    from harness.board import Trial
+    from harness.boards.trial import Trial
     from harness.costs import Costs
 
 

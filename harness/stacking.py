@@ -17,7 +17,7 @@ from harness.augmentation.words import STORED
 from harness.optimizers.optimizers import ELEMENTWISE
 
 if TYPE_CHECKING:
-    from harness.board import Trial
+    from harness.boards.trial import Trial
     from harness.models import Shape
 
 #: Trainings in one stack, at most, unless the caller says how many.

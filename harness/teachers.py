@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import losses, models, optimizers
-from harness.board import TeacherSpec
+from harness.boards.board import TeacherSpec
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.core.spec import Spec

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness import optimizers
 from harness.batches import Criterion, Replayed, Shuffled, batch_sizes
-from harness.board import Precision
+from harness.boards.protocol import Precision
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.datasets.base import normalise
@@ -47,7 +47,8 @@ STEPS_PER_CHECK = 100
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train: everything `fit` needs beside the student and the data. Names and units as in `harness.board.Protocol`."""
+    """How to train: everything `fit` needs beside the student and the data. Names and units as in
+    `harness.boards.protocol.Protocol`."""
 
     epochs: int
     batch_size: int

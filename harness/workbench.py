@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from harness import datasets, losses, models, stacking, teachers, whitening
 from harness.artefacts import Artefacts
-from harness.board import Precision, Trial
+from harness.boards.protocol import Precision
+from harness.boards.trial import Trial
 from harness.capture import Captured
 from harness.core import seeds
 from harness.core.errors import DataError

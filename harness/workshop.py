@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import datasets, losses, models
 from harness.artefacts import Artefacts, SetFile
-from harness.board import Board, SetSpec, TeacherSpec
+from harness.boards.board import Board, SetSpec, TeacherSpec
 from harness.core.digests import digest_json
 from harness.core.errors import DataError, NotAtHand, at
 from harness.core.spec import Spec

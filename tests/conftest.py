@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.board import Board, Trial, checked
+from harness.boards.board import Board, checked
+from harness.boards.trial import Trial
 
 TINY: dict[str, Any] = {
     "dataset": "digits",

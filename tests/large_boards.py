@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.artefacts import Artefacts
-from harness.board import Trial
+from harness.boards.records import Record, RecordStore
+from harness.boards.trial import Trial
 from harness.parts import Parts
-from harness.records import Record, RecordStore
 from harness.running import Options, Silent, open_board
 
 #: Trials of one set and one seed.

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from harness.board import Protocol, Trial
+from harness.boards.protocol import Protocol
+from harness.boards.records import Record
+from harness.boards.trial import Trial
 from harness.core.spec import Spec
 from harness.costs import Costs, Facts, kind
 from harness.estimate import Estimate
-from harness.records import Record
 from harness.scheduling import bundles
 
 COSTS = Costs("cpu", {"digits": Facts((1, 16, 16), 10, 500)}, {("teacher",): [Spec(name="convnet3", options={"width": 32})]})

@@ -30,7 +30,7 @@ from harness.augmentation import (
     resized,
 )
 from harness.augmentation.words import STEPS, for_factor, known_augmentation, steps
-from harness.board import Board, TeacherSpec
+from harness.boards.board import Board, TeacherSpec
 from harness.core.errors import BadOption, DataError, GiftbenchError
 
 RDED = "patch-shuffle(factor=2)+random-resized-crop(min_scale=0.5)+flip"

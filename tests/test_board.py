@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.board import ADDED_LATER, PROTOCOLS, Board, Kinds, Protocol, Trial, board_path, load_board
+from harness.boards.board import Board, board_path, load_board
+from harness.boards.protocol import PROTOCOLS, Protocol
+from harness.boards.trial import ADDED_LATER, Kinds, Trial
 from harness.core.errors import BoardError
 from harness.core.spec import Spec
 

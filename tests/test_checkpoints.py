@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from harness import checkpoints, datasets, models, teachers
 from harness.artefacts import Artefacts
-from harness.board import TeacherSpec
+from harness.boards.board import TeacherSpec
 from harness.core.errors import BadOption, DataError
 from harness.core.spec import Spec
 from harness.datasets.base import Dataset, normalise

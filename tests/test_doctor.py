@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.artefacts import Artefacts
-from harness.board import load_board
+from harness.boards.board import load_board
 from harness.core.errors import BoardError
 from harness.distilled import readers
 from harness.doctor import examine

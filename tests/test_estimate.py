@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from simulated_boards import BOARDS, COSTS, MODELS, Run, streams, trial
 
+from harness.boards.records import Record
 from harness.core.spec import Spec
 from harness.costs import operations, trainings
 from harness.estimate import Estimate, Seconds
-from harness.records import Record
 
 
 def wrong_by(run: Run) -> float:

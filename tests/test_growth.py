@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from large_boards import fill, large_board, parts_of, planned, records_for
 
-from harness.board import Trial
+from harness.boards.records import Record, RecordStore
+from harness.boards.trial import Trial
 from harness.leaderboard import render as rendering
-from harness.records import Record, RecordStore
 
 SIZES = (400, 1200, 2000)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.board import Board, checked
+from harness.boards.board import Board, checked
 from harness.core.errors import DataError
 from harness.needs import Needs, ambiguous
 from harness.supplies import Supplies

@@ -13,12 +13,13 @@ import pytest
 
 from harness import losses
 from harness.artefacts import Artefacts, SetFile
-from harness.board import Board, Trial, load_board
+from harness.boards.board import Board, load_board
+from harness.boards.protocol import Protocol
+from harness.boards.records import Record, RecordStore
+from harness.boards.trial import Trial
 from harness.leaderboard.comparison import compare
 from harness.leaderboard.reported import deviations
 from harness.planning import check_names, plan
-from harness.protocol import Protocol
-from harness.records import Record, RecordStore
 from harness.teachers import TeacherFile
 from harness.workshop import PreparedSet, Workshop
 

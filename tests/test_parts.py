@@ -9,12 +9,12 @@ import torch
 
 from harness import DistilledSet, readers
 from harness.artefacts import Artefacts
-from harness.board import load_board
+from harness.boards.board import load_board
+from harness.boards.records import RecordStore
 from harness.core.errors import BadOption, BoardError, DataError
 from harness.distilled.reading import Reading
 from harness.parts import Parts
 from harness.planning import Overrides
-from harness.records import RecordStore
 from harness.running import Options, Silent, run_board
 from harness.supplies import Supplies
 

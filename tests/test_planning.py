@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from harness import datasets, losses, models
-from harness.board import PROTOCOLS, Board, Trial
+from harness.boards.board import Board
+from harness.boards.protocol import PROTOCOLS
+from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError, GiftbenchError, MissingTargets, PluginError, UnknownName
 from harness.core.spec import Spec
 from harness.planning import Overrides

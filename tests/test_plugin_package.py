@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import RecordStore
+from harness.boards.records import RecordStore
 
 PLUGIN = '''
 from harness import Scenario, losses, scenarios

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from harness import optimizers
-from harness.board import PROTOCOLS, Board, Protocol, Trial
+from harness.boards.board import Board
+from harness.boards.native import RECIPES, summary
+from harness.boards.protocol import PROTOCOLS, Protocol
+from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.planning import check_names
-from harness.recipes import RECIPES, summary
 from harness.resolution import resolve_optimizer
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "tiny-imagenet": 200, "imagenet-1k": 1000, "imagenette": 10, "digits": 10}

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness.board import Protocol, Trial
+from harness.boards.protocol import Protocol
+from harness.boards.records import SCHEMA, Record, RecordStore, to_frame
+from harness.boards.trial import Trial
 from harness.core.spec import Spec
-from harness.records import SCHEMA, Record, RecordStore, to_frame
 
 METRICS = {"accuracy": 50.0, "best_accuracy": 60.0, "top5_accuracy": 90.0}
 

@@ -14,7 +14,8 @@ from torchvision.transforms.v2.functional import hflip, resized_crop
 
 from harness import losses, models
 from harness.augmentation import RandomResizedCrop
-from harness.board import Board, Trial
+from harness.boards.board import Board
+from harness.boards.trial import Trial
 from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.datasets.base import normalise

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from harness import scenarios
+from harness.boards.records import Record, RecordStore
 from harness.core.errors import BoardError
 from harness.leaderboard.render import render
 from harness.planning import Overrides
-from harness.records import Record, RecordStore
 from harness.running import Options, Silent, run_board
 
 BOARD = """

@@ -10,7 +10,7 @@ import pytest
 from simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
 
 from harness import Outcome, Scenario, scenarios
-from harness.board import Trial
+from harness.boards.trial import Trial
 from harness.core.spec import Spec
 from harness.costs import Costs, Facts
 from harness.scheduling import Needed, bundles, finish

@@ -12,7 +12,7 @@ import torch
 
 from harness import Scenario, losses
 from harness.artefacts import Artefacts
-from harness.board import Trial
+from harness.boards.trial import Trial
 from harness.executors.work import run_bundle
 from harness.overlap import Graphs
 from harness.scenario import Outcome, registry

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from harness import teachers
-from harness.board import TeacherSpec
+from harness.boards.board import TeacherSpec
 from harness.core.errors import DataError, UnknownName
 from harness.datasets.base import Dataset, Split, normalise
 from harness.teachers import TeacherFile

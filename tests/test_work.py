@@ -9,7 +9,7 @@ import pytest
 from simulated_boards import trial
 
 from harness import Outcome, Scenario
-from harness.board import Trial
+from harness.boards.trial import Trial
 from harness.executors import work
 from harness.executors.work import run_bundle
 from harness.workbench import Workbench

@@ -13,7 +13,7 @@ from harness.training import Material, hits
 if TYPE_CHECKING:
     from torch import nn
 
-    from harness.board import Precision
+    from harness.boards.protocol import Precision
 
 
 def measure(

@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from harness.board import Trial
-from harness.records import Record
+from harness.boards.records import Record
+from harness.boards.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from harness.board import Trial
+from harness.boards.records import Record
+from harness.boards.trial import Trial
 from harness.core.errors import GiftbenchError, PluginError
-from harness.records import Record
 from harness.scenario import Outcome, Scenario, named
 from harness.workbench import Workbench
 

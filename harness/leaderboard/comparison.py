@@ -12,14 +12,15 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from harness.board import Board, Trial, board_path, load_board
+from harness.boards.board import Board, board_path, load_board
+from harness.boards.records import RecordStore
+from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.leaderboard.files import write
 from harness.leaderboard.markdown import bullets
 from harness.leaderboard.reported import COLUMNS, Match, ReportedCell, deviations, load, match, of_tables
 from harness.leaderboard.statistics import Summary, summary, welch
 from harness.leaderboard.text import escape, fixed, letter, listed, number
-from harness.records import RecordStore
 
 #: Runs behind a published number: three, its standard deviation the population's (ddof 0).
 RUNS = 3

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas
 
-from harness.board import Board, board_path, load_board
+from harness.boards.board import Board, board_path, load_board
+from harness.boards.records import RecordStore, to_frame, uncollected
 from harness.core.errors import BoardError, PluginError, UnknownName
 from harness.leaderboard.cores import on_cores
 from harness.leaderboard.drawing import draw_all
@@ -19,7 +20,6 @@ from harness.leaderboard.files import table_csv, timing_csv, write
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, short_error
-from harness.records import RecordStore, to_frame, uncollected
 from harness.scenario import Scenario, named
 
 #: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.

@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.board import Trial
+from harness.boards.protocol import Protocol
+from harness.boards.records import Record
+from harness.boards.trial import Trial
 from harness.core.errors import DataError, GiftbenchError, at, suggest
 from harness.core.spec import Spec
 from harness.files import paths
 from harness.optimizers.optimizers import schedules
-from harness.protocol import Protocol
-from harness.records import Record
 
 COLUMNS = (
     *("table", "dataset", "method", "distilled_on", "ipc", "network", "optimizer", "loss", "refine", "native", "accuracy", "std"),

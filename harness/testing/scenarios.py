@@ -17,11 +17,12 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from harness.artefacts import Artefacts
-from harness.board import Board, ScenarioSpec, Trial, checked
+from harness.boards.board import Board, ScenarioSpec, checked
+from harness.boards.records import Record, to_frame
+from harness.boards.trial import Trial
 from harness.core.errors import BoardError, GiftbenchError
 from harness.executors.work import environment
 from harness.planning import Plan, check_names
-from harness.records import Record, to_frame
 from harness.scenario import Outcome, Scenario, named, registry
 from harness.testing.checks import CheckFailed, expect, works
 from harness.workbench import Workbench

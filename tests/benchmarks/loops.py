@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from harness import losses, memory, models
 from harness.augmentation import DSA
-from harness.board import Precision
+from harness.boards.protocol import Precision
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
 from harness.training import Material, Recipe, autocast, evaluate, fit, on_device

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from ratios import Row, in_turn
 
+from harness.boards.records import RecordStore
 from harness.core.cores import cores
-from harness.records import RecordStore
 
 BOARD = """
 dataset = "digits"

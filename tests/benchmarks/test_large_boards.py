@@ -23,8 +23,8 @@ import pytest
 from large_boards import fill, large_board, parts_of, planned
 from ratios import Row
 
+from harness.boards.records import RecordStore
 from harness.leaderboard.render import render
-from harness.records import RecordStore
 
 SMALL, LARGE = 1_000, 10_000
 ROUNDS = 3

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness.artefacts import Artefacts
-from harness.board import Board, Trial
+from harness.boards.board import Board
+from harness.boards.trial import Trial
 from harness.planning import plan
 from harness.workbench import Workbench
 from harness.workshop import Workshop

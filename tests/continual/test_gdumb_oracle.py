@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harness import losses
 from harness.augmentation import DSA
-from harness.board import Trial
+from harness.boards.trial import Trial
 from harness.core import seeds
 from harness.losses.targets import Targets
 from harness.scenario import named

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness import losses
-from harness.board import Trial
+from harness.boards.trial import Trial
 from harness.continual import loop
 from harness.continual.loop import Batches, OnlySeen, Seen, step_seed
 from harness.continual.measure import forgetting, measure, summarise

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.board import Trial
+from harness.boards.trial import Trial
 from harness.scenario import named
 from harness.workbench import Workbench
 

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from harness import datasets
-from harness.board import TeacherSpec
+from harness.boards.board import TeacherSpec
 from harness.core.errors import DataError
 from harness.datasets import decoded
 from harness.datasets.base import Dataset, Split

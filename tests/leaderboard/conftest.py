@@ -9,8 +9,9 @@ from typing import Any
 import pandas
 import pytest
 
-from harness.board import Protocol, Trial
-from harness.records import Record, RecordStore, to_frame
+from harness.boards.protocol import Protocol
+from harness.boards.records import Record, RecordStore, to_frame
+from harness.boards.trial import Trial
 
 LABELS: dict[str, Any] = {
     "dataset": "digits",

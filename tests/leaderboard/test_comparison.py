@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.board import Trial
+from harness.boards.protocol import Protocol
+from harness.boards.records import Record, RecordStore
+from harness.boards.trial import Trial
 from harness.core.errors import BoardError, DataError
 from harness.leaderboard.comparison import compare
 from harness.leaderboard.statistics import Summary, summary, welch
-from harness.protocol import Protocol
-from harness.records import Record, RecordStore
 
 BOARD = """
 title = "Mine | ours"

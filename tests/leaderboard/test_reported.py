@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from harness import losses
-from harness.board import Trial
+from harness.boards.protocol import Protocol
+from harness.boards.records import Record
+from harness.boards.trial import Trial
 from harness.core.errors import DataError
 from harness.leaderboard.reported import COLUMNS, ReportedCell, deviations, load, match, of_tables
-from harness.protocol import Protocol
-from harness.records import Record
 
 HEADER = ",".join(COLUMNS)
 ROW = "5,cifar100,RDED,convnet,10,convnet,adamw,kl,0,1,47.5,0.3"

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from harness.artefacts import Artefacts
-from harness.board import Board
+from harness.boards.board import Board
+from harness.boards.records import Record
 from harness.executors.work import run_bundle
 from harness.planning import plan
-from harness.records import Record
 from harness.workbench import Workbench
 from harness.workshop import Workshop
 

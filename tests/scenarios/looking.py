@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas
 
+from harness.boards.records import Record, to_frame
 from harness.leaderboard.tables import Table
-from harness.records import Record, to_frame
 from harness.scenario import named
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from looking import cell, tables_of
 
-from harness.board import Trial
+from harness.boards.records import Record
+from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError, UnknownName
-from harness.records import Record
 from harness.scenario import named
 
 Planner = Callable[..., list[Trial]]
@@ -84,7 +84,7 @@ def test_a_mistake_is_one_line_with_its_place(plan: Planner, options: dict[str, 
 def streamed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """Records of two losses, two seeds and two streams."""
     from harness.artefacts import Artefacts
-    from harness.board import Board, checked
+    from harness.boards.board import Board, checked
     from harness.executors.work import run_bundle
     from harness.planning import plan as planned
     from harness.workbench import Workbench

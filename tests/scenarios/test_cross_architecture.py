@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness import models
-from harness.board import Trial
+from harness.boards.trial import Trial
 from harness.scenario import named
 from harness.workshop import Workshop
 from scenarios.cross_architecture import PAPER

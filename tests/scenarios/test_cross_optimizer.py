@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.board import Trial
+from harness.boards.records import RecordStore
+from harness.boards.trial import Trial
 from harness.planning import Overrides
-from harness.records import RecordStore
 from harness.running import Options, run_board
 from harness.scenario import named
 from harness.workshop import Workshop

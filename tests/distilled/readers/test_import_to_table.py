@@ -9,8 +9,8 @@ import pytest
 from published_files import DIGITS, FORMATS, write
 
 from harness import DistilledSet
+from harness.boards.records import RecordStore
 from harness.cli import main
-from harness.records import RecordStore
 
 BOARD = """
 dataset = "digits"

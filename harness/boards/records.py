@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json, to_json
 
-from harness.board import Trial
+from harness.boards.trial import Trial
 
 if TYPE_CHECKING:
     import pandas

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from harness.augmentation.words import STORED, for_factor, known_augmentation, known_mixing
+from harness.boards.native import RECIPES, Case, Recipe, missing
 from harness.core.errors import BoardError, suggest
 from harness.core.spec import Spec
-from harness.recipes import RECIPES, Case, Recipe, missing
 
 #: "tf32" is for GPUs: float32 whose products and convolutions are rounded to 10 bits after the point.
 Precision = Literal["float32", "bf16", "tf32"]
@@ -39,10 +39,11 @@ class Protocol(Frozen):
 
     `epochs` and `batch_size` of 0 mean the paper's rule: 1000 epochs (300 on ImageNet-1K) and a batch by the number of
     distilled images; under a name such as `native:rded` they, and every field that says "native", are that recipe's
-    (`harness.recipes`). `augmentation` and `mixing` are written as `harness.augmentation.words` reads them; "stored" replays
-    what comes with the set. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else the
-    teacher), `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once), `stored`,
-    or `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always among them.
+    (`harness.boards.native`). `augmentation` and `mixing` are written as `harness.augmentation.words` reads them; "stored"
+    replays what comes with the set. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else
+    the teacher), `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once),
+    `stored`, or `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always
+    among them.
     """
 
     name: str = "paper"
@@ -135,7 +136,7 @@ def _says_native(value: str | Spec) -> bool:
     return value in (NATIVE, Spec(name=NATIVE))
 
 
-#: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, and each recipe of `harness.recipes` is one.
+#: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, and each recipe of `harness.boards.native` is one.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "quick": {"epochs": 100},
