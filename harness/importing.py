@@ -73,8 +73,8 @@ def import_set(
     if not check:
         return made
     from harness import teachers
+    from harness.datasets.whitening import whitening
     from harness.distilled.checks import findings
-    from harness.whitening import whitening
 
     present, remedy = datasets.at_hand(dataset, data_dir)
     found = datasets.load(dataset, data_dir) if present else None

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import datasets, losses, models, stacking, teachers, whitening
+from harness import datasets, losses, models, stacking, teachers
 from harness.artefacts import Artefacts
 from harness.boards.protocol import Precision
 from harness.boards.trial import Trial
 from harness.capture import Captured
 from harness.core import seeds
 from harness.core.errors import DataError
+from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from harness import teachers
 from harness.boards.board import TeacherSpec
 from harness.core.errors import DataError, UnknownName
-from harness.datasets.base import Dataset, Split, normalise
+from harness.datasets.base import Dataset, normalise
+from harness.datasets.split import Split
 from harness.teachers import TeacherFile
 from harness.training import Material, evaluate
 

@@ -9,11 +9,13 @@ import numpy
 import pytest
 import torch
 
-from harness import DistilledSet, Trial, datasets, whitening
+from harness import DistilledSet, Trial, datasets
 from harness.artefacts import Artefacts
 from harness.core.errors import DataError
-from harness.datasets.base import Dataset, Split, normalise
-from harness.whitening import EPS
+from harness.datasets import whitening
+from harness.datasets.base import Dataset, normalise
+from harness.datasets.split import Split
+from harness.datasets.whitening import EPS
 from harness.workbench import Workbench
 
 

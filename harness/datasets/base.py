@@ -12,24 +12,10 @@ from torch import Tensor
 
 from harness.core.digests import digest
 from harness.core.errors import DataError
+from harness.datasets.split import Split
 
 if TYPE_CHECKING:
     from harness.datasets.decoded import LazySplit
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images, [N, C, H, W] uint8, and their class indices, [N] int64.
-
-    `content` is a hash of what they were decoded from; "" when the images themselves are to be hashed.
-    """
-
-    images: Tensor
-    labels: Tensor
-    content: str = ""
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,10 @@ import numpy
 import torch
 
 from harness.core.errors import DataError
-from harness.datasets.base import Dataset, Split
+from harness.datasets.base import Dataset
 from harness.datasets.cards import CIFAR_MEAN, CIFAR_STD
 from harness.datasets.presence import CIFAR_FOLDERS
+from harness.datasets.split import Split
 from harness.files import paths
 
 #: Records of each binary file, as published.

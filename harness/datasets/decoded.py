@@ -18,7 +18,7 @@ from torch import Tensor
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
-from harness.datasets.base import Split
+from harness.datasets.split import Split
 from harness.files import decoding
 from harness.files.pixels import Form, Item
 

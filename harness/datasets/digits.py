@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from harness.datasets.base import Dataset, Split, statistics
+from harness.datasets.base import Dataset, statistics
+from harness.datasets.split import Split
 
 
 def digits(data_dir: Path | None) -> Dataset:

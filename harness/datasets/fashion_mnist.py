@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.core.errors import DataError
-from harness.datasets.base import Dataset, Split, statistics
+from harness.datasets.base import Dataset, statistics
 from harness.datasets.presence import DEBIAN
+from harness.datasets.split import Split
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 FILES = {

@@ -8,10 +8,11 @@ import torch
 
 from harness.core.errors import BadOption, DataError
 from harness.datasets import parquet
-from harness.datasets.base import Dataset, Split, statistics
+from harness.datasets.base import Dataset, statistics
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, Listing, decoded_split
 from harness.datasets.label_tables import Labelled, by_table, listings, table_of
+from harness.datasets.split import Split
 from harness.files import decoding, paths
 from harness.files.pixels import Form, Reader, dimensions
 

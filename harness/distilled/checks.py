@@ -20,8 +20,9 @@ from harness.datasets.cards import Card
 from harness.distilled.set import DistilledSet
 
 if TYPE_CHECKING:
-    from harness.datasets.base import Dataset, Split
+    from harness.datasets.base import Dataset
     from harness.datasets.decoded import LazySplit
+    from harness.datasets.split import Split
     from harness.teachers import Teacher
 
 Whiten = Callable[[Tensor], Tensor]

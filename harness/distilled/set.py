@@ -37,7 +37,7 @@ class DistilledSet:
         classes: number of classes; by default the soft labels' width, else the largest label + 1.
         soft_kind: `logits` or `probabilities`.
         normalised: whether the images are already what the network takes.
-        whitening: "zca" when that is whitened pixels (see `harness.whitening`), else "".
+        whitening: "zca" when that is whitened pixels (see `harness.datasets.whitening`), else "".
         factor: tiles along one side of a mosaic; 1 when images are whole.
         native_loss: the loss its authors train with, or "".
         replay: soft labels that belong to one stored augmentation each (see `harness.distilled.replay`), or None.

@@ -53,7 +53,7 @@ def test_every_load_gives_the_same_digest() -> None:
 def test_digest_covers_both_splits_and_the_normalisation() -> None:
     from dataclasses import replace
 
-    from harness.datasets.base import Split
+    from harness.datasets.split import Split
 
     digits = datasets.load("digits")
     changed = digits.test.images.clone()

@@ -21,9 +21,10 @@ from harness import datasets
 from harness.boards.board import TeacherSpec
 from harness.core.errors import DataError
 from harness.datasets import decoded
-from harness.datasets.base import Dataset, Split
+from harness.datasets.base import Dataset
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, decoded_split
+from harness.datasets.split import Split
 from harness.files import decoding
 from harness.files.pixels import Form
 

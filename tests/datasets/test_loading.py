@@ -12,7 +12,8 @@ import torch
 from harness import datasets
 from harness.core.errors import BadOption, DataError, UnknownName
 from harness.core.spec import Spec
-from harness.datasets.base import Dataset, Split
+from harness.datasets.base import Dataset
+from harness.datasets.split import Split
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from harness.core.errors import DataError
-from harness.datasets.base import Dataset, Split, normalise, statistics
+from harness.datasets.base import Dataset, normalise, statistics
+from harness.datasets.split import Split
 
 
 @pytest.fixture

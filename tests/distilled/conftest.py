@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from harness.core.errors import GiftbenchError
-from harness.datasets.base import Dataset, Split
+from harness.datasets.base import Dataset
+from harness.datasets.split import Split
 
 Refused = Callable[..., AbstractContextManager[None]]
 

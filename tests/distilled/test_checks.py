@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness import DistilledSet, datasets, whitening
+from harness import DistilledSet, datasets
+from harness.datasets import whitening
 from harness.datasets.base import Dataset
 from harness.datasets.cards import Card
 from harness.distilled.checks import findings

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from harness import DistilledSet, datasets, models
 from harness.core.errors import BadOption, DataError
-from harness.datasets.base import Dataset, Split, normalise
+from harness.datasets.base import Dataset, normalise
+from harness.datasets.split import Split
 from harness.distilled import distillers
 from harness.distilled.source import Source
 from harness.teachers import Teacher

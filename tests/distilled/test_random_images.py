@@ -9,7 +9,8 @@ import torch
 
 from harness import DistilledSet, datasets
 from harness.core.errors import BadOption, DataError
-from harness.datasets.base import Dataset, Split
+from harness.datasets.base import Dataset
+from harness.datasets.split import Split
 from harness.distilled import distillers
 from harness.distilled.source import Source
 

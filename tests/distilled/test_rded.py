@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from harness import DistilledSet
 from harness.core.errors import BadOption, DataError
-from harness.datasets.base import Dataset, Split, normalise
+from harness.datasets.base import Dataset, normalise
+from harness.datasets.split import Split
 from harness.distilled import distillers
 from harness.distilled.source import Source
 

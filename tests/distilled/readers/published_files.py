@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from harness import DistilledSet, datasets
 from harness.core.spec import Spec
-from harness.datasets.base import Split
 from harness.datasets.cards import Card
 from harness.datasets.decoded import LazySplit
+from harness.datasets.split import Split
 from harness.importing import read
 
 DIGITS = Card("digits", (1, 16, 16), 10, (0.3052,), (0.3185,))
