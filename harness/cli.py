@@ -67,7 +67,7 @@ def run(
     from harness.progress import Reporter
     from harness.running import Options, run_board
     from harness.supplies import Supplies
-    from harness.workbench import resolve_device
+    from harness.training.devices import resolve_device
 
     resolve_device(device)
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
@@ -150,7 +150,7 @@ def distill(
     from harness.boards.board import TeacherSpec, checked
     from harness.core.plugins import load_files
     from harness.progress import Reporter
-    from harness.workbench import resolve_device
+    from harness.training.devices import resolve_device
     from harness.workshop import distil
 
     resolve_device(device)

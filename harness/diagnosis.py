@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from harness.datasets.base import Dataset
 from harness.models.fitting import Statistics
-from harness.training import Material, hits
+from harness.training.evaluation import hits
+from harness.training.values import Material
 
 #: Test images that a mistake is tried on, evenly spaced.
 SAMPLE = 2000

@@ -13,7 +13,9 @@ from torch import nn
 from harness import models
 from harness.core.errors import BadOption, DataError
 from harness.teacher_files import TeacherFile, read_network, save
-from harness.training import Material, evaluate, on_device
+from harness.training.devices import on_device
+from harness.training.evaluation import evaluate
+from harness.training.values import Material
 
 if TYPE_CHECKING:
     from harness.boards.board import TeacherSpec

@@ -122,7 +122,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     store = RecordStore(file.parent / "records")
     early = preload(file, options)
     from harness.parts import Parts
-    from harness.workbench import resolve_device
+    from harness.training.devices import resolve_device
 
     device = resolve_device(options.device)
     jobs = options.jobs or default_jobs(device, options.threads)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.leaderboard.tables import Table
     from harness.losses.targets import Targets
     from harness.planning import Plan
-    from harness.training import Fit, Material
+    from harness.training.values import Fit, Material
     from harness.workbench import Workbench
 
 

@@ -21,7 +21,10 @@ from harness.models.fitting import Renormalised
 from harness.needs import find_checkpoint
 from harness.published import checkpoint_recipe, confirm, convert
 from harness.teacher_files import FORMAT, TeacherFile, read_header, read_network, save
-from harness.training import Material, Recipe, evaluate, fit, on_device
+from harness.training.devices import on_device
+from harness.training.evaluation import evaluate
+from harness.training.loop import fit
+from harness.training.values import Material, Recipe
 
 __all__ = [
     "FORMAT",

@@ -14,16 +14,19 @@ from harness import datasets, losses, models, stacking, teachers
 from harness.artefacts import Artefacts
 from harness.boards.protocol import Precision
 from harness.boards.trial import Trial
-from harness.capture import Captured
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets
-from harness.overlap import Graphs, Overlapped, Way, signature
-from harness.stacked import agrees
-from harness.training import Fit, Material, Member, Recipe, evaluate, fit_together, on_device
+from harness.training.devices import on_device, resolve_device
+from harness.training.evaluation import evaluate
+from harness.training.graphs import Captured
+from harness.training.loop import fit_together
+from harness.training.overlap import Graphs, Overlapped, Way, signature
+from harness.training.stack import agrees
+from harness.training.values import Fit, Material, Member, Recipe
 
 
 class Workbench:
@@ -186,7 +189,7 @@ class Workbench:
     def fit(self, student: nn.Module, material: Material, trial: Trial, **changes: Any) -> Fit:
         """Train `student` on `material` by the trial's protocol, testing it on the dataset's test split as the protocol says.
 
-        `changes` replace arguments of `harness.training.fit`: evaluate, teacher, loss, seed.
+        `changes` replace arguments of `harness.training.loop.fit`: evaluate, teacher, loss, seed.
         """
         given: dict[str, Any] = {"loss": self.loss(trial), "seed": trial.seed, "evaluate": self._tested(trial)} | changes
         teacher = given.pop("teacher") if "teacher" in given else self.soft_labels(trial)
@@ -325,17 +328,3 @@ def recipe(trial: Trial) -> Recipe:
         precision=protocol.precision,
         evaluations=protocol.evaluations,
     )
-
-
-def resolve_device(device: str) -> str:
-    """Return `cpu` or a CUDA device for `auto`, and check that a device asked for is there."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and device.partition(":")[0] != "cuda":
-        raise DataError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
-    if device != "cpu" and not torch.cuda.is_available():
-        raise DataError(f"device {device} was asked for, and torch finds no CUDA device; use auto or cpu")
-    _, _, index = device.partition(":")
-    if index and not (index.isdecimal() and int(index) < torch.cuda.device_count()):
-        raise DataError(f"device {device}: there is no such CUDA device; torch finds {torch.cuda.device_count()}")
-    return device

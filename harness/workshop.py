@@ -19,7 +19,7 @@ from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
 from harness.needs import Needs
 from harness.supplies import Supplies
-from harness.workbench import resolve_device
+from harness.training.devices import resolve_device
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset

@@ -79,7 +79,7 @@ def test_a_loss_registered_here_works_at_once(mine: harness.DistilledSet) -> Non
 
 
 def test_mistakes_are_refused_before_anything_is_trained(mine: harness.DistilledSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.training.fit", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr("harness.training.loop.fit", lambda *a, **k: pytest.fail("trained"))
     with pytest.raises(UnknownName, match="did you mean 'gift'"):
         harness.evaluate(mine, loss="gfit", **SMALL)
     with pytest.raises(DataError, match="images are 3x8x8"):

@@ -11,9 +11,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from harness import losses, models, optimizers
-from harness.capture import Captured, Step, capturable, looks_at_progress
 from harness.core import seeds
-from harness.training import Fit, Material, Member, Recipe, evaluate, fit, on_device
+from harness.training.devices import on_device
+from harness.training.evaluation import evaluate
+from harness.training.graphs import Captured, Step, capturable, looks_at_progress
+from harness.training.loop import fit
+from harness.training.values import Fit, Material, Member, Recipe
 
 SHAPE, CLASSES = (3, 8, 8), 5
 IMAGES = torch.randn(23, *SHAPE, dtype=torch.float64, generator=Generator().manual_seed(1))

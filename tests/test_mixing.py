@@ -17,12 +17,13 @@ from harness import losses, models
 from harness.augmentation import DSA, Mix
 from harness.augmentation.mixing import mixing
 from harness.augmentation.words import known_mixing
-from harness.batches import MixedLoss, looks_at_hard_labels, partners
 from harness.core import seeds
 from harness.core.errors import GiftbenchError
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.training import Material, Recipe, fit
+from harness.training.batches import MixedLoss, looks_at_hard_labels, partners
+from harness.training.loop import fit
+from harness.training.values import Material, Recipe
 
 SHAPE, CLASSES = (1, 16, 16), 3
 RECIPE = Recipe(3, 5, Spec(name="sgd"), Spec(name="constant"), "none", mixing="cutmix(alpha=1.0)")

@@ -12,11 +12,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from harness import losses, models, optimizers
-from harness.batches import Criterion
-from harness.capture import Captured, Step
 from harness.core import seeds
-from harness.overlap import Graphs, Overlapped, signature, structure
-from harness.training import Fit, Material, Member, Recipe, evaluate, fit, on_device
+from harness.training.batches import Criterion
+from harness.training.devices import on_device
+from harness.training.evaluation import evaluate
+from harness.training.graphs import Captured, Step
+from harness.training.loop import fit
+from harness.training.overlap import Graphs, Overlapped, signature, structure
+from harness.training.values import Fit, Material, Member, Recipe
 
 SHAPE, CLASSES = (3, 8, 8), 5
 MATERIAL = Material.on_device("cpu", torch.randn(23, *SHAPE, generator=Generator().manual_seed(1)), torch.arange(23) % CLASSES)
@@ -114,7 +117,7 @@ def test_structures_tell_students_apart() -> None:
 class TestGraphs:
     @pytest.fixture(autouse=True)
     def _on_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("harness.capture.cuda_graph", repeated)
+        monkeypatch.setattr("harness.training.graphs.cuda_graph", repeated)
 
     def test_the_latest_is_kept_for_its_kind(self) -> None:
         graphs, taught = Graphs(), teacher()
@@ -127,7 +130,7 @@ class TestGraphs:
         def refuse(step: Step, streams: Iterable[Generator], at: Any = None) -> Step:
             raise RuntimeError("operation not permitted when stream is capturing")
 
-        monkeypatch.setattr("harness.capture.cuda_graph", refuse)
+        monkeypatch.setattr("harness.training.graphs.cuda_graph", refuse)
         graphs, taught = Graphs(), teacher()
         with pytest.warns(UserWarning, match="not permitted when stream is capturing"):
             assert graphs.get([member(0)], MATERIAL, RECIPE, taught) is None

@@ -19,10 +19,11 @@ from harness.boards.trial import Trial
 from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.datasets.base import normalise
-from harness.distilled.replay import Replay
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets
-from harness.training import Material, Recipe, fit
+from harness.training.loop import fit
+from harness.training.replay import Replay
+from harness.training.values import Material, Recipe
 
 SHAPE, CLASSES, IMAGES, BATCH, EPOCHS = (3, 16, 12), 4, 11, 4, 2
 RECIPE = Recipe(3, 50, Spec(name="sgd"), Spec(name="constant"), "stored", mixing="stored")

@@ -15,8 +15,11 @@ from harness import losses, models, optimizers
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.optimizers.optimizers import ELEMENTWISE
-from harness.stacked import agrees
-from harness.training import Fit, Material, Member, Recipe, evaluate, fit, fit_together, on_device
+from harness.training.devices import on_device
+from harness.training.evaluation import evaluate
+from harness.training.loop import fit, fit_together
+from harness.training.stack import agrees
+from harness.training.values import Fit, Material, Member, Recipe
 
 SHAPE, CLASSES = (3, 8, 8), 5
 CONVNET, RESNET = "convnet3(width=8)", "resnet18-modified"

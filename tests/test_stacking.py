@@ -14,9 +14,9 @@ from harness import Scenario, losses
 from harness.artefacts import Artefacts
 from harness.boards.trial import Trial
 from harness.executors.work import run_bundle
-from harness.overlap import Graphs
 from harness.scenario import Outcome, registry
 from harness.stacking import SMALL_STEP, forward_operations, group, limit
+from harness.training.overlap import Graphs
 from harness.workbench import Workbench
 
 SHAPE, CLASSES = (1, 8, 8), 10

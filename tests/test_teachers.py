@@ -19,7 +19,8 @@ from harness.core.errors import DataError, UnknownName
 from harness.datasets.base import Dataset, normalise
 from harness.datasets.split import Split
 from harness.teachers import TeacherFile
-from harness.training import Material, evaluate
+from harness.training.evaluation import evaluate
+from harness.training.values import Material
 
 MODEL = "convnet1(width=8)"
 

@@ -14,7 +14,10 @@ from harness import losses, models
 from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
-from harness.training import Material, Recipe, batch_sizes, evaluate, evaluation_epochs, fit
+from harness.training.batches import batch_sizes
+from harness.training.evaluation import evaluate
+from harness.training.loop import evaluation_epochs, fit
+from harness.training.values import Material, Recipe
 
 SHAPE, CLASSES = (1, 16, 16), 3
 RECIPE = Recipe(3, 4, Spec(name="adamw"), Spec(name="constant"), "color_crop_cutout_flip_scale_rotate")
@@ -144,7 +147,7 @@ def test_uint8_images_normalised_by_batch_train_like_images_normalised_before(ma
 
 
 def test_material_that_is_too_large_for_floats_stays_uint8(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.training.KEEP_FLOAT_BYTES", 100)
+    monkeypatch.setattr("harness.training.values.KEEP_FLOAT_BYTES", 100)
     kept = Material.on_device(
         "cpu", torch.zeros(4, *SHAPE, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), mean=(0.5,), std=(0.5,)
     )

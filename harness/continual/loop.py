@@ -14,14 +14,16 @@ from harness import optimizers
 from harness.augmentation import Mix, augmentation
 from harness.augmentation.mixing import mixing
 from harness.augmentation.words import STORED
-from harness.batches import MixedLoss, batch_sizes, partners
 from harness.continual import strategies
 from harness.continual.stream import places, refuse_stored
 from harness.core import seeds
 from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
-from harness.training import STEPS_PER_CHECK, Material, Recipe, autocast
+from harness.training.batches import MixedLoss, batch_sizes, partners
+from harness.training.devices import autocast
+from harness.training.loop import STEPS_PER_CHECK
+from harness.training.values import Material, Recipe
 
 
 class Seen:

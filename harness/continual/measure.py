@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness.continual.loop import OnlySeen, Seen
-from harness.training import Material, hits
+from harness.training.evaluation import hits
+from harness.training.values import Material
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,7 +12,7 @@ from harness.core.errors import BoardError, DataError
 if TYPE_CHECKING:
     import torch
 
-    from harness.training import Material
+    from harness.training.values import Material
 
 
 def class_order(order: str | Sequence[int], seed: int, classes: int) -> list[int]:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from harness.core.digests import digest
 from harness.core.errors import DataError
-from harness.distilled.replay import Replay
 from harness.files.paths import UNFIT, line
+from harness.training.replay import Replay
 
 FORMAT = "giftbench.distilled-set/1"
 MAX_BYTES = 64 << 30  # stored soft labels of 300 epochs on ImageNet-1K at IPC 50 are 30 GB
@@ -40,7 +40,7 @@ class DistilledSet:
         whitening: "zca" when that is whitened pixels (see `harness.datasets.whitening`), else "".
         factor: tiles along one side of a mosaic; 1 when images are whole.
         native_loss: the loss its authors train with, or "".
-        replay: soft labels that belong to one stored augmentation each (see `harness.distilled.replay`), or None.
+        replay: soft labels that belong to one stored augmentation each (see `harness.training.replay`), or None.
         provenance: anything worth keeping about how it was made (JSON).
 
     Raises: DataError, one sentence, when something does not fit.

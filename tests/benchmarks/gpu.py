@@ -35,13 +35,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 import loops
 
 from harness import losses, models
-from harness.capture import Captured, cuda_graph
 from harness.core import seeds
 from harness.executors.work import device_name, versions
 from harness.losses.targets import Targets
 from harness.optimizers.optimizers import resolve, schedules
-from harness.overlap import Overlapped
-from harness.training import Material, Member, Recipe, autocast, evaluate, fit, fit_together, on_device
+from harness.training.devices import autocast, on_device
+from harness.training.evaluation import evaluate
+from harness.training.graphs import Captured, cuda_graph
+from harness.training.loop import fit, fit_together
+from harness.training.overlap import Overlapped
+from harness.training.values import Material, Member, Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = Path(__file__).parent / "boards" / "fashion-mnist-paper"

@@ -1,7 +1,7 @@
 """What the benchmarks time: one job, and the loops that train it or test it.
 
-All loops do the same work on the same student, teacher, loss and images: ours by `harness.training`, the bare steps, the loop a
-user would write from the published recipe, and Avalanche's own. Each trains a copy of the job's student.
+All loops do the same work on the same student, teacher, loss and images: ours by `harness.training.loop`, the bare steps, the
+loop a user would write from the published recipe, and Avalanche's own. Each trains a copy of the job's student.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from harness.augmentation import DSA
 from harness.boards.protocol import Precision
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.training import Material, Recipe, autocast, evaluate, fit, on_device
+from harness.training.devices import autocast, on_device
+from harness.training.evaluation import evaluate
+from harness.training.loop import fit
+from harness.training.values import Material, Recipe
 
 #: glibc's `mallopt`: what `harness.memory` changes in a worker, and where glibc's own, which adapt, end up beside training steps.
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = (-1, 64 << 20), (-3, 32 << 20), (-4, 65536)
@@ -111,7 +114,7 @@ def bare_steps(given: Job) -> Callable[[Precision], None]:
 
 
 def our_epochs(given: Job) -> Callable[[Precision], None]:
-    """Return the same epochs by `harness.training.fit`: order, augmentation, divergence check and schedule included."""
+    """Return the same epochs by `harness.training.loop.fit`: order, augmentation, divergence check and schedule included."""
     student, material = copy.deepcopy(given.student), Material(given.images, given.labels)
 
     def run(precision: Precision = "float32") -> None:
@@ -237,7 +240,8 @@ def avalanche_dataset(given: Job) -> Any:
 
 
 def our_evaluation(given: Job) -> Callable[[], float]:
-    """Return a test of the student on the job's images by `harness.training.evaluate`; it returns the accuracy in percent."""
+    """Return a test of the student on the job's images by `harness.training.evaluation.evaluate`; it returns the accuracy in
+    percent."""
     material = Material(given.images, given.labels)
     return lambda: evaluate(given.student, material)["accuracy"]
 

@@ -25,7 +25,9 @@ from harness.continual import loop, stream
 from harness.continual.measure import measure
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.training import Material, Recipe, fit, on_device
+from harness.training.devices import on_device
+from harness.training.loop import fit
+from harness.training.values import Material, Recipe
 
 SHAPE, CLASSES, STEPS, BATCH, EPOCHS = (3, 32, 32), 10, 5, 50, 15
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
@@ -72,7 +74,7 @@ def our_trial(job: Job, tested: bool = False) -> None:
 
 
 def bare_steps(job: Job) -> None:
-    """The same memories, one after the other, by `harness.training.fit`."""
+    """The same memories, one after the other, by `harness.training.loop.fit`."""
     for step in range(1, STEPS + 1):
         met = ORDER[: step * CLASSES // STEPS]
         seen = loop.Seen(met, CLASSES, "cpu")

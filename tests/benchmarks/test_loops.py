@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from harness.training import autocast
+from harness.training.devices import autocast
 
 IMAGES, BATCH, EPOCHS = 4, 2, 2
 MAKERS: dict[str, Callable[[loops.Job], Callable[..., Any]]] = {

@@ -13,7 +13,9 @@ from ratios import paired
 
 from harness import losses, memory, models, optimizers
 from harness.stacking import forward_operations
-from harness.training import Material, Member, Recipe, fit, fit_together, on_device
+from harness.training.devices import on_device
+from harness.training.loop import fit, fit_together
+from harness.training.values import Material, Member, Recipe
 
 TOGETHER = 6
 #: Model, pixels, batch size: from far below to above the size up to which a stack pays.

@@ -21,7 +21,8 @@ from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
 from harness.scenario import named
-from harness.training import Material, fit
+from harness.training.loop import fit
+from harness.training.values import Material
 from harness.workbench import Workbench, recipe
 
 Bench = Callable[..., tuple[list[Trial], Workbench]]

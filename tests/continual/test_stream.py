@@ -10,7 +10,7 @@ from hypothesis import strategies as draws
 
 from harness.continual.stream import benchmark, class_counts, class_order, describe, places
 from harness.core.errors import BoardError, DataError
-from harness.training import Material
+from harness.training.values import Material
 
 
 def test_an_order_by_seed_is_the_fields_usual_permutation() -> None:

@@ -299,7 +299,7 @@ from harness.leaderboard.render import insert, render
 scenarios.register("planted")(type("Planted", (Scenario,), {}))
 render(sys.argv[1])
 assert insert(sys.argv[2], sys.argv[1])
-heavy = {"torch", "timm", "kornia", "torchvision", "avalanche", "matplotlib", "harness.training"} & {*sys.modules}
+heavy = {"torch", "timm", "kornia", "torchvision", "avalanche", "matplotlib", "harness.training.loop"} & {*sys.modules}
 assert not heavy, heavy
 """
     command = [sys.executable, "-c", script, str(tmp_path / "mine"), str(tmp_path / "page.md")]

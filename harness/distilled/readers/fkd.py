@@ -16,10 +16,10 @@ from torch.utils.data import RandomSampler
 from harness.core.errors import BadOption, DataError
 from harness.distilled import readers
 from harness.distilled.reading import Reading
-from harness.distilled.replay import Replay
 from harness.distilled.set import MAX_BYTES, DistilledSet
 from harness.files import paths
 from harness.files.tensors import load_tensors
+from harness.training.replay import Replay
 
 #: The seed of the sampler that the relabelling code shuffles with.
 SAMPLER_SEED = 42

@@ -20,10 +20,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from harness import optimizers
-from harness.batches import Loss, Shuffled
 from harness.losses.targets import Targets
 from harness.optimizers.optimizers import ELEMENTWISE
-from harness.training import Fit, Job, Material, Member, Recipe, run
+from harness.training.batches import Loss, Shuffled
+from harness.training.loop import Job, run
+from harness.training.values import Fit, Material, Member, Recipe
 
 Step = Callable[[], None]
 Recorder = Callable[[Step, Iterable[Generator]], Step]
@@ -43,8 +44,8 @@ class Captured:
 
     Args:
         members: the first trainings; their students are copied, and their losses are those of all later ones.
-        material, recipe, teacher: as `harness.training.fit_together` takes them. Epochs, evaluations and schedule may change.
-        record: returns a function that repeats a step; `cuda_graph` unless a test looks into what is captured.
+        material, recipe, teacher: as `harness.training.loop.fit_together` takes them. Epochs, evaluations and schedule may
+        change. record: returns a function that repeats a step; `cuda_graph` unless a test looks into what is captured.
         stream: the CUDA stream that steps are captured on, where they are to be replayed on that stream.
 
     Raises: RuntimeError, as torch does, when a step cannot be captured, or when a replay does not do what the step does.

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from harness import optimizers
-from harness.batches import Loss
-from harness.capture import Captured, Recorder, capturable, timed
-from harness.training import Fit, Material, Member, Recipe, run
+from harness.training.batches import Loss
+from harness.training.graphs import Captured, Recorder, capturable, timed
+from harness.training.loop import run
+from harness.training.values import Fit, Material, Member, Recipe
 
 #: How several trainings are made together.
 Way = Literal["stacked", "overlapped"]

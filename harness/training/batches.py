@@ -23,7 +23,7 @@ from harness.losses.classic import full_precision
 from harness.losses.targets import Kind, Targets
 
 if TYPE_CHECKING:
-    from harness.training import Material, Recipe
+    from harness.training.values import Material, Recipe
 
 Loss = Callable[[Tensor, Targets], Tensor]
 

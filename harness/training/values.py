@@ -1,0 +1,90 @@
+"""The values that the hot loop works on: how to train, on what, whom, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.boards.protocol import Precision
+from harness.datasets.base import normalise
+from harness.losses.targets import Kind, Targets
+
+if TYPE_CHECKING:
+    from harness.core.spec import Spec
+    from harness.training.replay import Replay
+
+
+#: Normalised float images are kept on the device up to this many bytes; larger sets stay uint8 and are normalised by batch.
+KEEP_FLOAT_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: everything `fit` needs beside the student and the data; names and units are those of a Protocol."""
+
+    epochs: int
+    batch_size: int
+    optimizer: Spec
+    schedule: Spec
+    augmentation: str
+    precision: Precision = "float32"
+    evaluations: int = 1
+    mixing: str = "none"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a student trains on, resident on the device.
+
+    `images` are [N, C, H, W], normalised float32 in channels-last order, or uint8 with `mean` and `std` to normalise by.
+    `replay`, which stays on the host, takes the place of the recipe's batches, augmentation and mixing, and of `soft`.
+    """
+
+    images: Tensor
+    labels: Tensor
+    soft: Tensor | None = None
+    soft_kind: Kind = "logits"
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    factor: int = 1
+    replay: Replay | None = None
+
+    @classmethod
+    def on_device(cls, device: str | torch.device, images: Tensor, labels: Tensor, **rest: Any) -> Material:
+        """Move images to the device and normalise them there, unless they are too large to be kept as floats."""
+        images = images.to(device)
+        made = cls(images, labels.to(device), **rest)
+        if made.mean and images.numel() * 4 <= KEEP_FLOAT_BYTES:
+            return replace(made, images=normalise(images, made.mean, made.std), mean=(), std=())
+        return made if made.mean else replace(made, images=images.contiguous(memory_format=torch.channels_last))
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Return the normalised images at `index`, channels last."""
+        images = self.images.index_select(0, index)
+        return normalise(images, self.mean, self.std) if self.mean else images.contiguous(memory_format=torch.channels_last)
+
+
+@dataclass
+class Fit:
+    """What happened: whether the loss became non-finite, how many epochs ran, seconds by phase, what `evaluate` returned."""
+
+    diverged: bool = False
+    epochs: int = 0
+    steps: int = 0
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class Member:
+    """One of several trainings that are made together, as `fit` takes it."""
+
+    student: nn.Module
+    loss: Callable[[Tensor, Targets], Tensor]
+    seed: int
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None
