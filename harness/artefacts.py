@@ -18,7 +18,7 @@ from harness.core.home import home
 
 if TYPE_CHECKING:
     from harness.distilled.set import DistilledSet
-    from harness.teachers import TeacherFile
+    from harness.teachers.files import TeacherFile
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,7 @@ class Costs:
     @classmethod
     def of(cls, trials: Iterable[Trial], datasets: Iterable[Dataset], artefacts: Artefacts, device: str) -> Costs:
         """Return the costs of trials on these datasets, whose teachers lie among the artefacts."""
-        from harness.teacher_files import read_header
-        from harness.teachers import from_trial
+        from harness.teachers.files import from_trial, read_header
 
         def models(teacher: tuple[str, ...]) -> list[Spec]:
             files = [read_header(artefacts.find("teacher", digest))[0] for digest in from_trial(teacher)[0]]

@@ -23,7 +23,8 @@ from harness.training.devices import resolve_device
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
-    from harness.teachers import Teacher, TeacherFile
+    from harness.teachers.files import TeacherFile
+    from harness.teachers.teacher import Teacher
 
 Progress = Callable[[str, int, int], None]  # what is being made, steps done, steps in all
 Say = Callable[[str], None]

@@ -42,7 +42,7 @@ def test_a_file_and_the_set_that_it_holds_give_the_same_numbers(mine: harness.Di
 
 
 def test_stored_soft_labels_need_no_teacher(mine: harness.DistilledSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.teachers.train", lambda *a, **k: pytest.fail("trained a teacher that nobody needs"))
+    monkeypatch.setattr("harness.teachers.teacher.train", lambda *a, **k: pytest.fail("trained a teacher that nobody needs"))
     soft = torch.nn.functional.one_hot(mine.labels, 10).float() * 5
     labelled = harness.DistilledSet(mine.images, mine.labels, soft, dataset="digits", method="mine")
     result = harness.evaluate(labelled, loss="gift", seeds=1, **SMALL)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from harness import DistilledSet, models, teachers
 from harness.artefacts import Artefacts, read_set_header
 from harness.core.errors import DataError
-from harness.teachers import TeacherFile
+from harness.teachers.files import TeacherFile
 
 MODEL = {"name": "convnet1", "options": {"width": 4, "norm": "batch"}}
 RECIPE: dict[str, Any] = {"model": MODEL, "seed": 0}

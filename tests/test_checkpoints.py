@@ -17,14 +17,16 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from harness import checkpoints, datasets, models, teachers
+from harness import datasets, models, teachers
 from harness.artefacts import Artefacts
 from harness.boards.board import TeacherSpec
 from harness.core.errors import BadOption, DataError
 from harness.core.spec import Spec
 from harness.datasets.base import Dataset, normalise
 from harness.models import Shape
-from harness.teachers import TeacherFile
+from harness.needs import find_checkpoint
+from harness.teachers import checkpoints
+from harness.teachers.files import TeacherFile
 from harness.workshop import Workshop
 
 MODEL = "convnet2(width=8)"
@@ -273,16 +275,16 @@ def test_the_first_name_that_any_folder_has_is_taken(tmp_path: Path) -> None:
         path.mkdir(parents=True)
     folders = [board, data, data / "teachers", data / "pretrain_models"]
     names = ["cifar10_conv3.pth", "CIFAR-10/ConvNet/squeeze_ConvNet.pth"]
-    assert teachers.find_checkpoint(names, folders) is None
+    assert find_checkpoint(names, folders) is None
     nested = data / "teachers" / names[1]
     nested.parent.mkdir(parents=True)
     nested.touch()
-    assert teachers.find_checkpoint(names, folders) == nested
+    assert find_checkpoint(names, folders) == nested
     (data / "teachers" / names[0]).touch()
-    assert teachers.find_checkpoint(names, folders) == data / "teachers" / names[0]
+    assert find_checkpoint(names, folders) == data / "teachers" / names[0]
     (board / names[0]).touch()
-    assert teachers.find_checkpoint(names, folders) == board / names[0]
-    assert teachers.find_checkpoint([str(nested)], folders) == nested
+    assert find_checkpoint(names, folders) == board / names[0]
+    assert find_checkpoint([str(nested)], folders) == nested
 
 
 # -- a teacher made of a checkpoint ----------------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness import checkpoints, models
-from harness.key_styles import looks_like
+from harness import models
 from harness.models import Shape
+from harness.teachers import checkpoints
+from harness.teachers.key_styles import looks_like
 
 CLASSES = 7
 SMALL: Shape = (3, 32, 32)

@@ -20,7 +20,7 @@ from harness.boards.trial import Trial
 from harness.leaderboard.comparison import compare
 from harness.leaderboard.reported import deviations
 from harness.planning import check_names, plan
-from harness.teachers import TeacherFile
+from harness.teachers.files import TeacherFile
 from harness.workshop import PreparedSet, Workshop
 
 PAPER = Path(__file__).parent.parent / "leaderboards" / "paper"

@@ -43,7 +43,7 @@ def test_mistakes_are_answered_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, protocol: str, message: str
 ) -> None:
     monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("harness.teachers.train", lambda *a, **k: pytest.fail("trained a teacher first"))
+    monkeypatch.setattr("harness.teachers.teacher.train", lambda *a, **k: pytest.fail("trained a teacher first"))
     with pytest.raises(GiftbenchError) as error:
         run_board(board(tmp_path, scenario, protocol), Overrides(), Options(jobs=1))
     assert message in str(error.value)

@@ -300,5 +300,7 @@ def test_a_board_carried_elsewhere_resumes_without_its_cache(
     run(board)
     moved = Path(shutil.copytree(board, tmp_path / "elsewhere" / "small"))
     monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "empty"))
-    monkeypatch.setattr("harness.teachers.train", lambda *a, **k: pytest.fail("trained a teacher that lies beside the board"))
+    monkeypatch.setattr(
+        "harness.teachers.teacher.train", lambda *a, **k: pytest.fail("trained a teacher that lies beside the board")
+    )
     assert not run(moved).began

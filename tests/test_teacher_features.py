@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from harness import models
 from harness.core.errors import DataError
-from harness.teachers import Teacher
+from harness.teachers.teacher import Teacher
 
 CLASSES = 7
 

@@ -18,7 +18,7 @@ from harness.boards.board import TeacherSpec
 from harness.core.errors import DataError, UnknownName
 from harness.datasets.base import Dataset, normalise
 from harness.datasets.split import Split
-from harness.teachers import TeacherFile
+from harness.teachers.files import FORMAT, TeacherFile
 from harness.training.evaluation import evaluate
 from harness.training.values import Material
 
@@ -255,11 +255,11 @@ def test_a_file_that_is_absent_or_cut_short_is_refused(
     [
         None,
         {"format": "giftbench.distilled-set/1"},
-        {"format": teachers.FORMAT},
-        {"format": teachers.FORMAT, "teacher": "{"},
-        {"format": teachers.FORMAT, "teacher": "[]"},
-        {"format": teachers.FORMAT, "teacher": "{}"},
-        {"format": teachers.FORMAT, "teacher": "[" * 100_000},
+        {"format": FORMAT},
+        {"format": FORMAT, "teacher": "{"},
+        {"format": FORMAT, "teacher": "[]"},
+        {"format": FORMAT, "teacher": "{}"},
+        {"format": FORMAT, "teacher": "[" * 100_000},
     ],
 )
 def test_safetensors_that_are_no_teacher_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.datasets.base import Dataset
     from harness.datasets.decoded import LazySplit
     from harness.datasets.split import Split
-    from harness.teachers import Teacher
+    from harness.teachers.teacher import Teacher
 
 Whiten = Callable[[Tensor], Tensor]
 

@@ -11,7 +11,7 @@ from harness.core import seeds
 from harness.core.errors import BadOption, DataError
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
-from harness.teachers import Teacher
+from harness.teachers.teacher import Teacher
 
 
 def rded(

@@ -11,7 +11,7 @@ from harness.core.errors import DataError
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
-    from harness.teachers import Teacher
+    from harness.teachers.teacher import Teacher
 
 
 @dataclass

@@ -164,7 +164,7 @@ def test_without_the_dataset_ranges_are_judged_and_the_rest_is_said_not_to_be(re
 
 
 def test_a_teacher_says_how_many_images_it_knows(digits: Dataset, real: Tensor) -> None:
-    from harness.teachers import Teacher
+    from harness.teachers.teacher import Teacher
 
     class NearestMean(torch.nn.Module):
         """Knows the digits by their class means, normalised."""

@@ -17,7 +17,7 @@ from harness.datasets.base import Dataset, normalise
 from harness.datasets.split import Split
 from harness.distilled import distillers
 from harness.distilled.source import Source
-from harness.teachers import Teacher
+from harness.teachers.teacher import Teacher
 
 METHODS = ("herding", "k-center")
 Floats = NDArray[numpy.float64]

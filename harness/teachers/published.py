@@ -12,7 +12,7 @@ from torch import nn
 
 from harness import models
 from harness.core.errors import BadOption, DataError
-from harness.teacher_files import TeacherFile, read_network, save
+from harness.teachers.files import TeacherFile, read_network, save
 from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
 from harness.training.values import Material
@@ -67,7 +67,7 @@ def convert(
     Raises: DataError, one line, when the file is no checkpoint of the model, and when it is another accuracy than expected:
         then with the mistake that explains it, if one of the usual ones does.
     """
-    from harness import checkpoints
+    from harness.teachers import checkpoints
 
     with torch.random.fork_rng():
         network = models.build(recipe["model"], dataset.shape, len(dataset.classes))
@@ -97,7 +97,7 @@ def _disappointment(
     measured: TeacherFile, network: nn.Module, path: Path, dataset: Dataset, device: str, expect: float, tolerance: float
 ) -> DataError:
     """Return the error that says both accuracies, and which usual mistake explains the difference."""
-    from harness import diagnosis
+    from harness.teachers import diagnosis
 
     found = diagnosis.cause(network, dataset, measured.statistics(dataset), device, expect)
     notes = "".join(f" ({note})" for note in measured.notes)

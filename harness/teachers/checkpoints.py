@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from harness.core.errors import DataError
 from harness.files import paths
-from harness.key_styles import COUNTER, STYLES, State, looks_like
 from harness.models.fitting import Resized
+from harness.teachers.key_styles import COUNTER, STYLES, State, looks_like
 
 MAX_BYTES = 8 << 30
 #: Where a saved dict keeps the weights, most telling first; averaged ones last.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,35 +18,14 @@ from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.datasets.base import Dataset, normalise
 from harness.models.fitting import Renormalised
-from harness.needs import find_checkpoint
-from harness.published import checkpoint_recipe, confirm, convert
-from harness.teacher_files import FORMAT, TeacherFile, read_header, read_network, save
+from harness.teachers.files import Average, TeacherFile, read_network, save
 from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
 
-__all__ = [
-    "FORMAT",
-    "Teacher",
-    "TeacherFile",
-    "checkpoint_recipe",
-    "confirm",
-    "convert",
-    "find_checkpoint",
-    "from_trial",
-    "load",
-    "read_header",
-    "recipes",
-    "save",
-    "train",
-    "trial_digests",
-]
-
 #: Raised whenever the same recipe would train another network.
 RECIPE_VERSION = 1
-
-Average = Literal["mean", "norm"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,18 +92,6 @@ def _features(network: nn.Module, images: Tensor) -> Tensor:
             "take a teacher that ends in one"
         )
     return inputs[classes].flatten(1).float()
-
-
-def trial_digests(files: Sequence[TeacherFile], average: Average) -> tuple[str, ...]:
-    """Return what a trial says of its teacher: each network's digest, and how several are averaged when not by the mean."""
-    digests = tuple(file.digest for file in files)
-    return digests if average == "mean" or len(files) < 2 else (*digests, f"average:{average}")
-
-
-def from_trial(said: Sequence[str]) -> tuple[tuple[str, ...], Average]:
-    """Return the digests and the way of averaging that `trial_digests` put together."""
-    digests = tuple(part for part in said if not part.startswith("average:"))
-    return digests, "norm" if "average:norm" in said else "mean"
 
 
 def recipes(spec: TeacherSpec, dataset: Dataset) -> list[dict[str, Any]]:

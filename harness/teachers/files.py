@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness import models
 from harness.core.digests import digest, digest_json
 from harness.core.errors import DataError
-from harness.models.fitting import Statistics
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from harness.datasets.base import Dataset
+    from harness.models.fitting import Statistics
 
 FORMAT = "giftbench.teacher/1"
+
+Average = Literal["mean", "norm"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def read_network(file: TeacherFile, dataset: Dataset) -> nn.Module:
         raise DataError(f"{file.path}: cannot be read: {error}") from None
     if _digest(state, file.recipe) != file.digest:
         raise DataError(f"{file.path}: its weights do not have the digest it states; delete it and it is trained again")
+    import torch
+
     with torch.random.fork_rng():
         network = models.build(file.recipe["model"], dataset.shape, len(dataset.classes))
     try:
@@ -103,3 +107,15 @@ def read_network(file: TeacherFile, dataset: Dataset) -> nn.Module:
     except RuntimeError as error:
         raise DataError(f"{file.path}: does not fit {file.model}: {str(error).splitlines()[-1].strip()}") from None
     return network
+
+
+def trial_digests(files: Sequence[TeacherFile], average: Average) -> tuple[str, ...]:
+    """Return what a trial says of its teacher: each network's digest, and how several are averaged when not by the mean."""
+    digests = tuple(file.digest for file in files)
+    return digests if average == "mean" or len(files) < 2 else (*digests, f"average:{average}")
+
+
+def from_trial(said: Sequence[str]) -> tuple[tuple[str, ...], Average]:
+    """Return the digests and the way of averaging that `trial_digests` put together."""
+    digests = tuple(part for part in said if not part.startswith("average:"))
+    return digests, "norm" if "average:norm" in said else "mean"

@@ -1,0 +1,34 @@
+"""Teachers: trained once and kept by content, or made of published weights; the logits of several are averaged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.core.lazy import exports
+
+if TYPE_CHECKING:
+    from harness.teachers.files import TeacherFile, from_trial, read_header, save, trial_digests
+    from harness.teachers.published import checkpoint_recipe, confirm, convert
+    from harness.teachers.teacher import Teacher, load, recipes, train
+
+__all__ = [
+    "Teacher",
+    "TeacherFile",
+    "checkpoint_recipe",
+    "confirm",
+    "convert",
+    "from_trial",
+    "load",
+    "read_header",
+    "recipes",
+    "save",
+    "train",
+    "trial_digests",
+]
+
+_HOMES = {
+    "harness.teachers.files": ("TeacherFile", "from_trial", "read_header", "save", "trial_digests"),
+    "harness.teachers.published": ("checkpoint_recipe", "confirm", "convert"),
+    "harness.teachers.teacher": ("Teacher", "load", "recipes", "train"),
+}
+__getattr__ = exports(__name__, {name: f"{home}:{name}" for home, names in _HOMES.items() for name in names})
