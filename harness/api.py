@@ -10,12 +10,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness.artefacts import Artefacts
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.records import Record
 from harness.core.errors import GiftbenchError
 from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
+from harness.planning.artefacts import Artefacts
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def evaluate(
     import torch
 
     from harness.executors.work import run_bundle
-    from harness.planning import Plan, check_names
+    from harness.planning.plan import Plan, check_names
+    from harness.planning.preparation import Workshop
     from harness.scenario import Scenario, named
     from harness.workbench import Workbench
-    from harness.workshop import Workshop
 
     loaded = distilled if isinstance(distilled, DistilledSet) else DistilledSet.load(distilled)
     content = {

@@ -16,8 +16,8 @@ from harness.core.home import home
 from harness.core.registry import Registry, like
 from harness.core.spec import Spec, parse
 from harness.datasets.presence import find
-from harness.needs import Needs, ambiguous, dataset_name
-from harness.supplies import Supplies
+from harness.planning.needs import Needs, ambiguous, dataset_name
+from harness.planning.supplies import Supplies
 
 #: Formats whose sets bring soft labels of their own: under `labels = "auto"` no teacher is asked about them.
 LABELLED = ("datm", "fkd")

@@ -63,10 +63,10 @@ def run(
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
-    from harness.planning import Overrides
+    from harness.planning.plan import Overrides
+    from harness.planning.supplies import Supplies
     from harness.progress import Reporter
     from harness.running import Options, run_board
-    from harness.supplies import Supplies
     from harness.training.devices import resolve_device
 
     resolve_device(device)
@@ -149,9 +149,9 @@ def distill(
     from harness import models
     from harness.boards.board import TeacherSpec, checked
     from harness.core.plugins import load_files
+    from harness.planning.preparation import distil
     from harness.progress import Reporter
     from harness.training.devices import resolve_device
-    from harness.workshop import distil
 
     resolve_device(device)
     load_files(plugin or ())
@@ -186,7 +186,7 @@ def import_(
 ) -> None:
     """Read a published distilled set, check it against the dataset, and write it to a file."""
     from harness.core.plugins import load_files
-    from harness.importing import import_set
+    from harness.planning.published_sets import import_set
 
     load_files(plugin or ())
     made = import_set(format_, path, dataset, ipc, data_dir=data_dir, workers=workers, check=check, teacher=teacher, say=print)
@@ -225,7 +225,7 @@ def doctor(
 ) -> None:
     """Say which datasets, distilled sets and teachers are at hand, what each board lacks, and the command that gets it."""
     from harness.doctor import examine
-    from harness.supplies import Supplies
+    from harness.planning.supplies import Supplies
 
     print(examine(board or (), Supplies.parse(set_ or (), teacher or ()), data_dir))
 

@@ -17,9 +17,9 @@ from harness.core.spec import Spec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from harness.artefacts import Artefacts
     from harness.boards.trial import Trial
     from harness.datasets.base import Dataset
+    from harness.planning.artefacts import Artefacts
 
 Shape = tuple[int, int, int]
 

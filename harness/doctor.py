@@ -18,7 +18,7 @@ from typing import Any
 from harness.boards.board import board_path
 from harness.checkup import Examined, Finding, check_up
 from harness.core.errors import BoardError, GiftbenchError
-from harness.supplies import Supplies
+from harness.planning.supplies import Supplies
 
 BOARDS = Path("leaderboards")
 #: Modules that not every installation has or needs, and what for.

@@ -7,13 +7,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.artefacts import Artefacts
 from harness.boards.board import Board, SetSpec
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, DataError, NotAtHand
-from harness.needs import ambiguous, dataset_name
-from harness.planning import check_names, plan
-from harness.workshop import Workshop
+from harness.planning.artefacts import Artefacts
+from harness.planning.needs import ambiguous, dataset_name
+from harness.planning.plan import check_names, plan
+from harness.planning.preparation import Workshop
 
 if TYPE_CHECKING:
     from harness.running import Options, Watcher

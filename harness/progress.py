@@ -87,7 +87,7 @@ class Reporter:
         self.running.discard(trial.id)
         self.left.discard(trial.id)
         if record.status != "done":
-            from harness.planning import describe
+            from harness.planning.plan import describe
 
             self.failed += record.status == "failed"
             reason = f": {record.error}" if record.error else ""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 
-from harness.artefacts import Artefacts
 from harness.boards.board import Board, board_path, load_board
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
@@ -21,13 +20,14 @@ from harness.core.errors import BoardError, PluginError
 from harness.costs import Costs
 from harness.estimate import Estimate
 from harness.executors import local
+from harness.planning.artefacts import Artefacts
+from harness.planning.supplies import Supplies
 from harness.scheduling import bundles
-from harness.supplies import Supplies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.planning import Overrides
+    from harness.planning.plan import Overrides
 
 
 class Watcher(Protocol):

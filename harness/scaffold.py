@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness import Trial
-    from harness.planning import Plan
+    from harness.planning.plan import Plan
 
 
 @scenarios.register("{name}")

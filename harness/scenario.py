@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.leaderboard.figures import Figure
     from harness.leaderboard.tables import Table
     from harness.losses.targets import Targets
-    from harness.planning import Plan
+    from harness.planning.plan import Plan
     from harness.training.values import Fit, Material
     from harness.workbench import Workbench
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from harness import datasets, losses, models, stacking, teachers
-from harness.artefacts import Artefacts
 from harness.boards.protocol import Precision
 from harness.boards.trial import Trial
 from harness.core import seeds
@@ -20,6 +19,7 @@ from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets
+from harness.planning.artefacts import Artefacts
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from harness import Trial
     from harness.leaderboard.figures import Figure
-    from harness.planning import Plan
+    from harness.planning.plan import Plan
     from harness.workbench import Workbench
 
 MEASURES = {"average": "average_incremental", "final": "accuracy", "forgetting": "forgetting"}

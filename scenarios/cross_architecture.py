@@ -9,7 +9,7 @@ from harness import Scenario, scenarios
 
 if TYPE_CHECKING:
     from harness import Trial
-    from harness.planning import Plan
+    from harness.planning.plan import Plan
 
 PAPER = ["convnet3", "resnet18", "resnet101", "efficientnet-b0", "mobilenet-v2", "swin-v2-tiny"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from harness import Trial
     from harness.leaderboard.figures import Figure
-    from harness.planning import Plan
+    from harness.planning.plan import Plan
 
 BEST = (
     "Best gamma: the one of highest mean accuracy, picked on the test split; its mean with a 95 % interval (Student's t over the "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness import Trial
     from harness.leaderboard.tables import Table
-    from harness.planning import Plan
+    from harness.planning.plan import Plan
 
 ROWS = ["native", "native + refinement", "cosine", "gift"]
 MEASURE = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from harness import Trial
     from harness.leaderboard.figures import Figure
-    from harness.planning import Plan
+    from harness.planning.plan import Plan
 
 GAIN = "gain over random"
 NOTES = (

@@ -44,10 +44,10 @@ def tiny() -> Callable[..., Board]:
 @pytest.fixture
 def plan(tiny: Callable[..., Board], tmp_path: Path) -> Planner:
     """Return a planner: a tiny board with changed keys, and perhaps overrides, in; its trials out."""
-    from harness.artefacts import Artefacts
-    from harness.planning import Overrides
-    from harness.planning import plan as planned
-    from harness.workshop import Workshop
+    from harness.planning.artefacts import Artefacts
+    from harness.planning.plan import Overrides
+    from harness.planning.plan import plan as planned
+    from harness.planning.preparation import Workshop
 
     def run(overrides: Overrides | None = None, **changes: Any) -> list[Trial]:
         board = tiny(**changes)

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.artefacts import Artefacts
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
 from harness.parts import Parts
+from harness.planning.artefacts import Artefacts
 from harness.running import Options, Silent, open_board
 
 #: Trials of one set and one seed.

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from harness import DistilledSet, models, teachers
-from harness.artefacts import Artefacts, read_set_header
 from harness.core.errors import DataError
+from harness.planning.artefacts import Artefacts, read_set_header
 from harness.teachers.files import TeacherFile
 
 MODEL = {"name": "convnet1", "options": {"width": 4, "norm": "batch"}}

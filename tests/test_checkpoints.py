@@ -18,16 +18,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from harness import datasets, models, teachers
-from harness.artefacts import Artefacts
 from harness.boards.board import TeacherSpec
 from harness.core.errors import BadOption, DataError
 from harness.core.spec import Spec
 from harness.datasets.base import Dataset, normalise
 from harness.models import Shape
-from harness.needs import find_checkpoint
+from harness.planning.artefacts import Artefacts
+from harness.planning.needs import find_checkpoint
+from harness.planning.preparation import Workshop
 from harness.teachers import checkpoints
 from harness.teachers.files import TeacherFile
-from harness.workshop import Workshop
 
 MODEL = "convnet2(width=8)"
 SHAPE: Shape = (3, 16, 16)

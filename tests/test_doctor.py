@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from harness.artefacts import Artefacts
 from harness.boards.board import load_board
 from harness.core.errors import BoardError
 from harness.distilled import readers
 from harness.doctor import examine
-from harness.supplies import Supplies
-from harness.workshop import Workshop
+from harness.planning.artefacts import Artefacts
+from harness.planning.preparation import Workshop
+from harness.planning.supplies import Supplies
 
 DIGITS = """
 dataset = "digits"
@@ -320,7 +320,8 @@ def test_no_heavy_library_is_loaded_for_it() -> None:
     board(TWO_PARTS.replace("stripes", "datm"))
     board(DIGITS, "digits")
     program = (
-        "import json, sys; from harness.doctor import examine; from harness.supplies import Supplies; examine([], Supplies());"
+        "import json, sys; from harness.doctor import examine; from harness.planning.supplies import Supplies;"
+        "examine([], Supplies());"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)

@@ -8,8 +8,8 @@ import pytest
 
 from harness.boards.board import Board, checked
 from harness.core.errors import DataError
-from harness.needs import Needs, ambiguous
-from harness.supplies import Supplies
+from harness.planning.needs import Needs, ambiguous
+from harness.planning.supplies import Supplies
 
 SET = {"format": "rded", "ipc": [1], "distilled_on": "convnet"}
 BOARD = {

@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from harness import losses
-from harness.artefacts import Artefacts, SetFile
 from harness.boards.board import Board, load_board
 from harness.boards.protocol import Protocol
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
 from harness.leaderboard.comparison import compare
 from harness.leaderboard.reported import deviations
-from harness.planning import check_names, plan
+from harness.planning.artefacts import Artefacts, SetFile
+from harness.planning.plan import check_names, plan
+from harness.planning.preparation import PreparedSet, Workshop
 from harness.teachers.files import TeacherFile
-from harness.workshop import PreparedSet, Workshop
 
 PAPER = Path(__file__).parent.parent / "leaderboards" / "paper"
 TABLES = ["1", "2", "3", "4", "5", "6", "7", "12", "13"]

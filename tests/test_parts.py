@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from harness import DistilledSet, readers
-from harness.artefacts import Artefacts
 from harness.boards.board import load_board
 from harness.boards.records import RecordStore
 from harness.core.errors import BadOption, BoardError, DataError
 from harness.distilled.reading import Reading
 from harness.parts import Parts
-from harness.planning import Overrides
+from harness.planning.artefacts import Artefacts
+from harness.planning.plan import Overrides
+from harness.planning.supplies import Supplies
 from harness.running import Options, Silent, run_board
-from harness.supplies import Supplies
 
 HEAD = """
 model = "convnet1(width=4)"

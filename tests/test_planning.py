@@ -14,9 +14,9 @@ from harness.boards.protocol import PROTOCOLS
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError, GiftbenchError, MissingTargets, PluginError, UnknownName
 from harness.core.spec import Spec
-from harness.planning import Overrides
-from harness.resolution import probe_loss, resolve_optimizer
-from harness.workshop import Workshop
+from harness.planning.plan import Overrides
+from harness.planning.preparation import Workshop
+from harness.planning.resolution import probe_loss, resolve_optimizer
 
 Planner = Callable[..., list[Trial]]
 
@@ -409,7 +409,7 @@ def test_planning_does_a_fixed_amount_of_work_a_trial(plan: Planner) -> None:
 
 @pytest.mark.usefixtures("no_teacher")
 def test_planning_builds_each_student_once(plan: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.resolution import resolve_model
+    from harness.planning.resolution import resolve_model
 
     built = []
     build = models.build

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import GiftbenchError
-from harness.planning import Overrides, plan
+from harness.planning.plan import Overrides, plan
+from harness.planning.preparation import Artefacts, Workshop
 from harness.running import Options, open_board, run_board
-from harness.workshop import Artefacts, Workshop
 
 BOARD = """
 dataset = "digits"

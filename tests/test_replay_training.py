@@ -230,10 +230,10 @@ def test_it_may_be_trained_on_without_them(stored_set: DistilledSet) -> None:
 def test_a_stream_cannot_replay_and_says_so_before_training(
     stored_set: DistilledSet, tiny: Callable[..., Board], tmp_path: Any
 ) -> None:
-    from harness.artefacts import Artefacts
     from harness.core.errors import GiftbenchError
-    from harness.planning import plan
-    from harness.workshop import Workshop
+    from harness.planning.artefacts import Artefacts
+    from harness.planning.plan import plan
+    from harness.planning.preparation import Workshop
 
     file = stored_set.save(tmp_path / "set.safetensors")
     board = tiny(sets=[{"file": str(file)}], losses=["kl"], scenarios=[{"name": "class-incremental", "steps": 2}])

@@ -18,7 +18,7 @@ from harness import scenarios
 from harness.boards.records import Record, RecordStore
 from harness.core.errors import BoardError
 from harness.leaderboard.render import render
-from harness.planning import Overrides
+from harness.planning.plan import Overrides
 from harness.running import Options, Silent, run_board
 
 BOARD = """

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from harness import Scenario, losses
-from harness.artefacts import Artefacts
 from harness.boards.trial import Trial
 from harness.executors.work import run_bundle
+from harness.planning.artefacts import Artefacts
 from harness.scenario import Outcome, registry
 from harness.stacking import SMALL_STEP, forward_operations, group, limit
 from harness.training.overlap import Graphs

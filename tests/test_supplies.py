@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.core.errors import BoardError
-from harness.supplies import Supplies
+from harness.planning.supplies import Supplies
 
 FACTS = {"dataset": "cifar100", "network": "convnet", "ipc": "ipc10"}
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from harness import DistilledSet, Trial, datasets
-from harness.artefacts import Artefacts
 from harness.core.errors import DataError
 from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.datasets.split import Split
 from harness.datasets.whitening import EPS
+from harness.planning.artefacts import Artefacts
 from harness.workbench import Workbench
 
 

@@ -199,10 +199,10 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
     import torch
 
     from harness import memory
-    from harness.artefacts import Artefacts
     from harness.core import plugins
     from harness.executors import libraries  # noqa: F401
     from harness.executors.work import at_once, run_bundle
+    from harness.planning.artefacts import Artefacts
     from harness.workbench import Workbench
 
     torch.set_num_threads(settings.threads)

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from harness.artefacts import Artefacts
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.records import Record, to_frame
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, GiftbenchError
 from harness.executors.work import environment
-from harness.planning import Plan, check_names
+from harness.planning.artefacts import Artefacts
+from harness.planning.plan import Plan, check_names
+from harness.planning.preparation import Workshop
 from harness.scenario import Outcome, Scenario, named, registry
 from harness.testing.checks import CheckFailed, expect, works
 from harness.workbench import Workbench
-from harness.workshop import Workshop
 
 if TYPE_CHECKING:
     import pandas

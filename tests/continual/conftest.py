@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.artefacts import Artefacts
 from harness.boards.board import Board
 from harness.boards.trial import Trial
-from harness.planning import plan
+from harness.planning.artefacts import Artefacts
+from harness.planning.plan import plan
+from harness.planning.preparation import Workshop
 from harness.workbench import Workbench
-from harness.workshop import Workshop
 
 Bench = Callable[..., tuple[list[Trial], Workbench]]
 

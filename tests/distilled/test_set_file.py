@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harness import DistilledSet
-from harness.artefacts import read_set_header
 from harness.core.errors import DataError
 from harness.distilled.set import FORMAT
+from harness.planning.artefacts import read_set_header
 
 DRAWS = torch.Generator().manual_seed(0)
 PIXELS = torch.randint(0, 256, (4, 1, 4, 4), dtype=torch.uint8, generator=DRAWS)

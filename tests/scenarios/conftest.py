@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.artefacts import Artefacts
 from harness.boards.board import Board
 from harness.boards.records import Record
 from harness.executors.work import run_bundle
-from harness.planning import plan
+from harness.planning.artefacts import Artefacts
+from harness.planning.plan import plan
+from harness.planning.preparation import Workshop
 from harness.workbench import Workbench
-from harness.workshop import Workshop
 
 Run = Callable[..., list[Record]]
 

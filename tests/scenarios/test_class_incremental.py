@@ -83,12 +83,12 @@ def test_a_mistake_is_one_line_with_its_place(plan: Planner, options: dict[str, 
 @pytest.fixture(scope="module")
 def streamed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """Records of two losses, two seeds and two streams."""
-    from harness.artefacts import Artefacts
     from harness.boards.board import Board, checked
     from harness.executors.work import run_bundle
-    from harness.planning import plan as planned
+    from harness.planning.artefacts import Artefacts
+    from harness.planning.plan import plan as planned
+    from harness.planning.preparation import Workshop
     from harness.workbench import Workbench
-    from harness.workshop import Workshop
 
     board = checked(
         Board,

@@ -10,8 +10,8 @@ import pytest
 
 from harness import models
 from harness.boards.trial import Trial
+from harness.planning.preparation import Workshop
 from harness.scenario import named
-from harness.workshop import Workshop
 from scenarios.cross_architecture import PAPER
 
 Planner = Callable[..., list[Trial]]

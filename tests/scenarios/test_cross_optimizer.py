@@ -9,10 +9,10 @@ import pytest
 
 from harness.boards.records import RecordStore
 from harness.boards.trial import Trial
-from harness.planning import Overrides
+from harness.planning.plan import Overrides
+from harness.planning.preparation import Workshop
 from harness.running import Options, run_board
 from harness.scenario import named
-from harness.workshop import Workshop
 
 Planner = Callable[..., list[Trial]]
 

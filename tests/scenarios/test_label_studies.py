@@ -11,16 +11,16 @@ import pytest
 import torch
 from looking import cell, tables_of
 
-from harness.artefacts import Artefacts
 from harness.boards.board import Board
 from harness.boards.records import Record, to_frame
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError
 from harness.losses.targets import Targets
-from harness.planning import plan as planned
+from harness.planning.artefacts import Artefacts
+from harness.planning.plan import plan as planned
+from harness.planning.preparation import Workshop
 from harness.scenario import named
 from harness.workbench import Workbench
-from harness.workshop import Workshop
 
 Planner = Callable[..., list[Trial]]
 Run = Callable[..., list[Record]]

@@ -19,7 +19,7 @@ from harness.core.spec import Spec
 from harness.datasets.cards import Card
 from harness.datasets.decoded import LazySplit
 from harness.datasets.split import Split
-from harness.importing import read
+from harness.planning.published_sets import read
 
 DIGITS = Card("digits", (1, 16, 16), 10, (0.3052,), (0.3185,))
 #: Small, so that thousands of cases take seconds.

@@ -16,7 +16,7 @@ from harness.core.errors import BadOption, DataError
 from harness.core.spec import Spec
 from harness.datasets.cards import Card
 from harness.files.tensors import load_tensors
-from harness.importing import read
+from harness.planning.published_sets import read
 
 DIGITS = Card("digits", (1, 16, 16), 10)
 IPC, BATCH, EPOCHS = 2, 8, 3

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import datasets, losses, models
-from harness.artefacts import Artefacts, SetFile
 from harness.boards.board import Board, SetSpec, TeacherSpec
 from harness.core.digests import digest_json
 from harness.core.errors import DataError, NotAtHand, at
@@ -17,8 +16,9 @@ from harness.core.spec import Spec
 from harness.distilled import distillers
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
-from harness.needs import Needs
-from harness.supplies import Supplies
+from harness.planning.artefacts import Artefacts, SetFile
+from harness.planning.needs import Needs
+from harness.planning.supplies import Supplies
 from harness.training.devices import resolve_device
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class Workshop:
 
     def _published(self, spec: SetSpec, native: Spec | None) -> Iterator[PreparedSet]:
         """Yield the sets of a published format that are at hand; say what was left out, and why."""
-        from harness import importing
+        from harness.planning import published_sets
 
         for ipc, supplied, missing in self.needs.wanted(spec):
             if missing:
@@ -256,7 +256,7 @@ class Workshop:
             what, path = self.needs.called(spec, ipc), self.needs.place(spec, ipc, supplied)
             reader = Spec(name=spec.format, options=spec.options)
             try:
-                file = importing.kept(reader, path, card, ipc, self.artefacts, self.say)
+                file = published_sets.kept(reader, path, card, ipc, self.artefacts, self.say)
             except DataError as error:
                 if supplied is None:
                     raise

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness import datasets
-from harness.artefacts import Artefacts, SetFile, read_set_header
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
@@ -19,6 +18,7 @@ from harness.distilled import readers
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
 from harness.files import paths
+from harness.planning.artefacts import Artefacts, SetFile, read_set_header
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.

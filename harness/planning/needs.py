@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import datasets
 from harness.boards.board import Board, SetSpec
 from harness.core.errors import DataError
-from harness.supplies import Supplies, Supply
+from harness.planning.supplies import Supplies, Supply
 
 
 @dataclass(frozen=True)

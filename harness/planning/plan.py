@@ -16,9 +16,16 @@ from harness.core.errors import BoardError, MissingTargets, at, suggest
 from harness.core.registry import check_type
 from harness.core.spec import Spec
 from harness.distilled import distillers, readers
-from harness.resolution import ResolvedLoss, ResolvedModel, ResolvedOptimizer, probe_loss, resolve_model, resolve_optimizer
+from harness.planning.preparation import PreparedSet, Workshop
+from harness.planning.resolution import (
+    ResolvedLoss,
+    ResolvedModel,
+    ResolvedOptimizer,
+    probe_loss,
+    resolve_model,
+    resolve_optimizer,
+)
 from harness.scenario import Scenario, named
-from harness.workshop import PreparedSet, Workshop
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
