@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness import datasets, losses, models
-    from harness.api import Evaluation, evaluate
     from harness.boards.board import Board
     from harness.boards.protocol import Protocol
     from harness.boards.records import Record, RecordStore
@@ -16,24 +15,25 @@ if TYPE_CHECKING:
     from harness.distilled.set import DistilledSet
     from harness.distilled.source import Source
     from harness.losses.targets import Targets
-    from harness.scenario import Outcome, Scenario
-    from harness.scenario import registry as scenarios
+    from harness.running.api import Evaluation, evaluate
+    from harness.running.scenario import Outcome, Scenario
+    from harness.running.scenario import registry as scenarios
 
 _PUBLIC = {
     "Board": "harness.boards.board:Board",
     "DistilledSet": "harness.distilled.set:DistilledSet",
-    "Evaluation": "harness.api:Evaluation",
-    "Outcome": "harness.scenario:Outcome",
+    "Evaluation": "harness.running.api:Evaluation",
+    "Outcome": "harness.running.scenario:Outcome",
     "Protocol": "harness.boards.protocol:Protocol",
     "Record": "harness.boards.records:Record",
     "RecordStore": "harness.boards.records:RecordStore",
-    "Scenario": "harness.scenario:Scenario",
+    "Scenario": "harness.running.scenario:Scenario",
     "Source": "harness.distilled.source:Source",
     "Targets": "harness.losses.targets:Targets",
     "Trial": "harness.boards.trial:Trial",
     "distillers": "harness.distilled:distillers",
-    "evaluate": "harness.api:evaluate",
-    "scenarios": "harness.scenario:registry",
+    "evaluate": "harness.running.api:evaluate",
+    "scenarios": "harness.running.scenario:registry",
 }
 
 __all__ = [

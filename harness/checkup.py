@@ -106,7 +106,7 @@ def check_names(board: Board, source: str) -> None:
     """Raise, with the place, for a name that nothing has; what stands behind the names is not loaded."""
     from harness import losses, models
     from harness.distilled import distillers, readers
-    from harness.scenario import registry as scenarios
+    from harness.running.scenario import registry as scenarios
 
     def known(registry: Registry[Any], spec: Spec, place: str, check_options: bool = False) -> None:
         with at(place):

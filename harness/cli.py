@@ -63,10 +63,11 @@ def run(
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
-    from harness.planning.plan import Overrides
     from harness.planning.supplies import Supplies
     from harness.progress import Reporter
-    from harness.running import Options, run_board
+    from harness.running.options import Options
+    from harness.running.planning import Overrides
+    from harness.running.run import run_board
     from harness.training.devices import resolve_device
 
     resolve_device(device)
@@ -94,7 +95,7 @@ def table(
 ) -> None:
     """Write a board's leaderboard from its records; nothing is trained."""
     from harness.leaderboard.render import insert, render
-    from harness.running import open_board
+    from harness.running.opening import open_board
 
     file, _, _ = open_board(board, plugin or ())
     for path in render(file):
@@ -203,7 +204,7 @@ def compare(
 ) -> None:
     """Put reported and measured numbers side by side; write comparison.md and comparison.csv beside the board."""
     from harness.leaderboard.comparison import compare as compared
-    from harness.running import open_board
+    from harness.running.opening import open_board
 
     file, _, _ = open_board(board, plugin or ())
     found = compared(file, reported)

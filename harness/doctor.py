@@ -66,7 +66,7 @@ def examine(boards: Sequence[Path], supplies: Supplies, data_dir: Path | None = 
 
 
 def _opened(path: Path, supplies: Supplies, data_dir: Path | None) -> Examined:
-    from harness.running import open_board
+    from harness.running.opening import open_board
 
     file, board, _ = open_board(board_path(path))
     return check_up(file, board, supplies, data_dir)

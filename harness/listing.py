@@ -51,7 +51,7 @@ def _registries() -> dict[str, Callable[[], Registry[Any]]]:
         return registry
 
     def scenarios() -> Registry[Any]:
-        from harness.scenario import registry
+        from harness.running.scenario import registry
 
         return registry
 

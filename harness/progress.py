@@ -13,7 +13,7 @@ from harness.boards.records import Record
 from harness.boards.trial import Trial
 
 if TYPE_CHECKING:
-    from harness.estimate import Estimate
+    from harness.running.estimate import Estimate
 
 SECONDS_BETWEEN_LINES = 10
 #: The time left is worked out anew at most so often; in between, time passes.
@@ -87,7 +87,7 @@ class Reporter:
         self.running.discard(trial.id)
         self.left.discard(trial.id)
         if record.status != "done":
-            from harness.planning.plan import describe
+            from harness.running.planning import describe
 
             self.failed += record.status == "failed"
             reason = f": {record.error}" if record.error else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness import Trial
     from harness.leaderboard.figures import Figure
     from harness.planning.plan import Plan
-    from harness.workbench import Workbench
+    from harness.running.workbench import Workbench
 
 MEASURES = {"average": "average_incremental", "final": "accuracy", "forgetting": "forgetting"}
 SUMMARY = (
@@ -97,7 +97,7 @@ class ClassIncremental(Scenario):
         """Return the trial's strategy, ready to train, and the experiences of its stream."""
         from harness.continual import loop
         from harness.core.spec import Spec
-        from harness.workbench import recipe
+        from harness.running.workbench import recipe
 
         options, material = trial.options, self.material(trial, workbench)
         classes = len(workbench.dataset(trial).classes)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness import Targets, Trial
     from harness.leaderboard.figures import Figure
     from harness.planning.plan import Plan
-    from harness.workbench import Workbench
+    from harness.running.workbench import Workbench
 
 GAIN = (
     "Gain: accuracy at the multiplier of highest mean (picked on the test split) less that at 1, mean and 95 % interval of the "

@@ -45,9 +45,9 @@ def tiny() -> Callable[..., Board]:
 def plan(tiny: Callable[..., Board], tmp_path: Path) -> Planner:
     """Return a planner: a tiny board with changed keys, and perhaps overrides, in; its trials out."""
     from harness.planning.artefacts import Artefacts
-    from harness.planning.plan import Overrides
-    from harness.planning.plan import plan as planned
     from harness.planning.preparation import Workshop
+    from harness.running.planning import Overrides
+    from harness.running.planning import plan as planned
 
     def run(overrides: Overrides | None = None, **changes: Any) -> list[Trial]:
         board = tiny(**changes)

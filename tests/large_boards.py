@@ -16,9 +16,10 @@ from typing import Any
 
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
-from harness.parts import Parts
 from harness.planning.artefacts import Artefacts
-from harness.running import Options, Silent, open_board
+from harness.running.opening import open_board
+from harness.running.options import Options, Silent
+from harness.running.parts import Parts
 
 #: Trials of one set and one seed.
 EACH = 50

@@ -9,8 +9,8 @@ from simulated_boards import BOARDS, COSTS, MODELS, Run, streams, trial
 
 from harness.boards.records import Record
 from harness.core.spec import Spec
-from harness.costs import operations, trainings
-from harness.estimate import Estimate, Seconds
+from harness.running.costs import operations, trainings
+from harness.running.estimate import Estimate, Seconds
 
 
 def wrong_by(run: Run) -> float:
@@ -142,13 +142,13 @@ def test_operations_are_those_of_the_layers() -> None:
 def test_a_large_model_is_counted_without_computing_it(monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = (Spec.model_validate(f"convnet3(width={width})").model_dump_json() for width in (16, 24))
     computed = operations.__wrapped__(small, (3, 32, 32), 10)
-    monkeypatch.setattr("harness.costs.SMALL", 0)
+    monkeypatch.setattr("harness.running.costs.SMALL", 0)
     assert operations.__wrapped__(small, (3, 32, 32), 10) == computed
     assert operations.__wrapped__(large, (3, 32, 32), 10).multiplications > 1.5 * computed.multiplications
 
 
 def test_a_model_that_cannot_be_counted_costs_by_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.costs._counted", lambda *given: 1 / 0)
+    monkeypatch.setattr("harness.running.costs._counted", lambda *given: 1 / 0)
     found = operations.__wrapped__(Spec.model_validate("convnet1(width=8)").model_dump_json(), (1, 16, 16), 10)
     assert found.parameters > 0
     assert found.multiplications > found.parameters

@@ -12,7 +12,7 @@ import pytest
 PROGRAM = """
 import resource
 import torch
-from harness.memory import keep_freed
+from harness.running.executors.memory import keep_freed
 said = keep_freed() if {keep} else None
 for step in range(30):
     if step == 20:

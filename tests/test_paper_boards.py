@@ -19,8 +19,8 @@ from harness.boards.trial import Trial
 from harness.leaderboard.comparison import compare
 from harness.leaderboard.reported import deviations
 from harness.planning.artefacts import Artefacts, SetFile
-from harness.planning.plan import check_names, plan
 from harness.planning.preparation import PreparedSet, Workshop
+from harness.running.planning import check_names, plan
 from harness.teachers.files import TeacherFile
 
 PAPER = Path(__file__).parent.parent / "leaderboards" / "paper"

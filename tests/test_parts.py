@@ -12,11 +12,12 @@ from harness.boards.board import load_board
 from harness.boards.records import RecordStore
 from harness.core.errors import BadOption, BoardError, DataError
 from harness.distilled.reading import Reading
-from harness.parts import Parts
 from harness.planning.artefacts import Artefacts
-from harness.planning.plan import Overrides
 from harness.planning.supplies import Supplies
-from harness.running import Options, Silent, run_board
+from harness.running.options import Options, Silent
+from harness.running.parts import Parts
+from harness.running.planning import Overrides
+from harness.running.run import run_board
 
 HEAD = """
 model = "convnet1(width=4)"

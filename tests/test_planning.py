@@ -14,9 +14,9 @@ from harness.boards.protocol import PROTOCOLS
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError, GiftbenchError, MissingTargets, PluginError, UnknownName
 from harness.core.spec import Spec
-from harness.planning.plan import Overrides
 from harness.planning.preparation import Workshop
 from harness.planning.resolution import probe_loss, resolve_optimizer
+from harness.running.planning import Overrides
 
 Planner = Callable[..., list[Trial]]
 

@@ -10,7 +10,7 @@ import pytest
 from harness import losses
 from harness.core import plugins
 from harness.core.errors import BoardError, PluginError
-from harness.running import open_board
+from harness.running.opening import open_board
 
 LOSS = """
 from harness import losses

@@ -13,8 +13,8 @@ from harness import datasets, losses, models
 from harness.core import plugins
 from harness.core.errors import BadOption, PluginError, UnknownName
 from harness.core.registry import Registry
-from harness.scenario import Scenario
-from harness.scenario import registry as scenarios
+from harness.running.scenario import Scenario
+from harness.running.scenario import registry as scenarios
 
 MODULE = '''
 """A lazy module of the tests."""
@@ -362,7 +362,7 @@ class Optional(Scenario):
 
 def test_a_scenario_is_described_with_the_options_that_it_reads(tmp_path):
     from harness.core.plugins import load_file
-    from harness.scenario import registry
+    from harness.running.scenario import registry
 
     assert registry.describe("cross-optimizer").parameters == {"optimizers": "[sgd, adam, adamw]"}
     (tmp_path / "optional.py").write_text(OPTIONS, "utf-8")

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import GiftbenchError
-from harness.planning.plan import Overrides, plan
 from harness.planning.preparation import Artefacts, Workshop
-from harness.running import Options, open_board, run_board
+from harness.running.opening import open_board
+from harness.running.options import Options
+from harness.running.planning import Overrides, plan
+from harness.running.run import run_board
 
 BOARD = """
 dataset = "digits"

@@ -232,8 +232,8 @@ def test_a_stream_cannot_replay_and_says_so_before_training(
 ) -> None:
     from harness.core.errors import GiftbenchError
     from harness.planning.artefacts import Artefacts
-    from harness.planning.plan import plan
     from harness.planning.preparation import Workshop
+    from harness.running.planning import plan
 
     file = stored_set.save(tmp_path / "set.safetensors")
     board = tiny(sets=[{"file": str(file)}], losses=["kl"], scenarios=[{"name": "class-incremental", "steps": 2}])

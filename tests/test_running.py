@@ -18,8 +18,9 @@ from harness import scenarios
 from harness.boards.records import Record, RecordStore
 from harness.core.errors import BoardError
 from harness.leaderboard.render import render
-from harness.planning.plan import Overrides
-from harness.running import Options, Silent, run_board
+from harness.running.options import Options, Silent
+from harness.running.planning import Overrides
+from harness.running.run import run_board
 
 BOARD = """
 dataset = "digits"

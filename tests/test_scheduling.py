@@ -12,8 +12,8 @@ from simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
 from harness import Outcome, Scenario, scenarios
 from harness.boards.trial import Trial
 from harness.core.spec import Spec
-from harness.costs import Costs, Facts
-from harness.scheduling import Needed, bundles, finish
+from harness.running.costs import Costs, Facts
+from harness.running.scheduling import Needed, bundles, finish
 
 
 def cost(bundle: Sequence[Trial]) -> float:

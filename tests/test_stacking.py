@@ -12,12 +12,13 @@ import torch
 
 from harness import Scenario, losses
 from harness.boards.trial import Trial
-from harness.executors.work import run_bundle
 from harness.planning.artefacts import Artefacts
-from harness.scenario import Outcome, registry
-from harness.stacking import SMALL_STEP, forward_operations, group, limit
+from harness.running.costs import forward_operations
+from harness.running.executors.work import run_bundle
+from harness.running.grouping import SMALL_STEP, group, limit
+from harness.running.scenario import Outcome, registry
+from harness.running.workbench import Workbench
 from harness.training.overlap import Graphs
-from harness.workbench import Workbench
 
 SHAPE, CLASSES = (1, 8, 8), 10
 LOSSES = ["gift", "kl", "kl(rescale)", "ce"]
@@ -83,7 +84,7 @@ def test_a_scenario_with_its_own_run_goes_alone(trials: list[Trial], monkeypatch
         def run(self, trial: Trial, workbench: Any) -> Outcome:
             return super().run(trial, workbench)
 
-    monkeypatch.setattr("harness.scenario.named", lambda name: Own())
+    monkeypatch.setattr("harness.running.scenario.named", lambda name: Own())
     assert key(trials[0]) == ""
 
 
@@ -114,7 +115,7 @@ def test_a_student_that_cannot_be_stacked_is_trained_alone(
     trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = of(trials, "sgd")[:2]
-    monkeypatch.setattr("harness.workbench.agrees", lambda students, images: False)
+    monkeypatch.setattr("harness.running.workbench.agrees", lambda students, images: False)
     assert bench(tmp_path, 0).fit_together(chosen, bench(tmp_path, 0).material(chosen[0]), [losses.create("gift")] * 2) is None
     assert [record.status for record in run_bundle(chosen, bench(tmp_path, 0))] == ["done", "done"]
 

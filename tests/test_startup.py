@@ -83,7 +83,7 @@ def test_a_list_shows_brackets_as_they_are(tmp_path) -> None:
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
     modules, _ = loaded_by(
-        "import harness, harness.scenario, harness.losses, harness.models, harness.datasets, harness.optimizers"
+        "import harness, harness.running.scenario, harness.losses, harness.models, harness.datasets, harness.optimizers"
     )
     assert not modules & set(HEAVY)
 

@@ -55,7 +55,7 @@ def test_every_command_of_the_tutorial_works(tmp_path: Path) -> None:
 
 
 def test_every_shipped_scenario_is_in_the_tutorials_table() -> None:
-    from harness.scenario import registry
+    from harness.running.scenario import registry
 
     text = TUTORIAL.read_text("utf-8")
     for name in registry.names():

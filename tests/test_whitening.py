@@ -16,7 +16,7 @@ from harness.datasets.base import Dataset, normalise
 from harness.datasets.split import Split
 from harness.datasets.whitening import EPS
 from harness.planning.artefacts import Artefacts
-from harness.workbench import Workbench
+from harness.running.workbench import Workbench
 
 
 @pytest.fixture

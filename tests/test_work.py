@@ -10,9 +10,9 @@ from simulated_boards import trial
 
 from harness import Outcome, Scenario
 from harness.boards.trial import Trial
-from harness.executors import work
-from harness.executors.work import run_bundle
-from harness.workbench import Workbench
+from harness.running.executors import work
+from harness.running.executors.work import run_bundle
+from harness.running.workbench import Workbench
 
 METRICS = {"accuracy": 50.0}
 TRIALS = [trial(seed=seed) for seed in range(3)]

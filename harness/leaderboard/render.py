@@ -20,7 +20,7 @@ from harness.leaderboard.files import table_csv, timing_csv, write
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, short_error
-from harness.scenario import Scenario, named
+from harness.running.scenario import Scenario, named
 
 #: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.
 FOLDER = "figures"

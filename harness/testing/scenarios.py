@@ -20,13 +20,14 @@ from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.records import Record, to_frame
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, GiftbenchError
-from harness.executors.work import environment
 from harness.planning.artefacts import Artefacts
-from harness.planning.plan import Plan, check_names
+from harness.planning.plan import Plan
 from harness.planning.preparation import Workshop
-from harness.scenario import Outcome, Scenario, named, registry
+from harness.running.executors.work import environment
+from harness.running.planning import check_names
+from harness.running.scenario import Outcome, Scenario, named, registry
+from harness.running.workbench import Workbench
 from harness.testing.checks import CheckFailed, expect, works
-from harness.workbench import Workbench
 
 if TYPE_CHECKING:
     import pandas
@@ -69,7 +70,7 @@ class _Case:
     def plan(self, workshop: Workshop) -> list[Trial]:
         """Return the trials that the scenario asks of the workshop's board. Raises what the scenario raises."""
         spec: ScenarioSpec = workshop.board.scenarios[0]
-        view = Plan(workshop, spec, "board: scenarios[0]", count())
+        view = Plan(workshop, spec, "board: scenarios[0]", count(), self.scenario.version)
         trials = list(self.scenario.trials(view))
         view.check_options()
         return trials

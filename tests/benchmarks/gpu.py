@@ -36,9 +36,9 @@ import loops
 
 from harness import losses, models
 from harness.core import seeds
-from harness.executors.work import device_name, versions
 from harness.losses.targets import Targets
 from harness.optimizers.optimizers import resolve, schedules
+from harness.running.executors.work import device_name, versions
 from harness.training.devices import autocast, on_device
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured, cuda_graph

@@ -18,17 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from harness import losses, memory, models
+from harness import losses, models
 from harness.augmentation import DSA
 from harness.boards.protocol import Precision
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
+from harness.running.executors import memory
 from harness.training.devices import autocast, on_device
 from harness.training.evaluation import evaluate
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
 
-#: glibc's `mallopt`: what `harness.memory` changes in a worker, and where glibc's own, which adapt, end up beside training steps.
+#: glibc's `mallopt`: what `harness.running.executors.memory` changes in a worker, and where glibc's own, which adapt, end up
+#: beside training steps.
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = (-1, 64 << 20), (-3, 32 << 20), (-4, 65536)
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
 CLASSES, WORKERS, EVALUATION_BATCH = 10, 4, 256

@@ -1,4 +1,5 @@
-"""Six trainings stacked against the six one after another, by the size of a step: what `harness.stacking.SMALL_STEP` rests on.
+"""Six trainings stacked against the six one after another, by the size of a step: what `harness.running.grouping.SMALL_STEP`
+rests on.
 
 pytest tests/benchmarks/test_stack_speed.py --benchmark-only -p no:xdist
 """
@@ -11,8 +12,9 @@ import pytest
 import torch
 from ratios import paired
 
-from harness import losses, memory, models, optimizers
-from harness.stacking import forward_operations
+from harness import losses, models, optimizers
+from harness.running.costs import forward_operations
+from harness.running.executors import memory
 from harness.training.devices import on_device
 from harness.training.loop import fit, fit_together
 from harness.training.values import Material, Member, Recipe

@@ -11,9 +11,9 @@ import pytest
 from harness.boards.board import Board
 from harness.boards.trial import Trial
 from harness.planning.artefacts import Artefacts
-from harness.planning.plan import plan
 from harness.planning.preparation import Workshop
-from harness.workbench import Workbench
+from harness.running.planning import plan
+from harness.running.workbench import Workbench
 
 Bench = Callable[..., tuple[list[Trial], Workbench]]
 

@@ -15,8 +15,8 @@ from harness.augmentation import DSA
 from harness.boards.trial import Trial
 from harness.core import seeds
 from harness.losses.targets import Targets
-from harness.scenario import named
-from harness.workbench import Workbench
+from harness.running.scenario import named
+from harness.running.workbench import Workbench
 
 Bench = Callable[..., tuple[list[Trial], Workbench]]
 

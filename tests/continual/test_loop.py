@@ -20,10 +20,10 @@ from harness.continual.measure import forgetting, measure, summarise
 from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.scenario import named
+from harness.running.scenario import named
+from harness.running.workbench import Workbench, recipe
 from harness.training.loop import fit
 from harness.training.values import Material
-from harness.workbench import Workbench, recipe
 
 Bench = Callable[..., tuple[list[Trial], Workbench]]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from harness.boards.trial import Trial
-from harness.scenario import named
-from harness.workbench import Workbench
+from harness.running.scenario import named
+from harness.running.workbench import Workbench
 
 Bench = Callable[..., tuple[list[Trial], Workbench]]
 

@@ -19,8 +19,8 @@ from harness.leaderboard.drawing import draw
 from harness.leaderboard.figures import Figure, Line, Panel, curves, dots, slug
 from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table, pivot
-from harness.scenario import Scenario
-from harness.scenario import registry as scenarios
+from harness.running.scenario import Scenario
+from harness.running.scenario import registry as scenarios
 
 NAN = math.nan
 GAMMAS = ("0.1", "0.5", "0.9")

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from harness.core.errors import BoardError
 from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table
-from harness.scenario import Scenario
-from harness.scenario import registry as scenarios
+from harness.running.scenario import Scenario
+from harness.running.scenario import registry as scenarios
 
 FILES = ["README.md", "table.csv", "timing.csv"]
 

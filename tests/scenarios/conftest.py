@@ -10,11 +10,11 @@ import pytest
 
 from harness.boards.board import Board
 from harness.boards.records import Record
-from harness.executors.work import run_bundle
 from harness.planning.artefacts import Artefacts
-from harness.planning.plan import plan
 from harness.planning.preparation import Workshop
-from harness.workbench import Workbench
+from harness.running.executors.work import run_bundle
+from harness.running.planning import plan
+from harness.running.workbench import Workbench
 
 Run = Callable[..., list[Record]]
 

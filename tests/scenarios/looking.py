@@ -8,7 +8,7 @@ import pandas
 
 from harness.boards.records import Record, to_frame
 from harness.leaderboard.tables import Table
-from harness.scenario import named
+from harness.running.scenario import named
 
 
 def tables_of(records: list[Record]) -> list[Table]:

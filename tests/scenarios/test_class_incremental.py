@@ -11,7 +11,7 @@ from looking import cell, tables_of
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError, UnknownName
-from harness.scenario import named
+from harness.running.scenario import named
 
 Planner = Callable[..., list[Trial]]
 Run = Callable[..., list[Record]]
@@ -84,11 +84,11 @@ def test_a_mistake_is_one_line_with_its_place(plan: Planner, options: dict[str, 
 def streamed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """Records of two losses, two seeds and two streams."""
     from harness.boards.board import Board, checked
-    from harness.executors.work import run_bundle
     from harness.planning.artefacts import Artefacts
-    from harness.planning.plan import plan as planned
     from harness.planning.preparation import Workshop
-    from harness.workbench import Workbench
+    from harness.running.executors.work import run_bundle
+    from harness.running.planning import plan as planned
+    from harness.running.workbench import Workbench
 
     board = checked(
         Board,

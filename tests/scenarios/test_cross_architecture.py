@@ -11,7 +11,7 @@ import pytest
 from harness import models
 from harness.boards.trial import Trial
 from harness.planning.preparation import Workshop
-from harness.scenario import named
+from harness.running.scenario import named
 from scenarios.cross_architecture import PAPER
 
 Planner = Callable[..., list[Trial]]

@@ -9,10 +9,11 @@ import pytest
 
 from harness.boards.records import RecordStore
 from harness.boards.trial import Trial
-from harness.planning.plan import Overrides
 from harness.planning.preparation import Workshop
-from harness.running import Options, run_board
-from harness.scenario import named
+from harness.running.options import Options
+from harness.running.planning import Overrides
+from harness.running.run import run_board
+from harness.running.scenario import named
 
 Planner = Callable[..., list[Trial]]
 

@@ -17,10 +17,10 @@ from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError
 from harness.losses.targets import Targets
 from harness.planning.artefacts import Artefacts
-from harness.planning.plan import plan as planned
 from harness.planning.preparation import Workshop
-from harness.scenario import named
-from harness.workbench import Workbench
+from harness.running.planning import plan as planned
+from harness.running.scenario import named
+from harness.running.workbench import Workbench
 
 Planner = Callable[..., list[Trial]]
 Run = Callable[..., list[Record]]

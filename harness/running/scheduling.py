@@ -13,11 +13,11 @@ from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from harness.scenario import Scenario, named
+from harness.running.scenario import Scenario, named
 
 if TYPE_CHECKING:
     from harness.boards.trial import Trial
-    from harness.costs import Costs
+    from harness.running.costs import Costs
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def bundles(
 
     Args:
         costs: tells what trials cost.
-        device, stack: as `harness.stacking.group` takes them.
+        device, stack: as `harness.running.grouping.group` takes them.
         planned: all trials of the board, in order, when some have a record already.
     """
     return [list(bundle.trials) for bundle in _ordered([*_bundled(trials, costs, device, stack, planned or trials)])]
@@ -51,7 +51,7 @@ def bundles(
 
 def _bundled(trials: Sequence[Trial], costs: Costs, device: str, stack: int, planned: Sequence[Trial]) -> Iterator[Bundle]:
     """Yield bundles: of a scenario that trains seeds together by itself, of one training pass, or of one trial."""
-    from harness.stacking import limit
+    from harness.running.grouping import limit
 
     def bundle(members: Sequence[Trial]) -> Bundle:
         return Bundle(tuple(members), sum(map(costs, members)))
@@ -83,7 +83,7 @@ def _evenly(trials: Sequence[Trial], most: int) -> Iterator[Sequence[Trial]]:
 
 def _keys(costs: Costs, device: str, stack: int) -> Callable[[Trial], tuple[str, str]]:
     """Return what tells how a trial is bundled, and with which others; looked up once for all seeds of a kind."""
-    from harness.stacking import group
+    from harness.running.grouping import group
 
     known: dict[str, tuple[str, str]] = {}
 

@@ -12,11 +12,11 @@ from harness.boards.trial import Trial
 from harness.core.errors import BoardError, DataError, NotAtHand
 from harness.planning.artefacts import Artefacts
 from harness.planning.needs import ambiguous, dataset_name
-from harness.planning.plan import check_names, plan
 from harness.planning.preparation import Workshop
+from harness.running.planning import check_names, plan
 
 if TYPE_CHECKING:
-    from harness.running import Options, Watcher
+    from harness.running.options import Options, Watcher
 
 
 class Parts:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from harness.costs import kind
+from harness.running.costs import kind
 
 if TYPE_CHECKING:
     from harness.boards.records import Record
     from harness.boards.trial import Trial
-    from harness.costs import Costs
+    from harness.running.costs import Costs
 
 #: Tells the seconds of a trial, of this kind and this kind's trial, stacked or not.
 Expected = Callable[[Hashable, "Trial", bool], float]

@@ -1,7 +1,7 @@
 """What a trial costs before any has run: the operations of its networks, times the images that pass through them.
 
-The unit is about a second of one CPU core or of a GPU. What matters is how trials compare: `harness.estimate` learns the rest
-from those that have ended.
+The unit is about a second of one CPU core or of a GPU. What matters is how trials compare: `harness.running.estimate` learns the
+rest from those that have ended.
 """
 
 from __future__ import annotations
@@ -165,35 +165,52 @@ def trainings(trial: Trial, tests: int) -> Iterator[tuple[float, float]]:
         yield images * met / steps, tests * step / steps
 
 
-@cache
 def operations(model: str, shape: Shape, classes: int) -> Operations:
-    """Count a student's forward pass by running it: on torch's meta device, which computes nothing, unless it is small.
+    """Return the operations of a student's forward pass.
 
     Args:
         model: the JSON of its Spec.
     A model that does not run on two images is taken for one that uses each of its weights once a pixel of a small image.
     """
+    counted, weights = _operations(model, shape, classes)
+    return counted or Operations(weights * 50.0, 100.0 * shape[0] * shape[1] * shape[2], 100.0, weights)
+
+
+def forward_operations(model: str, shape: Shape, classes: int) -> float:
+    """Return the floating-point operations of a student's forward pass on one image; infinity where they cannot be counted.
+
+    Args:
+        model: the JSON of its Spec.
+    """
+    counted, _ = _operations(model, shape, classes)
+    return 2 * counted.multiplications if counted is not None else float("inf")
+
+
+@cache
+def _operations(model: str, shape: Shape, classes: int) -> tuple[Operations | None, float]:
+    """Count a student's forward pass by running it: on torch's meta device, which computes nothing, unless it is small.
+
+    Returns: the count, None where the model does not run on two images of zeros, and how many weights it has.
+    """
     import torch
 
     from harness import models
 
-    spec = Spec.model_validate_json(model)
+    spec, weights = Spec.model_validate_json(model), 0.0
     device = "meta"
     try:
         with torch.device("meta"):
             network = models.build(spec, shape, classes)
     except Exception:  # a plugin's model may look at its numbers, of which the meta device has none
         device = "cpu"
-    if device == "cpu" or models.parameters_count(network) <= SMALL:
-        device = "cpu"
-        with torch.random.fork_rng(devices=[]):
-            network = models.build(spec, shape, classes)
-    weights = models.parameters_count(network)
     try:
         with torch.random.fork_rng(devices=[]):
-            return _counted(network, torch.zeros(2, *shape, device=device))
+            if device == "cpu" or models.parameters_count(network) <= SMALL:
+                device, network = "cpu", models.build(spec, shape, classes)
+            weights = float(models.parameters_count(network))
+            return _counted(network, torch.zeros(2, *shape, device=device)), weights
     except Exception:  # a plugin's model may not run on zeros; the order of trials then rests on its weights
-        return Operations(weights * 50.0, 100.0 * shape[0] * shape[1] * shape[2], 100.0, weights)
+        return None, weights
 
 
 def _counted(network: nn.Module, images: Tensor) -> Operations:

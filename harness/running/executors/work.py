@@ -15,8 +15,8 @@ import torch
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.errors import GiftbenchError, PluginError
-from harness.scenario import Outcome, Scenario, named
-from harness.workbench import Workbench
+from harness.running.scenario import Outcome, Scenario, named
+from harness.running.workbench import Workbench
 
 
 def at_once(trials: Sequence[Trial]) -> int:

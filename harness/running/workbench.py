@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import datasets, losses, models, stacking, teachers
+from harness import datasets, losses, models, teachers
 from harness.boards.protocol import Precision
 from harness.boards.trial import Trial
 from harness.core import seeds
@@ -20,6 +20,7 @@ from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets
 from harness.planning.artefacts import Artefacts
+from harness.running import grouping
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured
@@ -37,7 +38,7 @@ class Workbench:
         artefacts: where distilled sets and teachers lie, by digest.
         data_dir: folder of the dataset's files.
         sets: distilled sets that lie in memory instead, by digest.
-        stack: how trainings are made together, as `harness.stacking.group` takes it.
+        stack: how trainings are made together, as `harness.running.grouping.group` takes it.
         capture: whether steps on a GPU are captured as CUDA graphs.
     """
 
@@ -207,7 +208,7 @@ class Workbench:
         first = trials[0]
         dataset = self.dataset(first)
         shape, classes = dataset.shape, len(dataset.classes)
-        groups = {stacking.group(trial, self.device, self.stack, shape, classes) for trial in trials}
+        groups = {grouping.group(trial, self.device, self.stack, shape, classes) for trial in trials}
         if len(groups) > 1 or "" in groups or material.replay is not None:
             return None
         tied = dict(zip((signature(loss) for loss in reversed(losses)), reversed(losses), strict=True))
@@ -300,7 +301,7 @@ class Workbench:
                 return "stacked" if self._stackable(trial) else None
             return min(seconds, key=lambda way: seconds[way])
 
-        found: Way | None = self._once(("way", stacking.group(trial, self.device)), measured)
+        found: Way | None = self._once(("way", grouping.group(trial, self.device)), measured)
         return found
 
     def _let_go(self) -> None:

@@ -76,11 +76,12 @@ def evaluate(
     """
     import torch
 
-    from harness.executors.work import run_bundle
-    from harness.planning.plan import Plan, check_names
+    from harness.planning.plan import Plan
     from harness.planning.preparation import Workshop
-    from harness.scenario import Scenario, named
-    from harness.workbench import Workbench
+    from harness.running.executors.work import run_bundle
+    from harness.running.planning import check_names
+    from harness.running.scenario import Scenario, named
+    from harness.running.workbench import Workbench
 
     loaded = distilled if isinstance(distilled, DistilledSet) else DistilledSet.load(distilled)
     content = {
@@ -102,9 +103,9 @@ def evaluate(
         artefacts = Artefacts(Path(folder))
         workshop = Workshop(board, "evaluate", artefacts, data_dir, device)
         workshop.use(loaded)
-        plan = Plan(workshop, spec, "evaluate", count())
         asked = Scenario() if scenario is None else named(spec.name)
         asked.name = spec.name
+        plan = Plan(workshop, spec, "evaluate", count(), asked.version)
         trials = list(asked.trials(plan))
         plan.check_options()
         workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})

@@ -1,20 +1,20 @@
 """Which trainings are made in one pass: chosen by scenario, optimizer, model, batch size and device.
 
 On a GPU a student's step leaves much of the device idle, and others fill it, on streams of their own or in a stack; which is the
-faster is measured on the spot (`harness.workbench.Workbench.fit_together`). On the CPU a stack pays where a step is so small that
-calling its operations costs more than doing them. That is decided by counting operations, not by a clock, so that the same board
-gives the same numbers.
+faster is measured on the spot (`harness.running.workbench.Workbench.fit_together`). On the CPU a stack pays where a step is so
+small that calling its operations costs more than doing them. That is decided by counting operations, not by a clock, so that the
+same board gives the same numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
 from typing import TYPE_CHECKING
 
 from harness.augmentation.words import STORED
 from harness.optimizers.optimizers import ELEMENTWISE
+from harness.running.costs import forward_operations
 
 if TYPE_CHECKING:
     from harness.boards.trial import Trial
@@ -37,7 +37,7 @@ def group(trial: Trial, device: str, stack: int = 0, shape: Shape | None = None,
         stack: 0 chooses by device, model and batch size; 1 trains everything alone; N stacks up to N on any device.
         shape, classes: of the dataset; needed to choose on the CPU.
     """
-    from harness.scenario import Scenario, named
+    from harness.running.scenario import Scenario, named
 
     kind = type(named(trial.scenario))
     whole = kind.run is Scenario.run and kind.run_bundle is Scenario.run_bundle
@@ -59,27 +59,3 @@ def group(trial: Trial, device: str, stack: int = 0, shape: Shape | None = None,
 def limit(trial: Trial, device: str, stack: int = 0) -> int:
     """Return how many trainings are made in one pass, at most; arguments as in `group`."""
     return stack or (ON_CPU if device == "cpu" else ON_GPU)
-
-
-@cache
-def forward_operations(model: str, shape: Shape, classes: int) -> float:
-    """Return the floating-point operations of a student's forward pass on one image, counted without computing it.
-
-    Args:
-        model: its full spec as JSON.
-    Returns: infinity where the model cannot be run on torch's meta device.
-    """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from harness import models
-    from harness.core.spec import Spec
-
-    try:
-        with torch.device("meta"):
-            student, images = models.build(Spec.model_validate_json(model), shape, classes), torch.empty(1, *shape)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            student.eval()(images)
-        return float(counter.get_total_flops())
-    except Exception:  # a plugin may do with its tensors what meta tensors cannot
-        return float("inf")

@@ -3,99 +3,26 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from harness.boards.board import Board, board_path, load_board
-from harness.boards.records import Record, RecordStore
-from harness.boards.trial import Trial
-from harness.core import plugins
-from harness.core.cores import cores
-from harness.core.errors import BoardError, PluginError
-from harness.costs import Costs
-from harness.estimate import Estimate
-from harness.executors import local
+from harness.boards.records import RecordStore
+from harness.core.errors import BoardError
 from harness.planning.artefacts import Artefacts
-from harness.planning.supplies import Supplies
-from harness.scheduling import bundles
+from harness.running.costs import Costs
+from harness.running.estimate import Estimate
+from harness.running.executors import local
+from harness.running.opening import open_board
+from harness.running.options import Options, Silent, Summary, Watcher, default_jobs
+from harness.running.scheduling import bundles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.planning.plan import Overrides
-
-
-class Watcher(Protocol):
-    """Is told what goes on; the command line draws it."""
-
-    def say(self, line: str) -> None: ...
-    def preparing(self, what: str, done: int, total: int) -> None: ...
-    def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
-    def scheduled(self, estimate: Estimate) -> None: ...
-    def started(self, trial: Trial) -> None: ...
-    def ended(self, trial: Trial, record: Record) -> None: ...
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def say(self, line: str) -> None: ...
-    def preparing(self, what: str, done: int, total: int) -> None: ...
-    def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
-    def scheduled(self, estimate: Estimate) -> None: ...
-    def started(self, trial: Trial) -> None: ...
-    def ended(self, trial: Trial, record: Record) -> None: ...
-
-
-@dataclass
-class Summary:
-    """What a run came to: trials planned, those that ran now, and the failed ones (now or before) with their errors."""
-
-    planned: int = 0
-    ran: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run, beside what the board says. `supplies` are the paths of published sets and teachers that it waits for.
-
-    `jobs` of 0 takes one worker a core on the CPU and one on a GPU. `threads` are each worker's; results on a CPU depend on
-    them in the last digits and never on `jobs`, so one thread is the default. `stack` is how many trainings are made in one
-    pass, at most; 0 leaves that to `harness.stacking`. `retry` runs failed trials again, `rerun` all.
-    """
-
-    device: str = "auto"
-    jobs: int = 0
-    threads: int = 1
-    stack: int = 0
-    data_dir: Path | None = None
-    plugins: tuple[str, ...] = ()
-    retry: bool = False
-    rerun: bool = False
-    supplies: Supplies = field(default_factory=Supplies)
-
-
-def open_board(path: str | Path, extra_plugins: Iterable[str] = ()) -> tuple[Path, Board, tuple[str, ...]]:
-    """Read a board, load its plugins and the command line's, and return its file, itself and the plugin files."""
-    file = board_path(path)
-    board = load_board(file)
-    files = [str(Path(p).expanduser().resolve()) for p in extra_plugins]
-    for i, plugin in enumerate(board.plugins):
-        place = (file.parent / plugin).expanduser().resolve()
-        if not place.is_file():
-            raise BoardError(f"{file}: plugins[{i}]: no file {place}")
-        files.append(str(place))
-    try:
-        plugins.load_files(files)
-    except PluginError as error:
-        raise BoardError(f"{error}") from error.__cause__
-    return file, board, tuple(dict.fromkeys(files))
+    from harness.running.planning import Overrides
 
 
 def preload(path: str | Path, options: Options) -> bool:
@@ -121,7 +48,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     board = overrides.apply(board)
     store = RecordStore(file.parent / "records")
     early = preload(file, options)
-    from harness.parts import Parts
+    from harness.running.parts import Parts
     from harness.training.devices import resolve_device
 
     device = resolve_device(options.device)
@@ -163,11 +90,6 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
                 summary.failed[event.trial.id] = event.record.error
             watcher.ended(event.trial, event.record)
     return summary
-
-
-def default_jobs(device: str, threads: int) -> int:
-    """Return how many workers to use: one on a GPU, as many as cores allow on the CPU."""
-    return 1 if device != "cpu" else max(1, cores() // threads)
 
 
 @contextmanager

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from harness.leaderboard.tables import Table
     from harness.losses.targets import Targets
     from harness.planning.plan import Plan
+    from harness.running.workbench import Workbench
     from harness.training.values import Fit, Material
-    from harness.workbench import Workbench
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Scenario:
         `changes` replace what the board says: model, optimizer, losses, seeds, sets, protocol (a mapping of changed fields),
         options (what the trial's id shall also rest on), labels (more columns for tables).
         """
-        yield from board.vary(self, **changes)
+        yield from board.vary(**changes)
 
 
 def _outcome(fit: Fit, together: int = 1) -> Outcome:

@@ -21,7 +21,7 @@ from harness.boards.trial import Trial
 class Settings:
     """What a worker needs: device, threads, where data and artefacts lie, which plugin files to load, facts for records.
 
-    `stack` is how trainings are made together, as `harness.stacking.group` takes it.
+    `stack` is how trainings are made together, as `harness.running.grouping.group` takes it.
     """
 
     device: str
@@ -146,7 +146,7 @@ def preload(device: str, threads: int) -> None:
     from multiprocessing import forkserver
 
     with _threads(threads):
-        forkserver.set_forkserver_preload(["harness.executors.libraries"])
+        forkserver.set_forkserver_preload(["harness.running.executors.libraries"])
         forkserver.ensure_running()
 
 
@@ -198,12 +198,14 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
-    from harness import memory
     from harness.core import plugins
-    from harness.executors import libraries  # noqa: F401
-    from harness.executors.work import at_once, run_bundle
     from harness.planning.artefacts import Artefacts
-    from harness.workbench import Workbench
+    from harness.running.executors import (
+        libraries,  # noqa: F401
+        memory,
+    )
+    from harness.running.executors.work import at_once, run_bundle
+    from harness.running.workbench import Workbench
 
     torch.set_num_threads(settings.threads)
     if settings.device == "cpu":

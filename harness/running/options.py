@@ -1,0 +1,72 @@
+"""How to run, beside what the board says; who is told of it; what it came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.boards.records import Record
+from harness.boards.trial import Trial
+from harness.core.cores import cores
+from harness.planning.supplies import Supplies
+from harness.running.estimate import Estimate
+
+if TYPE_CHECKING:
+    pass
+
+
+class Watcher(Protocol):
+    """Is told what goes on; the command line draws it."""
+
+    def say(self, line: str) -> None: ...
+    def preparing(self, what: str, done: int, total: int) -> None: ...
+    def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
+    def scheduled(self, estimate: Estimate) -> None: ...
+    def started(self, trial: Trial) -> None: ...
+    def ended(self, trial: Trial, record: Record) -> None: ...
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def say(self, line: str) -> None: ...
+    def preparing(self, what: str, done: int, total: int) -> None: ...
+    def planned(self, trials: list[Trial], missing: list[Trial]) -> None: ...
+    def scheduled(self, estimate: Estimate) -> None: ...
+    def started(self, trial: Trial) -> None: ...
+    def ended(self, trial: Trial, record: Record) -> None: ...
+
+
+@dataclass
+class Summary:
+    """What a run came to: trials planned, those that ran now, and the failed ones (now or before) with their errors."""
+
+    planned: int = 0
+    ran: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, beside what the board says. `supplies` are the paths of published sets and teachers that it waits for.
+
+    `jobs` of 0 takes one worker a core on the CPU and one on a GPU. `threads` are each worker's; results on a CPU depend on
+    them in the last digits and never on `jobs`, so one thread is the default. `stack` is how many trainings are made in one
+    pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again, `rerun` all.
+    """
+
+    device: str = "auto"
+    jobs: int = 0
+    threads: int = 1
+    stack: int = 0
+    data_dir: Path | None = None
+    plugins: tuple[str, ...] = ()
+    retry: bool = False
+    rerun: bool = False
+    supplies: Supplies = field(default_factory=Supplies)
+
+
+def default_jobs(device: str, threads: int) -> int:
+    """Return how many workers to use: one on a GPU, as many as cores allow on the CPU."""
+    return 1 if device != "cpu" else max(1, cores() // threads)

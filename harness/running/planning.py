@@ -1,0 +1,164 @@
+"""From a board to its trials: overrides applied, names checked, every scenario asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from harness import datasets, losses, models, optimizers
+from harness.boards.board import Board, ScenarioSpec, checked
+from harness.boards.protocol import Protocol
+from harness.boards.trial import Kinds, Trial
+from harness.core.errors import BoardError, at
+from harness.core.spec import Spec
+from harness.distilled import distillers, readers
+from harness.planning.plan import NATIVE, Plan
+from harness.planning.preparation import Workshop
+from harness.planning.resolution import (
+    probe_loss,
+)
+from harness.running.scenario import named
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line says instead of the board; None leaves the board's word."""
+
+    scenarios: Sequence[str] = ()
+    losses: Sequence[str] = ()
+    seeds: int | None = None
+    protocol: str | None = None
+    precision: str | None = None
+
+    def apply(self, board: Board) -> Board:
+        """Return the board, its parts too, with the overrides in place. Raises BoardError for an unknown scenario or protocol."""
+        present = {s.name for part in board.boards for s in part.scenarios}
+        parts = tuple(self._apply(part, present) for part in board.parts)
+        return self._apply(board, present).model_copy(update={"parts": parts})
+
+    def _apply(self, board: Board, present: set[str]) -> Board:
+        scenarios = list(board.scenarios)
+        if self.scenarios:
+            extra = [ScenarioSpec(name=name) for name in self.scenarios if name not in present]
+            for spec in extra:
+                named(spec.name)
+            scenarios = [s for s in scenarios if s.name in self.scenarios] + extra
+        else:
+            scenarios = [s for s in scenarios if not s.on_request]
+        changes: dict[str, Any] = {}
+        if self.losses:
+            changes["losses"] = tuple(Spec.model_validate(loss) for loss in self.losses)
+        if self.seeds is not None:
+            changes["seeds"] = tuple(range(self.seeds))
+
+        def protocol(current: Protocol) -> Protocol:
+            made = checked(Protocol, self.protocol, "--protocol") if self.protocol else current
+            fields = made.model_dump() | ({"precision": self.precision} if self.precision else {})
+            return checked(Protocol, fields, "--precision")
+
+        scenarios = [
+            s.model_copy(
+                update={
+                    **({"losses": None} if self.losses else {}),
+                    **({"seeds": None} if self.seeds is not None else {}),
+                    **({"protocol": protocol(s.protocol)} if s.protocol is not None else {}),
+                }
+            )
+            for s in scenarios
+        ]
+        return board.model_copy(update={**changes, "scenarios": tuple(scenarios), "protocol": protocol(board.protocol)})
+
+
+def check_names(board: Board, source: str) -> None:
+    """Check every name and parameter on a board of one part before anything is made. Raises with the place in the file."""
+
+    def each(values: Sequence[Any] | None, place: str, resolve: Callable[[Any], Any]) -> None:
+        for i, value in enumerate(values or ()):
+            with at(f"{source}: {place}[{i}]"):
+                resolve(value)
+
+    with at(f"{source}: dataset"):
+        datasets.registry.resolve(board.dataset)
+    with at(f"{source}: model"):
+        models.registry.resolve(board.model)
+    each(board.losses, "losses", _check_loss)
+    each(board.teacher.models, "teacher.models", models.registry.resolve)
+    with at(f"{source}: teacher.optimizer"):
+        optimizers.resolve(board.teacher.optimizer)
+    with at(f"{source}: teacher.schedule"):
+        optimizers.schedules.resolve(board.teacher.schedule)
+    _check_protocol(board.protocol, f"{source}: protocol")
+    for i, spec in enumerate(board.sets):
+        with at(f"{source}: sets[{i}]"):
+            if spec.method:
+                distillers.resolve(Spec(name=spec.method, options=spec.options))
+            if spec.format:
+                readers.resolve(Spec(name=spec.format, options=spec.options))
+            if spec.native is not None:
+                losses.registry.resolve(spec.native)
+    for i, scenario in enumerate(board.scenarios):
+        place = f"scenarios[{i}]"
+        with at(f"{source}: {place}.name"):
+            named(scenario.name)
+        each(scenario.losses, f"{place}.losses", _check_loss)
+        if scenario.model is not None:
+            with at(f"{source}: {place}.model"):
+                models.registry.resolve(scenario.model)
+        if scenario.optimizer is not None:
+            with at(f"{source}: {place}.optimizer"):
+                optimizers.resolve(scenario.optimizer)
+        if scenario.protocol is not None:
+            _check_protocol(scenario.protocol, f"{source}: {place}.protocol")
+
+
+def _check_loss(spec: Spec) -> None:
+    if spec.name == NATIVE and not spec.options:
+        return
+    losses.registry.resolve(spec)
+    probe_loss(spec.model_dump_json())  # only a call tells a value out of its range
+
+
+def _check_protocol(protocol: Protocol, place: str) -> None:
+    with at(f"{place}.optimizer"):
+        if protocol.optimizer.name != NATIVE:
+            optimizers.resolve(protocol.optimizer)
+    with at(f"{place}.schedule"):
+        if protocol.schedule.name != NATIVE:
+            optimizers.schedules.resolve(protocol.schedule)
+
+
+def plan(workshop: Workshop, counter: Iterator[int] | None = None) -> list[Trial]:
+    """Return the trials of a board, or of one of its parts, in order, each once.
+
+    `counter` numbers the trials; the parts of one board share it. Raises BoardError with the place of what is wrong.
+    """
+    check_names(workshop.board, workshop.source)
+    trials: dict[str, Trial] = {}
+    counter, kinds = count() if counter is None else counter, Kinds()
+    for i, spec in enumerate(workshop.board.scenarios):
+        scenario = named(spec.name)
+        view = Plan(workshop, spec, f"{workshop.source}: scenarios[{i}]", counter, scenario.version)
+        within: set[str] = set()
+        for trial in scenario.trials(view):
+            kinds.share(trial)
+            if trial.id in within:
+                raise BoardError(
+                    f"{view.place}: scenario {spec.name!r} yields two trials with one id ({describe(trial)}); "
+                    "name a thing once, and put what differs into the trial's options"
+                )
+            within.add(trial.id)
+            trials.setdefault(trial.id, trial)
+        view.check_options()
+    return list(trials.values())
+
+
+def describe(trial: Trial) -> str:
+    """Return a trial in a few words, for messages."""
+    labels = trial.labels
+    words = [labels.get("method"), f"IPC {labels.get('ipc')}", labels.get("loss"), labels.get("model"), labels.get("optimizer")]
+    return ", ".join(str(word) for word in words if word) + f", seed {trial.seed}"
