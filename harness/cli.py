@@ -77,8 +77,9 @@ def run(
     with Reporter() as reporter:
         summary = run_board(board, overrides, options, reporter)
     from harness.leaderboard.render import render  # pandas loads once the work is done, and a mistake is answered sooner
+    from harness.running.scenario import named
 
-    for path in render(board):
+    for path in render(board, named):
         print(path)
     if summary.failed:
         print(f"{len(summary.failed)} of {summary.planned} trials failed; run again with --retry to repeat them", file=sys.stderr)
@@ -96,12 +97,13 @@ def table(
     """Write a board's leaderboard from its records; nothing is trained."""
     from harness.leaderboard.render import insert, render
     from harness.running.opening import open_board
+    from harness.running.scenario import named
 
     file, _, _ = open_board(board, plugin or ())
-    for path in render(file):
+    for path in render(file, named):
         print(path)
     if into is not None:
-        insert(into, file)
+        insert(into, file, named)
         print(into)
 
 

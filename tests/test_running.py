@@ -21,6 +21,7 @@ from harness.leaderboard.render import render
 from harness.running.options import Options, Silent
 from harness.running.planning import Overrides
 from harness.running.run import run_board
+from harness.running.scenario import named
 
 BOARD = """
 dataset = "digits"
@@ -133,16 +134,16 @@ def test_one_and_two_workers_give_equal_accuracies_and_equal_tables(board: Path,
     assert len(accuracies(board)) == 8
     assert accuracies(board) == accuracies(other)
     for name in ("README.md", "table.csv"):
-        render(board), render(other)
+        render(board, named), render(other, named)
         assert (board / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_a_second_run_trains_nothing_and_changes_no_byte(board: Path) -> None:
     run(board, jobs=2)
-    render(board)
+    render(board, named)
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(board.rglob("*")) if p.is_file() and p.name != ".lock"}
     assert not run(board, jobs=2).began
-    render(board)
+    render(board, named)
     assert before == {
         p: (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(board.rglob("*")) if p.is_file() and p.name != ".lock"
     }
@@ -154,7 +155,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_table(board: P
     (board / "board.toml").write_text(text)
     whole = Path(shutil.copytree(board, tmp_path / "whole" / "small"))
     run(whole, jobs=2)
-    render(whole)
+    render(whole, named)
 
     command = [sys.executable, "-m", "harness.cli", "run", str(board), "--jobs", "2"]
     records = board / "records"
@@ -174,7 +175,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_table(board: P
     assert len(last.began) == 8 - len(kept)
     assert all((records / name).read_bytes() == content for name, content in kept.items())
     assert accuracies(board) == accuracies(whole)
-    render(board)
+    render(board, named)
     for name in ("README.md", "table.csv"):
         assert (board / name).read_bytes() == (whole / name).read_bytes()
 

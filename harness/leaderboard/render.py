@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pandas
 
@@ -20,12 +21,24 @@ from harness.leaderboard.files import table_csv, timing_csv, write
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, short_error
-from harness.running.scenario import Scenario, named
 
 #: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.
 FOLDER = "figures"
 #: Records from which sections are made on all cores.
 MANY = 2000
+
+
+class Tabulates(Protocol):
+    """What a section is made by: a scenario, as far as leaderboards know one."""
+
+    @property
+    def summary(self) -> str: ...
+    def tables(self, records: pandas.DataFrame) -> list[Table]: ...
+    def figures(self, tables: Sequence[Table]) -> list[Figure]: ...
+
+
+#: Gives the scenario of a name. Raises UnknownName or PluginError when there is none here.
+Scenarios = Callable[[str], Tabulates]
 
 
 @dataclass
@@ -48,19 +61,20 @@ class Section:
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render(board_file: Path) -> list[Path]:
+def render(board_file: Path, scenarios: Scenarios) -> list[Path]:
     """Write README.md, table.csv, timing.csv and figures beside a board from its records, and return their paths.
 
     Figures are drawn into `figures/`, from which SVG and PNG files that no section names any more are removed.
 
     Args:
         board_file: the board's file, or its folder.
+        scenarios: gives the scenarios that the records name.
     Raises: BoardError when the board cannot be read.
     """
     file = board_path(board_file).resolve()
     with uncollected():
         board, frame = load_board(file), records_of(file)
-        sections = sections_of(board, frame)
+        sections = sections_of(board, frame, scenarios)
         contents = {
             "README.md": _readme(file, board, frame, sections),
             "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
@@ -73,7 +87,7 @@ def render(board_file: Path) -> list[Path]:
     return [*(file.parent / name for name in contents), *drawn]
 
 
-def insert(readme: Path, board_file: Path) -> bool:
+def insert(readme: Path, board_file: Path, scenarios: Scenarios) -> bool:
     """Put a board's tables between `<!-- giftbench: NAME -->` and `<!-- /giftbench -->` in a Markdown file.
 
     NAME is the board's folder. Returns whether the file changed.
@@ -93,7 +107,7 @@ def insert(readme: Path, board_file: Path) -> bool:
         raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
     frame = records_of(file)
     body = [f"{_status(frame)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
-    sections = [replace(section, figures=[]) for section in sections_of(load_board(file), frame)]
+    sections = [replace(section, figures=[]) for section in sections_of(load_board(file), frame, scenarios)]
     body += [section.markdown(3, fold=True).rstrip("\n") for section in sections]
     block = "\n\n" + "\n\n".join(body) + "\n\n"
     block = block.replace("\n", "\r\n") if "\r\n" in text else block
@@ -117,20 +131,20 @@ def records_of(file: Path) -> pandas.DataFrame:
         return frame
 
 
-def sections_of(board: Board, frame: pandas.DataFrame) -> list[Section]:
+def sections_of(board: Board, frame: pandas.DataFrame, scenarios: Scenarios) -> list[Section]:
     """Return the sections: the board's scenarios in its order, then what else there are records of, by name."""
     parts = {str(name): part.reset_index(drop=True) for name, part in frame.groupby("scenario")} if len(frame) else {}
     specs = [spec for part in board.boards for spec in part.scenarios]
     planned = list(dict.fromkeys(spec.name for spec in specs if not spec.on_request or spec.name in parts))
     names = [*planned, *sorted(parts.keys() - {*planned})]
-    made = [partial(section, name, parts.get(name, frame.iloc[:0])) for name in names]
+    made = [partial(section, name, parts.get(name, frame.iloc[:0]), scenarios) for name in names]
     return _apart(on_cores(made) if len(frame) >= MANY else [one() for one in made])
 
 
-def section(name: str, frame: pandas.DataFrame) -> Section:
+def section(name: str, frame: pandas.DataFrame, scenarios: Scenarios) -> Section:
     """Return a scenario's section; one that is not to be had here, or whose own tables fail, gets the default layout."""
     try:
-        scenario = named(name)
+        scenario = scenarios(name)
     except (UnknownName, PluginError) as error:
         why = "is not installed here" if isinstance(error, UnknownName) else "does not load here"
         shown = ": its records are shown in the default layout" if len(frame) else ""
@@ -149,7 +163,7 @@ def section(name: str, frame: pandas.DataFrame) -> Section:
     return Section(name, scenario.summary, tables, note, figures)
 
 
-def _figures(scenario: Scenario, tables: Sequence[Table]) -> tuple[list[Figure], str]:
+def _figures(scenario: Tabulates, tables: Sequence[Table]) -> tuple[list[Figure], str]:
     """Return a scenario's figures, and a note in their place when they fail."""
     try:
         # copies of the cells: making a figure changes no table

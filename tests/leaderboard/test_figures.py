@@ -19,7 +19,7 @@ from harness.leaderboard.drawing import draw
 from harness.leaderboard.figures import Figure, Line, Panel, curves, dots, slug
 from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table, pivot
-from harness.running.scenario import Scenario
+from harness.running.scenario import Scenario, named
 from harness.running.scenario import registry as scenarios
 
 NAN = math.nan
@@ -377,7 +377,7 @@ def test_no_legend_lies_on_data_or_leaves_the_figure(count):
 
 def test_a_boards_figures_are_drawn_and_shown_after_their_tables(planter, tmp_path):
     sweep(planter)
-    paths = render(planter.board(tmp_path))
+    paths = render(planter.board(tmp_path), named)
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
         *("README.md", "table.csv", "timing.csv"),
         *("figures/accuracy.svg", "figures/accuracy.png"),
@@ -392,24 +392,24 @@ def test_a_boards_figures_are_drawn_and_shown_after_their_tables(planter, tmp_pa
 def test_rendering_figures_again_changes_no_byte(planter, tmp_path):
     sweep(planter)
     for place in ("one", "two"):
-        render(planter.board(tmp_path / place))
+        render(planter.board(tmp_path / place), named)
     assert drawn(tmp_path / "one") == drawn(tmp_path / "two")
-    stamps = [path.stat().st_mtime_ns for path in render(tmp_path / "one")]
-    assert [path.stat().st_mtime_ns for path in render(tmp_path / "one")] == stamps
+    stamps = [path.stat().st_mtime_ns for path in render(tmp_path / "one", named)]
+    assert [path.stat().st_mtime_ns for path in render(tmp_path / "one", named)] == stamps
 
 
 def test_figures_that_no_section_names_any_more_are_removed_and_nothing_else(planter, planted, tmp_path):
     sweep(planter)
     file = planter.board(tmp_path)
-    render(file)
+    render(file, named)
     (tmp_path / "figures" / "notes.txt").write_text("mine")
     (tmp_path / "figures" / "old.svg").write_text("old")
     planted.figures = lambda self, tables: curves(tables, name="renamed", x_label="gamma")
-    render(file)
+    render(file, named)
     assert list(drawn(tmp_path)) == ["notes.txt", "renamed.png", "renamed.svg"]
     planted.figures = Scenario.figures
     (tmp_path / "figures" / "notes.txt").unlink()
-    assert [path.name for path in render(file)] == ["README.md", "table.csv", "timing.csv"]
+    assert [path.name for path in render(file, named)] == ["README.md", "table.csv", "timing.csv"]
     assert not (tmp_path / "figures").exists()
     assert "figures/" not in (tmp_path / "README.md").read_text("utf-8")
 
@@ -421,7 +421,7 @@ def test_a_scenario_whose_figures_fail_keeps_its_tables(planter, planted, tmp_pa
 
     planted.figures = figures
     sweep(planter)
-    assert len(render(planter.board(tmp_path))) == 3
+    assert len(render(planter.board(tmp_path), named)) == 3
     text = (tmp_path / "README.md").read_text("utf-8")
     error = {"raise": "IndexError", "wrong": "TypeError", "unsafe": "ValueError"}[made]
     assert f"The scenario's figures failed (`{error}: " in text
@@ -436,7 +436,7 @@ def test_making_figures_changes_no_table(planter, planted, tmp_path):
 
     planted.figures = figures
     sweep(planter)
-    render(planter.board(tmp_path))
+    render(planter.board(tmp_path), named)
     assert "spoilt" not in (tmp_path / "README.md").read_text("utf-8")
 
 
@@ -449,7 +449,7 @@ def test_figures_of_one_name_do_not_overwrite_each_other(planter, planted, tmp_p
     try:
         sweep(planter)
         sweep(planter, scenario="second")
-        render(planter.board(tmp_path))
+        render(planter.board(tmp_path), named)
     finally:
         scenarios.remove("second")
     names = ["accuracy", "second-accuracy", "second-accuracy-2", "second-accuracy-3"]
@@ -468,7 +468,7 @@ def test_another_readme_gets_the_tables_without_figures(planter, tmp_path):
     sweep(planter)
     file = planter.board(tmp_path / "mine")
     (tmp_path / "page.md").write_text("<!-- giftbench: mine -->\n<!-- /giftbench -->\n")
-    assert insert(tmp_path / "page.md", file)
+    assert insert(tmp_path / "page.md", file, named)
     text = (tmp_path / "page.md").read_text("utf-8")
     assert "41.5 ± 0.7" in text
     assert "![" not in text
@@ -484,9 +484,10 @@ import sys
 from harness import Scenario, scenarios
 from harness.leaderboard.figures import curves
 from harness.leaderboard.render import render
+from harness.running.scenario import named
 figures = lambda self, tables: curves(tables, name="accuracy", x_label="gamma") if sys.argv[2] == "True" else []
 scenarios.register("planted")(type("Planted", (Scenario,), {"columns": "gamma", "figures": figures}))
-render(sys.argv[1])
+render(sys.argv[1], named)
 print("matplotlib" in sys.modules, "matplotlib.pyplot" in sys.modules, "torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path), str(shown)], capture_output=True, text=True, check=False)

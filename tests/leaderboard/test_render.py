@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from harness.core.errors import BoardError
 from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table
-from harness.running.scenario import Scenario
+from harness.running.scenario import Scenario, named
 from harness.running.scenario import registry as scenarios
 
 FILES = ["README.md", "table.csv", "timing.csv"]
@@ -56,7 +56,7 @@ def test_a_board_is_rendered_into_three_files(planter, tmp_path):
     a_few(planter)
     planter.plant(None, loss="kl", optimizer="sgd", seed=3, status="failed", error="OSError: /home/me/x")
     planter.plant(9.0, loss="kl", optimizer="sgd", seed=4, status="diverged")
-    paths = render(planter.board(tmp_path / "mine"))
+    paths = render(planter.board(tmp_path / "mine"), named)
     assert [path.name for path in paths] == FILES
     assert all(path.parent == tmp_path / "mine" for path in paths)
     text = paths[0].read_text("utf-8")
@@ -73,7 +73,7 @@ def test_table_csv_is_long_form_with_four_decimals(planter, tmp_path):
     planter.plant(None, loss="gift", seed=1, status="failed", error="boom")
     planter.plant(None, loss="ce", status="failed", error="boom")
     planter.cell(70.0, loss="kl", optimizer="sgd")
-    render(planter.board(tmp_path))
+    render(planter.board(tmp_path), named)
     header, first, *rest = (tmp_path / "table.csv").read_text("utf-8").splitlines()
     assert header == (
         "scenario,table,dataset,method,ipc,loss,optimizer,model,n,mean,std,best_on_test_mean,top5_mean,gain,low,high,diverged,failed,distilled"
@@ -92,19 +92,19 @@ def test_an_axis_of_the_scenarios_own_is_a_column_of_its_own(planter, planted, t
     planted.columns = "stream"
     for stream in ("a", "b"):
         planter.cell(80.0, stream=stream, options={"stream": stream})
-    render(planter.board(tmp_path))
+    render(planter.board(tmp_path), named)
     assert table(tmp_path)["stream"].tolist() == ["a", "b"]
 
 
 def test_times_are_in_timing_csv_alone(planter, tmp_path):
     a_few(planter)
     file = planter.board(tmp_path)
-    render(file)
+    render(file, named)
     before = contents(tmp_path)
     for i, record in enumerate(planter.records):
         planter.records[i] = record.model_copy(update={"timing": {"total": 7.5 + i}, "created": "2031-01-01T00:00:00+00:00"})
     planter.board(tmp_path)
-    render(file)
+    render(file, named)
     after = contents(tmp_path)
     assert before["README.md"] == after["README.md"]
     assert before["table.csv"] == after["table.csv"]
@@ -117,10 +117,10 @@ def test_times_are_in_timing_csv_alone(planter, tmp_path):
 
 def test_the_same_records_give_the_same_bytes_wherever_they_lie(planter, new_planter, tmp_path):
     a_few(planter)
-    render(planter.board(tmp_path / "one" / "board"))
+    render(planter.board(tmp_path / "one" / "board"), named)
     shuffled = new_planter()
     shuffled.records = random.Random(1).sample(planter.records, len(planter.records))
-    render(shuffled.board(tmp_path / "two" / "board"))
+    render(shuffled.board(tmp_path / "two" / "board"), named)
     assert contents(tmp_path / "one" / "board") == contents(tmp_path / "two" / "board")
     everything = b"".join(contents(tmp_path / "one" / "board").values())
     assert str(tmp_path).encode() not in everything
@@ -130,23 +130,23 @@ def test_the_same_records_give_the_same_bytes_wherever_they_lie(planter, new_pla
 def test_deleted_files_come_back_with_the_same_bytes(planter, tmp_path):
     a_few(planter)
     file = planter.board(tmp_path)
-    before = (render(file), contents(tmp_path))
+    before = (render(file, named), contents(tmp_path))
     for name in FILES:
         (tmp_path / name).unlink()
-    assert (render(tmp_path), contents(tmp_path)) == before
+    assert (render(tmp_path, named), contents(tmp_path)) == before
 
 
 def test_files_that_do_not_change_are_not_touched_and_none_is_left_over(planter, tmp_path):
     a_few(planter)
     file = planter.board(tmp_path)
-    paths = render(file)
+    paths = render(file, named)
     stamps = [path.stat().st_mtime_ns for path in paths]
     inodes = [path.stat().st_ino for path in paths]
-    render(file)
+    render(file, named)
     assert [path.stat().st_mtime_ns for path in paths] == stamps
     planter.plant(10.0, loss="ce")
     planter.board(tmp_path)
-    render(file)
+    render(file, named)
     assert [path.stat().st_ino for path in paths] != inodes
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "board.toml", "records", "table.csv", "timing.csv"]
 
@@ -154,7 +154,7 @@ def test_files_that_do_not_change_are_not_touched_and_none_is_left_over(planter,
 def test_an_interrupted_write_leaves_the_old_file_whole(planter, tmp_path, monkeypatch):
     a_few(planter)
     file = planter.board(tmp_path)
-    render(file)
+    render(file, named)
     before = contents(tmp_path)
     planter.plant(10.0, loss="ce")
     planter.board(tmp_path)
@@ -164,14 +164,14 @@ def test_an_interrupted_write_leaves_the_old_file_whole(planter, tmp_path, monke
 
     monkeypatch.setattr("os.fsync", crash)
     with pytest.raises(OSError, match="disk full"):
-        render(file)
+        render(file, named)
     assert contents(tmp_path) == before
     assert not list(tmp_path.glob(".*.tmp"))
 
 
 def test_a_board_without_records_says_so(planter, tmp_path):
     file = planter.board(tmp_path)
-    render(file)
+    render(file, named)
     text = (tmp_path / "README.md").read_text("utf-8")
     assert "No records yet: nothing has been run." in text
     assert "## planted\n\nWhat a test planted.\n\nNo records yet.\n" in text
@@ -182,7 +182,7 @@ def test_a_board_without_records_says_so(planter, tmp_path):
 def test_a_board_whose_records_all_failed_is_rendered(planter, tmp_path):
     for seed in (0, 1):
         planter.plant(None, seed=seed, status="failed", error="RuntimeError: boom")
-    render(planter.board(tmp_path))
+    render(planter.board(tmp_path), named)
     text = (tmp_path / "README.md").read_text("utf-8")
     assert "Trials: 0 done, 0 diverged, 2 failed." in text
     assert "— failed (a)" in text
@@ -195,7 +195,7 @@ def test_scenarios_stand_in_the_boards_order_then_the_others_by_name(planter, tm
     text = planter.board(tmp_path).read_text()
     text = 'scenarios = ["yak", "planted"]\n' + text.replace('[[scenarios]]\nname = "planted"\n', "")
     (tmp_path / "board.toml").write_text(text)
-    render(tmp_path)
+    render(tmp_path, named)
     heads = [line for line in (tmp_path / "README.md").read_text("utf-8").splitlines() if line.startswith("## ")]
     assert heads == ["## yak", "## planted", "## apple", "## zebra"]
     assert list(table(tmp_path)["scenario"]) == ["planted", "apple", "zebra"]
@@ -203,7 +203,7 @@ def test_scenarios_stand_in_the_boards_order_then_the_others_by_name(planter, tm
 
 def test_a_scenario_that_is_not_installed_is_shown_in_the_default_layout(planter, tmp_path):
     planter.cell(80.0, scenario="gone")
-    render(planter.board(tmp_path))
+    render(planter.board(tmp_path), named)
     text = (tmp_path / "README.md").read_text("utf-8")
     note = "The scenario is not installed here: its records are shown in the default layout."
     assert f"## gone\n\n{note}\n\n### digits, IPC 10" in text
@@ -217,7 +217,7 @@ def test_a_scenario_whose_tables_fail_is_shown_in_the_default_layout(planter, pl
 
     planted.tables = tables
     planter.cell(80.0)
-    render(planter.board(tmp_path))
+    render(planter.board(tmp_path), named)
     text = (tmp_path / "README.md").read_text("utf-8")
     assert f"The scenario's own tables failed (`{'TypeError' if made == 'wrong' else 'KeyError'}: " in text
     assert "80.0" in text
@@ -230,7 +230,7 @@ def test_a_scenario_may_make_tables_of_its_own(planter, planted, tmp_path):
 
     planted.tables = tables
     planter.cell(80.0)
-    render(planter.board(tmp_path))
+    render(planter.board(tmp_path), named)
     text = (tmp_path / "README.md").read_text("utf-8")
     assert "### Forgetting\n\n| set   | loss   |   forgetting |\n" in text
     assert "| RDED  | kl     |          3.1 |\n\n- Mine.\n" in text
@@ -242,7 +242,7 @@ def test_what_no_label_shows_is_kept_apart_on_disk_too(planter, tmp_path):
     planter.plant(20.0, seed=1, weights="f" * 64)
     planter.plant(30.0, seed=2, data="c" * 64)
     planter.plant(40.0, seed=3, loss_spec="kl(temperature=9)")
-    render(planter.board(tmp_path))
+    render(planter.board(tmp_path), named)
     assert table(tmp_path)["n"].tolist() == [1, 1, 1, 1]
     titles = " | ".join(table(tmp_path)["table"])
     assert "[ffffffff]" in titles
@@ -252,7 +252,7 @@ def test_what_no_label_shows_is_kept_apart_on_disk_too(planter, tmp_path):
 
 def test_a_folder_without_a_board_is_refused(tmp_path):
     with pytest.raises(BoardError, match="no board here"):
-        render(tmp_path)
+        render(tmp_path, named)
 
 
 @settings(max_examples=15, deadline=None)
@@ -269,7 +269,7 @@ def test_table_csv_holds_numpys_figures(new_planter, tmp_path_factory, cells):
     for (loss, optimizer, ipc), values in cells.items():
         planter.cell(*values, loss=loss, optimizer=optimizer, ipc=ipc)
     folder = tmp_path_factory.mktemp("board")
-    render(planter.board(folder))
+    render(planter.board(folder), named)
     found = table(folder)
     shutil.rmtree(folder)
     found = found[found["n"] > 0].set_index(["loss", "optimizer", "ipc"])
@@ -296,9 +296,10 @@ def test_rendering_imports_no_torch(planter, tmp_path):
 import sys
 from harness import Scenario, scenarios
 from harness.leaderboard.render import insert, render
+from harness.running.scenario import named
 scenarios.register("planted")(type("Planted", (Scenario,), {}))
-render(sys.argv[1])
-assert insert(sys.argv[2], sys.argv[1])
+render(sys.argv[1], named)
+assert insert(sys.argv[2], sys.argv[1], named)
 heavy = {"torch", "timm", "kornia", "torchvision", "avalanche", "matplotlib", "harness.training.loop"} & {*sys.modules}
 assert not heavy, heavy
 """
@@ -321,7 +322,7 @@ def test_tables_go_between_the_markers_and_nothing_else_changes(planter, tmp_pat
     a_few(planter)
     planter.plant(None, loss="ce", status="failed", error="boom")
     file, readme = planter.board(tmp_path / "boards" / "mine"), page(tmp_path)
-    assert insert(readme, file) is True
+    assert insert(readme, file, named) is True
     text = readme.read_text("utf-8")
     assert text.startswith("# Project\n\n<!-- giftbench: mine -->\n\nTrials: 12 done, 0 diverged, 1 failed. Rendered from")
     assert text.endswith("\n\n<!-- /giftbench -->\n\nAfter.\n")
@@ -329,7 +330,7 @@ def test_tables_go_between_the_markers_and_nothing_else_changes(planter, tmp_pat
     assert "`giftbench table boards/mine`" in text
     assert "\n### planted\n\nWhat a test planted.\n\n#### digits, IPC 10\n\n| set" in text
     assert text.index("(a) failed: `boom`") < text.index("<details>") < text.index("- Accuracy in percent")
-    assert insert(readme, file) is False
+    assert insert(readme, file, named) is False
     assert readme.read_text("utf-8") == text
 
 
@@ -338,7 +339,7 @@ def test_only_the_boards_own_place_is_filled(planter, tmp_path):
     readme = page(tmp_path)
     other = "<!-- giftbench: other -->\nkeep\n<!-- /giftbench -->\n"
     readme.write_text(other + readme.read_text() + other)
-    insert(readme, planter.board(tmp_path / "mine"))
+    insert(readme, planter.board(tmp_path / "mine"), named)
     text = readme.read_text("utf-8")
     assert text.startswith(other)
     assert text.endswith(other)
@@ -348,7 +349,7 @@ def test_only_the_boards_own_place_is_filled(planter, tmp_path):
 def test_line_ends_of_the_file_are_kept(planter, tmp_path):
     a_few(planter)
     readme = page(tmp_path, newline="\r\n")
-    insert(readme, planter.board(tmp_path / "mine"))
+    insert(readme, planter.board(tmp_path / "mine"), named)
     content = readme.read_bytes()
     assert content.count(b"\n") == content.count(b"\r\n") > 20
 
@@ -367,19 +368,19 @@ def test_missing_markers_are_an_error_that_says_what_to_write(planter, tmp_path,
     if content is not None:
         (tmp_path / "page.md").write_text(content)
     with pytest.raises(BoardError, match=r"page\.md: no "):
-        insert(tmp_path / "page.md", file)
+        insert(tmp_path / "page.md", file, named)
     assert content is None or (tmp_path / "page.md").read_text() == content
 
 
 def test_a_file_that_is_not_text_is_refused(planter, tmp_path):
     (tmp_path / "page.md").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BoardError, match="not UTF-8"):
-        insert(tmp_path / "page.md", planter.board(tmp_path / "mine"))
+        insert(tmp_path / "page.md", planter.board(tmp_path / "mine"), named)
 
 
 def test_a_scenario_on_request_has_no_empty_section(planter, planted, tmp_path):
     planter.cell(80.0)
     board = planter.board(tmp_path)
     board.write_text(board.read_text("utf-8") + '\n[[scenarios]]\nname = "gamma-sweep"\non_request = true\n', "utf-8")
-    render(board)
+    render(board, named)
     assert "gamma-sweep" not in (tmp_path / "README.md").read_text("utf-8")
