@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness import DistilledSet, losses, scenarios
-from harness.cli import main
+from harness.cli.main import main
 from harness.distilled.set import FORMAT
 
 Answer = Callable[..., str]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness.boards.board import load_board
+from harness.cli.doctor import examine
 from harness.core.errors import BoardError
 from harness.distilled import readers
-from harness.doctor import examine
 from harness.planning.artefacts import Artefacts
 from harness.planning.preparation import Workshop
 from harness.planning.supplies import Supplies
@@ -320,7 +320,7 @@ def test_no_heavy_library_is_loaded_for_it() -> None:
     board(TWO_PARTS.replace("stripes", "datm"))
     board(DIGITS, "digits")
     program = (
-        "import json, sys; from harness.doctor import examine; from harness.planning.supplies import Supplies;"
+        "import json, sys; from harness.cli.doctor import examine; from harness.planning.supplies import Supplies;"
         "examine([], Supplies());"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.cli.scaffold import scaffold
 from harness.core.errors import GiftbenchError, UnknownName
-from harness.scaffold import scaffold
 
 HEAVY = {"torch", "timm", "pandas", "numpy", "sklearn", "matplotlib", "avalanche", "scenarios"}
 KINDS = {"loss": "losses", "scenario": "scenarios"}

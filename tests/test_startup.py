@@ -37,7 +37,7 @@ def loaded_by(code: str) -> tuple[set[str], str]:
 
 
 def command_line(*words: str) -> str:
-    return f"import sys; sys.argv = {['giftbench', *words]!r}; import harness.cli; harness.cli.main()"
+    return f"import sys; sys.argv = {['giftbench', *words]!r}; import harness.cli; harness.cli.main.main()"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "losses"], ["list", "models"], ["list", "scenarios"]])
@@ -55,7 +55,7 @@ def test_help_loads_no_checked_boards_either() -> None:
 
 
 def test_every_list_loads_nothing_heavy_and_names_what_ships() -> None:
-    modules, printed = loaded_by(f"from harness.listing import show\nfor kind in {KINDS!r}: show(kind)")
+    modules, printed = loaded_by(f"from harness.cli.listing import show\nfor kind in {KINDS!r}: show(kind)")
     assert not modules & {*HEAVY, "scenarios"}
     for name in ("gift", "convnet3", "timm/*", "adamw", "multistep", "digits", "rded", "cross-optimizer", "smoke"):
         assert name in printed
@@ -102,7 +102,7 @@ def test_the_public_names_are_what_the_design_promises() -> None:
 
 
 def test_a_list_of_everything_names_every_kind_and_loads_nothing_heavy():
-    modules, printed = loaded_by("from harness.listing import show\nshow('all')")
+    modules, printed = loaded_by("from harness.cli.listing import show\nshow('all')")
     assert not {"torch", "timm", "avalanche"} & set(modules)
     for kind in ("losses", "models", "distillers", "scenarios", "protocols"):
         assert f"\n{kind}:\n" in "\n" + printed

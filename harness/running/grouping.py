@@ -1,4 +1,4 @@
-"""Which trainings are made in one pass: chosen by scenario, optimizer, model, batch size and device.
+"""Which trainings are made in one pass: chosen by optimizer, model, batch size and device.
 
 On a GPU a student's step leaves much of the device idle, and others fill it, on streams of their own or in a stack; which is the
 faster is measured on the spot (`harness.running.workbench.Workbench.fit_together`). On the CPU a stack pays where a step is so
@@ -30,21 +30,18 @@ SMALL_STEP = 4e7
 def group(trial: Trial, device: str, stack: int = 0, shape: Shape | None = None, classes: int = 0) -> str:
     """Return a key: trainings of one key may be made in one pass. Empty where this one is made alone.
 
-    They differ in seed and loss alone. Models that cannot be stacked are found out by the worker, which trains them alone.
+    They differ in seed and loss alone, and are trials of a scenario that trains one student (`Scenario.trains_one_student`).
+    Models that cannot be stacked are found out by the worker, which trains them alone.
 
     Args:
         device: `cpu`, `cuda` or `cuda:N`.
         stack: 0 chooses by device, model and batch size; 1 trains everything alone; N stacks up to N on any device.
         shape, classes: of the dataset; needed to choose on the CPU.
     """
-    from harness.running.scenario import Scenario, named
-
-    kind = type(named(trial.scenario))
-    whole = kind.run is Scenario.run and kind.run_bundle is Scenario.run_bundle
     protocol = trial.protocol
     stored = STORED in (protocol.augmentation, protocol.mixing)
     by_batch = any(said.startswith("average:") for said in trial.teacher)  # what it says of an image depends on the others
-    if stack == 1 or not whole or stored or by_batch or trial.optimizer.name not in ELEMENTWISE:
+    if stack == 1 or stored or by_batch or trial.optimizer.name not in ELEMENTWISE:
         return ""
     if stack == 0 and device == "cpu":
         if shape is None:

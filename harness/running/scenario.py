@@ -45,6 +45,10 @@ class Scenario:
         summary: one line for lists and tables.
         packages: what a record states the versions of, beside torch and its kin.
         rows, columns: the labels that make a table's rows and columns, beside method and IPC.
+        trains_one_student: whether a trial is one training of one student under one loss, so that several can be made at once. A
+            class with a `run` of its own says False by that, unless it says otherwise.
+        runs_bundles: whether `run_bundle` goes through trials that differ only in their seed by itself; a class that has one of
+            its own says so by that.
     """
 
     name: str = ""
@@ -53,6 +57,14 @@ class Scenario:
     packages: ClassVar[tuple[str, ...]] = ()
     rows: ClassVar[str] = "loss"
     columns: ClassVar[str] = "optimizer"
+    trains_one_student: ClassVar[bool] = True
+    runs_bundles: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = vars(cls)
+        cls.trains_one_student = own.get("trains_one_student", cls.trains_one_student and not {"run", "run_bundle"} & own.keys())
+        cls.runs_bundles = own.get("runs_bundles", cls.runs_bundles or "run_bundle" in own)
 
     def trials(self, board: Plan) -> Iterable[Trial]:
         """Yield the trials that the board asks for. The default: every set, loss and seed once."""
@@ -77,7 +89,7 @@ class Scenario:
         The default makes them in one pass where `run` is the default's too and that pays, and else one after the other.
         """
         fits = None
-        if len(trials) > 1 and type(self).run is Scenario.run:
+        if len(trials) > 1 and self.trains_one_student:
             materials = [self.material(trial, workbench) for trial in trials]
             if all(material is materials[0] for material in materials):
                 fits = workbench.fit_together(trials, materials[0], [self.loss(trial, workbench) for trial in trials])

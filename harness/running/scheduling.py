@@ -13,11 +13,12 @@ from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from harness.running.scenario import Scenario, named
+from harness.running.scenario import named
 
 if TYPE_CHECKING:
     from harness.boards.trial import Trial
     from harness.running.costs import Costs
+    from harness.running.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,9 @@ def _keys(costs: Costs, device: str, stack: int) -> Callable[[Trial], tuple[str,
     def key(trial: Trial) -> tuple[str, str]:
         if trial.bundle not in known:
             facts = costs.datasets[trial.dataset["digest"]]
-            stacked = "" if _bundles_itself(trial.scenario) else group(trial, device, stack, facts.shape, facts.classes)
-            seeds = trial.bundle if _bundles_itself(trial.scenario) else ""
+            scenario = _scenario(trial.scenario)
+            stacked = group(trial, device, stack, facts.shape, facts.classes) if scenario.trains_one_student else ""
+            seeds = trial.bundle if scenario.runs_bundles else ""
             known[trial.bundle] = ("seeds", seeds) if seeds else ("stack", stacked) if stacked else ("alone", "")
         return known[trial.bundle]
 
@@ -99,8 +101,8 @@ def _keys(costs: Costs, device: str, stack: int) -> Callable[[Trial], tuple[str,
 
 
 @cache
-def _bundles_itself(scenario: str) -> bool:
-    return type(named(scenario)).run_bundle is not Scenario.run_bundle
+def _scenario(name: str) -> Scenario:
+    return named(name)
 
 
 # -- order -------------------------------------------------------------------------------------------------------------------

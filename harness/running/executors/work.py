@@ -21,7 +21,7 @@ from harness.running.workbench import Workbench
 
 def at_once(trials: Sequence[Trial]) -> int:
     """Return how many of a bundle's trials start at its beginning: all, unless their scenario goes through bundles by itself."""
-    return len(trials) if type(named(trials[0].scenario)).run_bundle is Scenario.run_bundle else 1
+    return 1 if named(trials[0].scenario).runs_bundles else len(trials)
 
 
 def run_bundle(

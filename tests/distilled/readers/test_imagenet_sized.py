@@ -49,7 +49,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 
 def peak(*command: str) -> int:
     """Run a command and return the most memory, in bytes, that any one of its processes held."""
-    process = subprocess.Popen([sys.executable, "-c", "from harness.cli import main; main()", *command])
+    process = subprocess.Popen([sys.executable, "-c", "from harness.cli.main import main; main()", *command])
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0

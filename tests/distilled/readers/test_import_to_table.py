@@ -10,7 +10,7 @@ from published_files import DIGITS, FORMATS, write
 
 from harness import DistilledSet
 from harness.boards.records import RecordStore
-from harness.cli import main
+from harness.cli.main import main
 
 BOARD = """
 dataset = "digits"

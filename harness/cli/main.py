@@ -63,8 +63,8 @@ def run(
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
+    from harness.cli.progress import Reporter
     from harness.planning.supplies import Supplies
-    from harness.progress import Reporter
     from harness.running.options import Options
     from harness.running.planning import Overrides
     from harness.running.run import run_board
@@ -115,7 +115,7 @@ def list_(
     plugin: PluginOption = None,
 ) -> None:
     """List what can be named on a board, its parameters, and where it comes from."""
-    from harness.listing import show
+    from harness.cli.listing import show
 
     show(kind, plugin or ())
 
@@ -129,7 +129,7 @@ def new(
     """Write a plugin that works as it stands, and its test, into the current folder."""
     from shlex import quote
 
-    from harness.scaffold import KINDS, scaffold
+    from harness.cli.scaffold import KINDS, scaffold
 
     plugin, test = scaffold(kind, name, folder)
     print(f"{plugin}\n{test}\nnext:")
@@ -151,9 +151,9 @@ def distill(
     """Make a distilled set from a dataset and write it to a file."""
     from harness import models
     from harness.boards.board import TeacherSpec, checked
+    from harness.cli.progress import Reporter
     from harness.core.plugins import load_files
     from harness.planning.preparation import distil
-    from harness.progress import Reporter
     from harness.training.devices import resolve_device
 
     resolve_device(device)
@@ -227,7 +227,7 @@ def doctor(
     data_dir: DataOption = None,
 ) -> None:
     """Say which datasets, distilled sets and teachers are at hand, what each board lacks, and the command that gets it."""
-    from harness.doctor import examine
+    from harness.cli.doctor import examine
     from harness.planning.supplies import Supplies
 
     print(examine(board or (), Supplies.parse(set_ or (), teacher or ()), data_dir))
@@ -259,7 +259,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("giftbench: stopped; the same command goes on where it was", file=sys.stderr)
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

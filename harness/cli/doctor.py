@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.boards.board import board_path
-from harness.checkup import Examined, Finding, check_up
+from harness.cli.checkup import Examined, Finding, check_up
 from harness.core.errors import BoardError, GiftbenchError
 from harness.planning.supplies import Supplies
 
