@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ratios import insert, machine, markdown, place, rows_of
+
+from tests.benchmarks.ratios import insert, machine, markdown, place, rows_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,8 +31,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parent))
-import loops
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from harness import losses, models
 from harness.core import seeds
@@ -45,6 +44,7 @@ from harness.training.graphs import Captured, cuda_graph
 from harness.training.loop import fit, fit_together
 from harness.training.overlap import Overlapped
 from harness.training.values import Material, Member, Recipe
+from tests.benchmarks import loops
 
 ROOT = Path(__file__).resolve().parents[2]
 BOARD = Path(__file__).parent / "boards" / "fashion-mnist-paper"

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import loops
 import pytest
-from ratios import has_bf16, in_turn, paired
+
+from tests.benchmarks import loops
+from tests.benchmarks.ratios import has_bf16, in_turn, paired
 
 
 @pytest.mark.benchmark(group="augmentation of batches of 50, 3 x 32 x 32")

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ratios import Row, in_turn
 
 from harness.boards.records import RecordStore
 from harness.core.cores import cores
+from tests.benchmarks.ratios import Row, in_turn
 
 BOARD = """
 dataset = "digits"

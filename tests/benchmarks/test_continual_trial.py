@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-from ratios import paired
 from torch import Tensor, nn
 
 from harness import losses, models, optimizers
@@ -28,6 +27,7 @@ from harness.losses.targets import Targets
 from harness.training.devices import on_device
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
+from tests.benchmarks.ratios import paired
 
 SHAPE, CLASSES, STEPS, BATCH, EPOCHS = (3, 32, 32), 10, 5, 50, 15
 STRATEGY = "color_crop_cutout_flip_scale_rotate"

@@ -19,7 +19,6 @@ import numpy
 import pytest
 import torch
 from PIL import Image
-from ratios import paired
 from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
@@ -27,6 +26,7 @@ from torchvision.datasets import ImageFolder
 from harness import datasets
 from harness.datasets.subsets import SUBSETS
 from harness.files import decoding
+from tests.benchmarks.ratios import paired
 
 IMAGES = int(os.environ.get("GIFTBENCH_DECODE_IMAGES", "2000"))
 DISTINCT, WORKERS, BATCH = 200, 2, 100

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import loops
 import pytest
-from ratios import paired
+
+from tests.benchmarks import loops
+from tests.benchmarks.ratios import paired
 
 IMAGES = 10_000
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import loops
 import pytest
-from ratios import has_bf16, in_turn
+
+from tests.benchmarks import loops
+from tests.benchmarks.ratios import has_bf16, in_turn
 
 # Model, pixels, images, batch (the paper's), epochs a round, rounds, and whether the issue states targets.
 JOBS = {

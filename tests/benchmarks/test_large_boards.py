@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from large_boards import fill, large_board, parts_of, planned
-from ratios import Row
 
 from harness.boards.records import RecordStore
 from harness.leaderboard.render import render
+from tests.benchmarks.ratios import Row
+from tests.large_boards import fill, large_board, parts_of, planned
 
 SMALL, LARGE = 1_000, 10_000
 ROUNDS = 3

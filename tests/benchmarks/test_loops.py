@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import loops
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from harness.training.devices import autocast
+from tests.benchmarks import loops
 
 IMAGES, BATCH, EPOCHS = 4, 2, 2
 MAKERS: dict[str, Callable[[loops.Job], Callable[..., Any]]] = {

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ratios import END, START, Row, insert, machine, markdown, rows_of
+
+from tests.benchmarks.ratios import END, START, Row, insert, machine, markdown, rows_of
 
 ROWS = [
     Row("ours / naive", 0.4, 0.3, 0.5, 2, 7, "≤ 0.80", times=(0.2, 0.5)),

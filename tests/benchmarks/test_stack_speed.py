@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from ratios import paired
 
 from harness import losses, models, optimizers
 from harness.running.costs import forward_operations
@@ -18,6 +17,7 @@ from harness.running.executors import memory
 from harness.training.devices import on_device
 from harness.training.loop import fit, fit_together
 from harness.training.values import Material, Member, Recipe
+from tests.benchmarks.ratios import paired
 
 TOGETHER = 6
 #: Model, pixels, batch size: from far below to above the size up to which a stack pays.

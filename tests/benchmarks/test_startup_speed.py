@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ratios import paired
+
+from tests.benchmarks.ratios import paired
 
 GIFTBENCH = Path(sys.executable).parent / "giftbench"
 

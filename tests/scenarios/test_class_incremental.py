@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from looking import cell, tables_of
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError, UnknownName
 from harness.running.scenario import named
+from tests.scenarios.looking import cell, tables_of
 
 Planner = Callable[..., list[Trial]]
 Run = Callable[..., list[Record]]

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from looking import cell, tables_of
 
 from harness.boards.board import Board
 from harness.boards.records import Record, to_frame
@@ -21,6 +20,7 @@ from harness.planning.preparation import Workshop
 from harness.running.planning import plan as planned
 from harness.running.scenario import named
 from harness.running.workbench import Workbench
+from tests.scenarios.looking import cell, tables_of
 
 Planner = Callable[..., list[Trial]]
 Run = Callable[..., list[Record]]

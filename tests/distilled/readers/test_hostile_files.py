@@ -18,11 +18,24 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from published_files import FILES, FOLDERS, FORMATS, SMALL, TENSORS, imported, long, members, pack, repack, with_pickle, write
 from torch import Tensor
 
 from harness import DistilledSet
 from harness.core.errors import DataError, GiftbenchError
+from tests.distilled.readers.published_files import (
+    FILES,
+    FOLDERS,
+    FORMATS,
+    SMALL,
+    TENSORS,
+    imported,
+    long,
+    members,
+    pack,
+    repack,
+    with_pickle,
+    write,
+)
 
 #: Formats whose labels are tensors, and every file of each format that torch.save wrote.
 SAVED = [(form, name) for form in (*TENSORS, "fkd") for name in FILES[form]]

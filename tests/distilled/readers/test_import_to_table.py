@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from published_files import DIGITS, FORMATS, write
 
 from harness import DistilledSet
 from harness.boards.records import RecordStore
 from harness.cli.main import main
+from tests.distilled.readers.published_files import DIGITS, FORMATS, write
 
 BOARD = """
 dataset = "digits"

@@ -15,10 +15,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
-from published_files import FORMATS, SMALL, imported, members, pack, write
 
 from harness import DistilledSet
 from harness.core.errors import GiftbenchError
+from tests.distilled.readers.published_files import FORMATS, SMALL, imported, members, pack, write
 
 #: Cases of each format, and of the two kinds of this project's own file.
 CASES = 300

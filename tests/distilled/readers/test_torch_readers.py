@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from publishing import read
 from torch import Tensor
 
 from harness import datasets
 from harness.core.errors import BadOption, DataError
 from harness.datasets.cards import Card
 from harness.distilled.set import DistilledSet
+from tests.distilled.readers.publishing import read
 
 Refused = Callable[..., AbstractContextManager[None]]
 

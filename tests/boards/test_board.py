@@ -337,7 +337,7 @@ def test_the_test_of_changes_leaves_no_field_out() -> None:
 
 
 def test_every_committed_record_keeps_its_id() -> None:
-    files = sorted(Path(__file__).parents[1].glob("leaderboards/*/records/**/*.json"))
+    files = sorted(Path(__file__).parents[2].glob("leaderboards/*/records/**/*.json"))
     assert len(files) > 100
     for file in files:
         content = json.loads(file.read_text("utf-8"))

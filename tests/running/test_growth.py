@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from large_boards import fill, large_board, parts_of, planned, records_for
 
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
 from harness.leaderboard import render as rendering
+from tests.large_boards import fill, large_board, parts_of, planned, records_for
 
 SIZES = (400, 1200, 2000)
 

@@ -500,7 +500,7 @@ def test_the_statistics_are_part_of_a_teachers_digest(digits: Dataset, checkpoin
 
 @pytest.mark.parametrize("board", ["continual-strategies", "rded-choices"])
 def test_teachers_that_boards_carry_keep_their_digests(digits: Dataset, board: str) -> None:
-    paths = list((Path(__file__).parent.parent / "leaderboards" / board / "artefacts").glob("teacher-*.safetensors"))
+    paths = list((Path(__file__).parents[2] / "leaderboards" / board / "artefacts").glob("teacher-*.safetensors"))
     assert paths
     for path in paths:
         file = teachers.read_header(path)[0]

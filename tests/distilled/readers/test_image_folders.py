@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from publishing import COLOUR, NAMES, TINY, decoded, picture, publish_images, read
 
 from harness import DistilledSet, datasets
 from harness.core.errors import DataError
 from harness.datasets.cards import Card
+from tests.distilled.readers.publishing import COLOUR, NAMES, TINY, decoded, picture, publish_images, read
 
 Refused = Callable[..., AbstractContextManager[None]]
 LARGE = Card("imagenet-1k", (3, 224, 224), 2)

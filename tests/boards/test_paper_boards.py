@@ -23,7 +23,7 @@ from harness.planning.preparation import PreparedSet, Workshop
 from harness.running.planning import check_names, plan
 from harness.teachers.files import TeacherFile
 
-PAPER = Path(__file__).parent.parent / "leaderboards" / "paper"
+PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"
 TABLES = ["1", "2", "3", "4", "5", "6", "7", "12", "13"]
 FIGURES = ["1", "2", "3", "8"]
 CELLS = {"1": 88, "2": 36, "3": 35, "4": 84, "5": 48, "6": 56, "7": 48, "12": 36, "13": 54}

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from simulated_boards import trial
 
 from harness import Outcome, Scenario
 from harness.boards.trial import Trial
 from harness.running.executors import work
 from harness.running.executors.work import run_bundle
 from harness.running.workbench import Workbench
+from tests.simulated_boards import trial
 
 METRICS = {"accuracy": 50.0}
 TRIALS = [trial(seed=seed) for seed in range(3)]

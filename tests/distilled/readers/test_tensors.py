@@ -10,7 +10,6 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from published_files import DIGITS, TENSORS, imported, logits, pixels, write
 from torch import Tensor
 
 from harness import DistilledSet, datasets
@@ -18,6 +17,7 @@ from harness.core.errors import DataError
 from harness.datasets.cards import Card
 from harness.distilled import readers
 from harness.distilled.reading import Reading
+from tests.distilled.readers.published_files import DIGITS, TENSORS, imported, logits, pixels, write
 
 IPC = 3
 HARD = torch.arange(10).repeat_interleave(IPC)

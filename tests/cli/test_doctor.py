@@ -294,7 +294,7 @@ def test_broken_artefacts_and_records_are_passed_over() -> None:
 
 
 def test_every_board_of_this_project_can_be_examined(monkeypatch: pytest.MonkeyPatch) -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
     text = diagnose()
     assert "Broken boards" not in text

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from simulated_boards import BOARDS, COSTS, MODELS, Run, streams, trial
 
 from harness.boards.records import Record
 from harness.core.spec import Spec
 from harness.running import costs
 from harness.running.costs import Operations, operations, trainings
 from harness.running.estimate import Estimate, Seconds
+from tests.simulated_boards import BOARDS, COSTS, MODELS, Run, streams, trial
 
 
 def wrong_by(run: Run) -> float:

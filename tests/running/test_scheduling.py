@@ -7,13 +7,13 @@ from itertools import groupby
 from typing import Any
 
 import pytest
-from simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
 
 from harness import Outcome, Scenario, scenarios
 from harness.boards.trial import Trial
 from harness.core.spec import Spec
 from harness.running.costs import Costs, Facts
 from harness.running.scheduling import Needed, bundles, finish
+from tests.simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
 
 
 def cost(bundle: Sequence[Trial]) -> float:
