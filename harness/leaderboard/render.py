@@ -13,7 +13,7 @@ import pandas
 
 from harness.boards.board import Board, board_path, load_board
 from harness.boards.records import RecordStore, to_frame, uncollected
-from harness.core.errors import BoardError, PluginError, UnknownName
+from harness.core.errors import BoardError, PluginError, UnknownName, suggest
 from harness.leaderboard.cores import on_cores
 from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
@@ -90,28 +90,45 @@ def render(board_file: Path, scenarios: Scenarios) -> list[Path]:
 def insert(readme: Path, board_file: Path, scenarios: Scenarios) -> bool:
     """Put a board's tables between `<!-- giftbench: NAME -->` and `<!-- /giftbench -->` in a Markdown file.
 
-    NAME is the board's folder. Returns whether the file changed.
+    NAME is the board's folder, for all scenarios, or `FOLDER/SCENARIO` for one. Returns whether the file changed.
     Raises: BoardError when the file or the markers are not there.
     """
-    file, readme = board_path(board_file).resolve(), Path(readme)
+    return write(Path(readme), inserted(Path(readme), board_file, scenarios))
+
+
+def inserted(readme: Path, board_file: Path, scenarios: Scenarios) -> str:
+    """Return the text of a Markdown file with a board's tables between its markers; nothing is written. As `insert`."""
+    file = board_path(board_file).resolve()
     name = file.parent.name
-    start, end = f"<!-- giftbench: {name} -->", "<!-- /giftbench -->"
     if not readme.is_file():
         raise BoardError(f"{readme}: no such file to put tables into")
     try:
         text = readme.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
         raise BoardError(f"{readme}: not UTF-8 text, so no tables can be put into it") from None
-    marked = re.compile(rf"({re.escape(start)})((?:(?!<!-- giftbench: ).)*?)({re.escape(end)})", re.DOTALL)
+    start, end = f"<!-- giftbench: {name} -->", "<!-- /giftbench -->"
+    marked = re.compile(
+        rf"(<!-- giftbench: {re.escape(name)}(?:/([\w-]+))? -->)((?:(?!<!-- giftbench: ).)*?)({re.escape(end)})", re.DOTALL
+    )
     if not marked.search(text):
         raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
     frame = records_of(file)
-    body = [f"{_status(frame)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
     sections = [replace(section, figures=[]) for section in sections_of(load_board(file), frame, scenarios)]
-    body += [section.markdown(3, fold=True).rstrip("\n") for section in sections]
-    block = "\n\n" + "\n\n".join(body) + "\n\n"
-    block = block.replace("\n", "\r\n") if "\r\n" in text else block
-    return write(readme, marked.sub(lambda found: found[1] + block + found[3], text))
+
+    def block(found: re.Match[str]) -> str:
+        """Return the marked part with its tables, in the file's own line ends."""
+        wanted = [section for section in sections if found[2] in (None, section.name)]
+        if not wanted:
+            raise BoardError(
+                f"{readme}: {found[1]}: no scenario {found[2]!r} here; {suggest(found[2], {s.name for s in sections})}"
+            )
+        trials = frame if found[2] is None else frame[frame["scenario"] == found[2]]
+        body = [f"{_status(trials)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
+        body += [section.markdown(3, fold=True).rstrip("\n") for section in wanted]
+        lines = "\n\n" + "\n\n".join(body) + "\n\n"
+        return found[1] + (lines.replace("\n", "\r\n") if "\r\n" in text else lines) + found[4]
+
+    return marked.sub(block, text)
 
 
 def records_of(file: Path) -> pandas.DataFrame:

@@ -1,7 +1,8 @@
 """Two ways of doing a thing, timed in turn, and the table of how they compare.
 
     tox run -e benchmark -- --ratios ratios.md            # the table, in a file of its own
-    tox run -e benchmark -- --ratios-into README.md       # between its markers, <!-- giftbench-benchmarks --> and the closing one
+    tox run -e benchmark -- --ratios-into tests/benchmarks/README.md # between its markers, <!-- giftbench-benchmarks --> and the
+    closing one
 
 Machines are shared and noisy, so nothing is asserted of seconds: a round times all sides one after the other, a ratio is made of
 two times of one round, and the table shows the median of the rounds and their range.

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 
-def test_the_readmes_figures_of_a_gpu_are_those_of_the_reports() -> None:
+def test_the_documents_figures_of_a_gpu_are_those_of_the_reports() -> None:
     here = Path(__file__)
-    readme = (here.parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = here.with_name("README.md").read_text(encoding="utf-8")
     block = readme.partition("<!-- giftbench-gpu -->\n")[2].partition("<!-- /giftbench-gpu -->")[0]
     found = "\n".join(path.read_text(encoding="utf-8") for path in sorted((here.parent / "reports").rglob("*.md"))).splitlines()
     rows = [line for line in block.splitlines() if line]

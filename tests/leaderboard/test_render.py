@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.cli.main import main
 from harness.core.errors import BoardError
 from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table
@@ -344,6 +345,43 @@ def test_only_the_boards_own_place_is_filled(planter, tmp_path):
     assert text.startswith(other)
     assert text.endswith(other)
     assert "#### digits" in text
+
+
+def test_a_place_for_one_scenario_holds_that_one_alone(planter, tmp_path):
+    a_few(planter)
+    planter.plant(50.0, scenario="another")
+    readme = page(tmp_path, "mine/another")
+    assert insert(readme, planter.board(tmp_path / "mine"), named) is True
+    text = readme.read_text("utf-8")
+    assert "Trials: 1 done" in text
+    assert "### another" in text
+    assert "### planted" not in text
+
+
+def test_a_place_for_a_scenario_that_is_not_there_is_refused(planter, tmp_path):
+    a_few(planter)
+    readme = page(tmp_path, "mine/plantd")
+    with pytest.raises(BoardError, match="no scenario 'plantd' here; did you mean 'planted'"):
+        insert(readme, planter.board(tmp_path / "mine"), named)
+
+
+def test_whether_a_file_is_what_the_records_give_is_said_by_the_exit_status(planter, tmp_path, monkeypatch, capsys):
+    a_few(planter)
+    file, readme = planter.board(tmp_path / "mine"), page(tmp_path)
+
+    def checked() -> tuple[object, str]:
+        monkeypatch.setattr(sys, "argv", ["giftbench", "table", str(file), "--check", str(readme)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr().out
+
+    (tmp_path / "mine" / "records").rename(tmp_path / "aside")
+    assert checked() == (0, f"{readme}: not compared; {file} has no records here\n")
+    (tmp_path / "aside").rename(tmp_path / "mine" / "records")
+    assert checked() == (1, f"{readme}: not what the records give of {file}\n")
+    insert(readme, file, named)
+    assert checked() == (0, f"{readme}: as the records of {file}\n")
+    assert not (tmp_path / "mine" / "README.md").exists()
 
 
 def test_line_ends_of_the_file_are_kept(planter, tmp_path):
