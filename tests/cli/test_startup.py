@@ -37,7 +37,7 @@ def loaded_by(code: str) -> tuple[set[str], str]:
 
 
 def command_line(*words: str) -> str:
-    return f"import sys; sys.argv = {['giftbench', *words]!r}; import harness.cli; harness.cli.main.main()"
+    return f"import sys; sys.argv = {['giftbench', *words]!r}; import harness.cli.main; harness.cli.main.main()"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "losses"], ["list", "models"], ["list", "scenarios"]])
