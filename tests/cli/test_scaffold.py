@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness.cli import main as cli
 from harness.cli.scaffold import scaffold
 from harness.core.errors import GiftbenchError, UnknownName
 
@@ -77,7 +77,7 @@ def test_the_test_that_is_written_passes(kind: str, tmp_path: Path) -> None:
 def fresh(*words: object) -> tuple[list[str], set[str]]:
     """Run the command line in a Python of its own; return the lines it prints and the top-level modules it loads."""
     said = "sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))"
-    program = f"import atexit, sys\natexit.register(lambda: {said})\nfrom harness.cli import main\nmain()"
+    program = f"import atexit, sys\natexit.register(lambda: {said})\nfrom harness.cli.main import main\nmain()"
     command = [sys.executable, "-c", program, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

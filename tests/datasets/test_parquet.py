@@ -348,7 +348,7 @@ def test_parquet_of_other_columns_is_refused(tmp_path: Path, refused) -> None:
 
 
 def test_row_group_larger_than_the_limit_is_not_read(tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.datasets import parquet
+    from harness.files import parquet
 
     monkeypatch.setattr(parquet, "MAX_GROUP", 100)
     with refused(DataError, "row group 0 has", "above the limit of 100"):
@@ -358,7 +358,7 @@ def test_row_group_larger_than_the_limit_is_not_read(tmp_path: Path, refused, mo
 def test_large_value_that_few_bytes_repeat_a_hundred_times_is_not_unfolded(
     tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.datasets import parquet
+    from harness.files import parquet
 
     monkeypatch.setattr(parquet, "MAX_GROUP", 1 << 23)
     with_rows(tmp_path)

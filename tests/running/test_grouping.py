@@ -13,10 +13,11 @@ import torch
 from harness import Scenario, losses
 from harness.boards.trial import Trial
 from harness.planning.artefacts import Artefacts
-from harness.running.costs import forward_operations
+from harness.running.costs import Costs, Facts, forward_operations
 from harness.running.executors.work import run_bundle
 from harness.running.grouping import SMALL_STEP, group, limit
 from harness.running.scenario import Outcome, registry
+from harness.running.scheduling import bundles
 from harness.running.workbench import Workbench
 from harness.training.overlap import Graphs
 
@@ -84,8 +85,14 @@ def test_a_scenario_with_its_own_run_goes_alone(trials: list[Trial], monkeypatch
         def run(self, trial: Trial, workbench: Any) -> Outcome:
             return super().run(trial, workbench)
 
-    monkeypatch.setattr("harness.running.scenario.named", lambda name: Own())
-    assert key(trials[0]) == ""
+    class OfOne(Own):
+        trains_one_student = True
+
+    alike = [trial for trial in trials if key(trial) == key(trials[0])]
+    costs = Costs("cpu", {trials[0].dataset["digest"]: Facts(SHAPE, 10, 500)})
+    for scenario, sizes in ((Own, {1}), (OfOne, {len(alike)})):
+        monkeypatch.setattr("harness.running.scheduling._scenario", lambda name, scenario=scenario: scenario())
+        assert {len(bundle) for bundle in bundles(alike, costs, "cpu", len(alike))} == sizes
 
 
 def bench(tmp_path: Path, stack: int) -> Workbench:

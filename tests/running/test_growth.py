@@ -13,6 +13,7 @@ import pytest
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
 from harness.leaderboard import render as rendering
+from harness.running.scenario import named
 from tests.large_boards import fill, large_board, parts_of, planned, records_for
 
 SIZES = (400, 1200, 2000)
@@ -84,7 +85,7 @@ def test_a_record_of_a_large_board_is_rendered_with_no_more_work(
     boards: dict[int, tuple[Path, list[Trial]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rendering, "draw_all", lambda figures, folder: [])  # whose work is that of its lines: see test_drawing
-    small, middle, large = totals(boards, rendering.render)
+    small, middle, large = totals(boards, lambda file: rendering.render(file, named))
     assert large - middle == pytest.approx(middle - small, rel=0.03)
 
 

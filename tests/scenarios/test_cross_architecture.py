@@ -28,7 +28,7 @@ class Unset:
     def option(self, name: str, default: Any) -> Any:
         return default
 
-    def vary(self, scenario: Any, **changes: Any) -> list[Any]:
+    def vary(self, **changes: Any) -> list[Any]:
         return [changes]
 
 
