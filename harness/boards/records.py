@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from harness.boards.trial import Trial
+from harness.files import atomic
 
 if TYPE_CHECKING:
     import pandas
@@ -69,16 +70,11 @@ class RecordStore:
         self.folder = Path(folder)
 
     def write(self, record: Record) -> Path:
-        """Write a record whole or not at all: temporary file, fsync, rename."""
+        """Write a record whole or not at all, and return its path."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{record.id}.json"
-        temporary = self.folder / f".{record.id}.{os.getpid()}.tmp"
         content = json.dumps(record.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True, allow_nan=False)
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(content + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        atomic.write(path, content + "\n")
         return path
 
     def __iter__(self) -> Iterator[Record]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
 from harness.datasets.split import Split
-from harness.files import decoding
+from harness.files import atomic, decoding
 from harness.files.pixels import Form, Item
 
 #: Raised whenever the same files would be decoded to other pixels.
@@ -178,9 +177,7 @@ def _kept(listing: Listing, form: Form, workers: int) -> tuple[Tensor, list[str]
             return decoding.mapped(folder / "pixels", shape), hashes
         (folder / "about.json").unlink(missing_ok=True)
         made = decoding.read(listing.items, form, workers=workers, out=folder / "pixels", hashed=True)
-        temporary = folder / f".about.json.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps({"of": listing.title, "shape": shape, "sha256": made.digests}), "utf-8")
-        temporary.replace(folder / "about.json")
+        atomic.write(folder / "about.json", json.dumps({"of": listing.title, "shape": shape, "sha256": made.digests}))
     return made.images, made.digests
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from harness.core.errors import DataError
 from harness.core.home import home
+from harness.files import atomic
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
@@ -71,9 +71,8 @@ def _fit(dataset: Dataset, device: str, path: Path) -> None:
 
     pixels = dataset.train.images[:].to(device).float() / 255
     fitted = ZCAWhitening(eps=EPS, compute_inv=True).fit(pixels)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file({name: tensor.cpu().contiguous() for name, tensor in fitted.state_dict().items()}, str(temporary))
-    temporary.replace(path)
+    with atomic.replacing(path) as temporary:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in fitted.state_dict().items()}, temporary)
 
 
 @lru_cache(maxsize=2)

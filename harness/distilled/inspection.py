@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.core.errors import DataError
 from harness.distilled.set import DistilledSet
+from harness.files import atomic
 
 MAX_CLASSES, MAX_PER_CLASS = 20, 20
 
@@ -79,7 +80,8 @@ def draw(distilled: DistilledSet, path: Path) -> Path:
     picture = Image.fromarray(pixels).resize((pixels.shape[1] * zoom, pixels.shape[0] * zoom), Image.Resampling.NEAREST)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, format="PNG")
+        with atomic.writing(path) as stream:
+            picture.save(stream, format="PNG")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error}") from None
     return path

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from harness.core.digests import digest
 from harness.core.errors import DataError
+from harness.files import atomic
 from harness.files.paths import UNFIT, line
 from harness.training.replay import Replay
 
@@ -199,14 +198,11 @@ class DistilledSet:
 
         path = Path(path)
         metadata = {"format": FORMAT, "digest": self.digest, "set": json.dumps(self.metadata, sort_keys=True)}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(self._tensors(), str(temporary), metadata=metadata)
-            temporary.replace(path)
+            with atomic.replacing(path) as temporary:
+                save_file(self._tensors(), temporary, metadata=metadata)
         except (OSError, SafetensorError) as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise DataError(f"{path}: cannot be written: {error}") from None
         return path
 

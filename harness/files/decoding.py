@@ -21,6 +21,7 @@ import numpy
 
 from harness.core.cores import cores
 from harness.core.errors import DataError
+from harness.files import atomic
 from harness.files.pixels import Done, Form, Item, Reader, fill
 
 if TYPE_CHECKING:
@@ -116,17 +117,11 @@ def _buffer(shape: tuple[int, ...], shared: bool, out: Path | None) -> Iterator[
     """Give room for the pixels, and where a worker finds it: a descriptor that it inherits, or a path."""
     size = int(numpy.prod(shape, dtype=numpy.int64))
     if out is not None:
-        temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("w+b") as stream:
-                _reserve(stream, size, out)
-                room = mmap.mmap(stream.fileno(), size)
-                yield numpy.frombuffer(room, numpy.uint8).reshape(shape), str(temporary)
-                room.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(out)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with atomic.writing(out) as stream:
+            _reserve(stream, size, out)
+            room = mmap.mmap(stream.fileno(), size)
+            yield numpy.frombuffer(room, numpy.uint8).reshape(shape), stream.name
+            room.flush()
     elif not shared:
         yield numpy.empty(shape, numpy.uint8), 0
     elif hasattr(os, "memfd_create"):  # memory that nobody else can see and that needs no space on a disk

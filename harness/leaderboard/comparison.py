@@ -16,7 +16,7 @@ from harness.boards.board import Board, board_path, load_board
 from harness.boards.records import RecordStore
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
-from harness.leaderboard.files import write
+from harness.files.atomic import update
 from harness.leaderboard.markdown import bullets
 from harness.leaderboard.reported import COLUMNS, Match, ReportedCell, deviations, load, match, of_tables
 from harness.leaderboard.statistics import Summary, summary, welch
@@ -127,7 +127,7 @@ def compare(board_file: Path, reported: Path | None = None) -> Comparison:
     text = _markdown(file, board, source.name, rows, everything)
     contents = {"comparison.md": text, "comparison.csv": _csv(rows)}
     for name, content in contents.items():
-        write(file.parent / name, content)
+        update(file.parent / name, content)
     return Comparison(text, [file.parent / name for name in contents])
 
 

@@ -12,9 +12,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.files.atomic import update
 from harness.leaderboard.cores import on_cores
 from harness.leaderboard.figures import Figure, Panel
-from harness.leaderboard.files import write
 from harness.leaderboard.text import without_paths
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
             contents[kind] = stream.getvalue()
     folder.mkdir(parents=True, exist_ok=True)
     for kind, content in contents.items():
-        write(folder / f"{figure.name}.{kind}", content)
+        update(folder / f"{figure.name}.{kind}", content)
     return [folder / f"{figure.name}.{kind}" for kind in contents]
 
 

@@ -1,10 +1,8 @@
-"""The CSV files of a leaderboard, and how its files are written: whole or not at all, and only when they change."""
+"""The CSV files of a leaderboard."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas
 
@@ -58,23 +56,3 @@ def timing_csv(frame: pandas.DataFrame) -> str:
 def _csv(frame: pandas.DataFrame) -> str:
     text: str = frame.to_csv(index=False, lineterminator="\n")
     return text
-
-
-def write(path: Path, content: str | bytes) -> bool:
-    """Write a file whole or not at all (temporary file, fsync, rename). One that holds these bytes already is not touched.
-
-    Returns: whether the file changed.
-    """
-    content = content.encode() if isinstance(content, str) else content
-    if path.is_file() and path.read_bytes() == content:
-        return False
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True

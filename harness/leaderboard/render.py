@@ -14,10 +14,11 @@ import pandas
 from harness.boards.board import Board, board_path, load_board
 from harness.boards.records import RecordStore, to_frame, uncollected
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
+from harness.files.atomic import update
 from harness.leaderboard.cores import on_cores
 from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
-from harness.leaderboard.files import table_csv, timing_csv, write
+from harness.leaderboard.files import table_csv, timing_csv
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, short_error
@@ -82,7 +83,7 @@ def render(board_file: Path, scenarios: Scenarios) -> list[Path]:
         }
         drawn = draw_all([figure for section in sections for figure in section.figures], file.parent / FOLDER)
     for name, text in contents.items():
-        write(file.parent / name, text)
+        update(file.parent / name, text)
     _remove_others(file.parent / FOLDER, drawn)
     return [*(file.parent / name for name in contents), *drawn]
 
@@ -93,7 +94,7 @@ def insert(readme: Path, board_file: Path, scenarios: Scenarios) -> bool:
     NAME is the board's folder, for all scenarios, or `FOLDER/SCENARIO` for one. Returns whether the file changed.
     Raises: BoardError when the file or the markers are not there.
     """
-    return write(Path(readme), inserted(Path(readme), board_file, scenarios))
+    return update(Path(readme), inserted(Path(readme), board_file, scenarios))
 
 
 def inserted(readme: Path, board_file: Path, scenarios: Scenarios) -> str:

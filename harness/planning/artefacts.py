@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from filelock import FileLock
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
+from harness.files import atomic
 
 if TYPE_CHECKING:
     from harness.distilled.set import DistilledSet
@@ -85,9 +85,8 @@ class Artefacts:
         kept = self.folder / path.name
         if not kept.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
-            shutil.copyfile(path, temporary)
-            temporary.replace(kept)
+            with atomic.replacing(kept) as temporary:
+                shutil.copyfile(path, temporary)
         return kept
 
     def find(self, kind: str, digest: str) -> Path:

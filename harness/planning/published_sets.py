@@ -17,7 +17,7 @@ from harness.datasets.cards import Card
 from harness.distilled import readers
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
-from harness.files import paths
+from harness.files import atomic, paths
 from harness.planning.artefacts import Artefacts, SetFile, read_set_header
 
 Say = Callable[[str], None]
@@ -114,9 +114,7 @@ def kept(spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefac
 
     file = artefacts.add(read(spec, path, card, ipc, both))
     note.parent.mkdir(parents=True, exist_ok=True)
-    temporary = note.with_name(f".{note.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"digest": file.digest, "said": said}), "utf-8")
-    temporary.replace(note)
+    atomic.write(note, json.dumps({"digest": file.digest, "said": said}))
     return file
 
 

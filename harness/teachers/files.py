@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness import models
 from harness.core.digests import digest, digest_json
 from harness.core.errors import DataError
+from harness.files import atomic
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,11 +56,10 @@ def save(network: nn.Module, recipe: dict[str, Any], accuracy: float, folder: Pa
     label = models.registry.label(recipe["model"])
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"teacher-{sha[:20]}.safetensors"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     described = {"recipe": recipe, "key": digest_json(recipe), "accuracy": accuracy, "model": label, "digest": sha}
     described |= {"notes": list(notes)} if notes else {}
-    save_file(state, str(temporary), metadata={"format": FORMAT, "teacher": json.dumps(described, sort_keys=True)})
-    temporary.replace(path)
+    with atomic.replacing(path) as temporary:
+        save_file(state, temporary, metadata={"format": FORMAT, "teacher": json.dumps(described, sort_keys=True)})
     return TeacherFile(path, sha, label, accuracy, recipe, notes)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,20 +98,23 @@ def test_a_crash_before_the_rename_leaves_no_record(store: RecordStore, monkeypa
         with pytest.raises(KeyboardInterrupt):
             store.write(record())
     assert statuses(store) == {}
-    assert not list(store.folder.glob("*.json"))
+    assert not list(store.folder.iterdir())
     store.write(record())
     assert statuses(store) == {trial().id: "done"}
 
 
-def test_what_a_crash_leaves_behind_is_swept_and_records_stay(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+WRITER = """
+import os, sys
+from harness.boards.records import Record, RecordStore
+os.fsync = lambda number: os._exit(9)
+RecordStore(sys.argv[1]).write(Record.model_validate_json(sys.stdin.read()))
+"""
+
+
+def test_what_a_killed_writer_leaves_behind_is_swept_and_records_stay(store: RecordStore) -> None:
     kept = store.write(record(1))
-
-    def crash(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(os, "fsync", crash)
-        store.write(record(0))
+    words = [sys.executable, "-c", WRITER, str(store.folder)]
+    assert subprocess.run(words, input=record(0).model_dump_json(by_alias=True), text=True, check=False).returncode == 9
     assert len(list(store.folder.iterdir())) == 2
     store.sweep()
     assert list(store.folder.iterdir()) == [kept]
