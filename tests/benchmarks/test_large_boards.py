@@ -23,6 +23,7 @@ import pytest
 
 from harness.boards.records import RecordStore
 from harness.leaderboard.render import render
+from harness.running.scenario import named
 from tests.benchmarks.ratios import Row
 from tests.large_boards import fill, large_board, parts_of, planned
 
@@ -98,7 +99,7 @@ class TestLargeBoards:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:  # without torch, as `giftbench table` is
 
             def rendered(file: Path) -> None:
-                own.submit(render, file).result()
+                own.submit(render, file, named).result()
 
             grown(benchmark, f"render {LARGE:,} records, figures too", rendered, boards, every(boards), "< 5 s")
 
