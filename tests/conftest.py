@@ -1,8 +1,9 @@
-"""What all tests share: a cache of their own, tiny boards, and the command line."""
+"""What all tests share: a cache of their own, what a clear refusal looks like, tiny boards, and the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from harness.boards.board import Board, checked
 from harness.boards.trial import Trial
+from harness.core.errors import GiftbenchError
 
 TINY: dict[str, Any] = {
     "dataset": "digits",
@@ -23,6 +25,7 @@ TINY: dict[str, Any] = {
 }
 
 Planner = Callable[..., list[Trial]]
+Refused = Callable[..., AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +36,22 @@ def giftbench_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("GIFTBENCH_HOME", str(home))
         patch.delenv("GIFTBENCH_DATA", raising=False)
         yield home
+
+
+@pytest.fixture
+def refused() -> Refused:
+    """Return a context in which exactly this error is raised, in one line that holds all these words."""
+
+    @contextmanager
+    def context(kind: type[GiftbenchError], *words: object) -> Iterator[None]:
+        with pytest.raises(GiftbenchError) as caught:
+            yield
+        message = str(caught.value)
+        assert type(caught.value) is kind, message
+        assert "\n" not in message
+        assert [word for word in map(str, words) if word not in message] == [], message
+
+    return context
 
 
 @pytest.fixture

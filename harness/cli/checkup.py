@@ -11,11 +11,12 @@ from typing import Any
 from harness import datasets
 from harness.boards.board import Board, SetSpec, TeacherSpec
 from harness.core.digests import digest_json
-from harness.core.errors import BadOption, GiftbenchError, at, suggest
+from harness.core.errors import BadOption, DataError, GiftbenchError, at, suggest
 from harness.core.home import home
 from harness.core.registry import Registry, like
 from harness.core.spec import Spec, parse
 from harness.datasets.presence import find
+from harness.files import safetensors
 from harness.planning.needs import Needs, ambiguous, dataset_name
 from harness.planning.supplies import Supplies
 
@@ -30,7 +31,6 @@ COMMANDS = {
     "tiny-imagenet": "unzip tiny-imagenet-200.zip -d {data}",
     "fashion-mnist": "apt-get install dataset-fashion-mnist",
 }
-MAX_HEADER = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -287,11 +287,9 @@ def headers(folder: Path, kind: str) -> tuple[tuple[Path, dict[str, Any]], ...]:
     found = []
     for path in sorted(folder.glob(f"{kind}-*.safetensors")):
         try:
-            with path.open("rb") as stream:  # the header alone: safetensors itself would bring torch
-                size = int.from_bytes(stream.read(8), "little")
-                facts = json.loads(json.loads(stream.read(min(size, MAX_HEADER)))["__metadata__"][kind])
+            facts = json.loads(safetensors.read_header(path).metadata[kind])
             if isinstance(facts, dict):
                 found.append((path, facts))
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        except (DataError, ValueError, LookupError, RecursionError):
             continue
     return tuple(found)

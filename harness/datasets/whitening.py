@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.core.errors import DataError
 from harness.core.home import home
-from harness.files import atomic
+from harness.files import atomic, safetensors
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
@@ -78,12 +78,11 @@ def _fit(dataset: Dataset, device: str, path: Path) -> None:
 @lru_cache(maxsize=2)
 def _load(path: Path, device: str) -> Whitening:
     from kornia.enhance import ZCAWhitening
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     fitted = ZCAWhitening(eps=EPS, compute_inv=True)
     try:
-        fitted.load_state_dict(load_file(str(path)))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise DataError(f"{path}: a damaged cache of a ZCA transform; delete it ({str(error).splitlines()[0]})") from None
+        fitted.load_state_dict(safetensors.load(path)[1])
+    except (DataError, RuntimeError) as error:
+        reason = str(error).removeprefix(f"{path}: ").splitlines()[0]
+        raise DataError(f"{path}: a damaged cache of a ZCA transform; delete it ({reason})") from None
     return Whitening(fitted.to(device))

@@ -6,18 +6,18 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from harness.core.digests import digest
 from harness.core.errors import DataError
-from harness.files import atomic
+from harness.distilled.files import FORMAT
+from harness.files import atomic, safetensors
 from harness.files.paths import UNFIT, line
 from harness.training.replay import Replay
 
-FORMAT = "giftbench.distilled-set/1"
 MAX_BYTES = 64 << 30  # stored soft labels of 300 epochs on ImageNet-1K at IPC 50 are 30 GB
 MAX_CLASSES = 1_000_000  # what counts images by class takes memory for each
 WHITENINGS = ("", "zca")
@@ -213,8 +213,13 @@ class DistilledSet:
         Raises: DataError that names the file.
         """
         path = Path(path)
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path}: larger than {MAX_BYTES >> 30} GiB")
+        stored, tensors = safetensors.load(path)
+        header = stored.metadata
         try:
-            header, tensors = _read(path)
             if header.get("format") != FORMAT:
                 raise DataError(f"not a distilled set: its format is {header.get('format')!r}, not {FORMAT!r}")
             if missing := {"images", "labels"} - set(tensors):
@@ -239,19 +244,3 @@ class DistilledSet:
             raise DataError(
                 f"the distilled set's images are {sizes[0]} (channels x height x width), dataset {dataset}'s are {sizes[1]}"
             )
-
-
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Return the header and the tensors of a safetensors file; a file that is not one raises DataError."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise DataError("no such file")
-    if path.stat().st_size > MAX_BYTES:
-        raise DataError(f"larger than {MAX_BYTES >> 30} GiB")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = cast(dict[str, str], file.metadata() or {})
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"not a safetensors file, or truncated: {error}") from None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,26 +12,12 @@ from filelock import FileLock
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
+from harness.distilled.files import SetFile, read_set_header
 from harness.files import atomic
 
 if TYPE_CHECKING:
     from harness.distilled.set import DistilledSet
     from harness.teachers.files import TeacherFile
-
-
-@dataclass(frozen=True)
-class SetFile:
-    """A distilled set on disk, by its header: digest, number of images, and metadata."""
-
-    path: Path
-    digest: str
-    images: int
-    metadata: dict[str, Any]
-
-    @property
-    def ipc(self) -> float:
-        mean = self.images / int(self.metadata["classes"])
-        return int(mean) if mean == int(mean) else round(mean, 2)
 
 
 class Artefacts:
@@ -100,25 +84,3 @@ class Artefacts:
         if stated != digest:
             raise DataError(f"{path}: holds the {kind} {stated[:20]}; delete it and run the board again")
         return path
-
-
-def read_set_header(path: Path) -> SetFile:
-    """Read digest and metadata of a distilled set without its tensors. Raises DataError when it is not one."""
-    from safetensors import SafetensorError, safe_open
-
-    from harness.distilled.set import FORMAT
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            count = file.get_slice("labels").get_shape()[0]
-        if header.get("format") != FORMAT:
-            raise DataError(f"{path}: not a distilled set")
-        metadata = json.loads(header["set"])
-        if not isinstance(metadata["provenance"], dict) or not isinstance(metadata["classes"], int):
-            raise TypeError("provenance or classes")
-        return SetFile(path, header["digest"], count, metadata)
-    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not a distilled set, or truncated: {error}") from None

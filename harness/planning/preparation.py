@@ -14,9 +14,10 @@ from harness.core.digests import digest_json
 from harness.core.errors import DataError, NotAtHand, at
 from harness.core.spec import Spec
 from harness.distilled import distillers
+from harness.distilled.files import SetFile
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
-from harness.planning.artefacts import Artefacts, SetFile
+from harness.planning.artefacts import Artefacts
 from harness.planning.needs import Needs
 from harness.planning.supplies import Supplies
 from harness.training.devices import resolve_device

@@ -15,10 +15,11 @@ from harness.core.home import home
 from harness.core.spec import Spec
 from harness.datasets.cards import Card
 from harness.distilled import readers
+from harness.distilled.files import SetFile, read_set_header
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
 from harness.files import atomic, paths
-from harness.planning.artefacts import Artefacts, SetFile, read_set_header
+from harness.planning.artefacts import Artefacts
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.

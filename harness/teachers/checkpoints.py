@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.errors import DataError
-from harness.files import paths
+from harness.files import paths, safetensors
 from harness.models.fitting import Resized
 from harness.teachers.key_styles import COUNTER, STYLES, State, looks_like
 
@@ -60,14 +60,8 @@ def _saved(path: Path) -> Any:
 
 
 def _safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     paths.size(path, MAX_BYTES)
-    try:
-        return load_file(str(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a safetensors file, or truncated: {' '.join(str(error).split())[:200]}") from None
+    return safetensors.load(path)[1]
 
 
 def _state(content: Any, depth: int = 0) -> State | None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness import models
 from harness.core.digests import digest, digest_json
 from harness.core.errors import DataError
-from harness.files import atomic
+from harness.files import atomic, safetensors
+from harness.files.paths import line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -70,31 +71,20 @@ def _digest(state: dict[str, Tensor], recipe: dict[str, Any]) -> str:
 
 def read_header(path: Path) -> tuple[TeacherFile, str]:
     """Return what a teacher file says of itself, and its recipe's key. Raises DataError when it is not one."""
-    from safetensors import SafetensorError, safe_open
-
+    header = safetensors.read_header(path, "a teacher file").metadata
+    if header.get("format") != FORMAT:
+        raise DataError(f"{path}: not a teacher file")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-        if header.get("format") != FORMAT:
-            raise DataError(f"{path}: not a teacher file")
         facts = json.loads(header["teacher"])
         sha, model, accuracy, recipe, key = (facts[name] for name in ("digest", "model", "accuracy", "recipe", "key"))
         return TeacherFile(path, sha, model, accuracy, recipe, tuple(facts.get("notes", ()))), key
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not a teacher file, or truncated: {error}") from None
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a teacher file, or truncated: {line(error)}") from None
 
 
 def read_network(file: TeacherFile, dataset: Dataset) -> nn.Module:
     """Return the file's network on the CPU, for images as its recipe normalises them. Raises DataError that names the file."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        state = load_file(str(file.path))
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"{file.path}: cannot be read: {error}") from None
+    state = safetensors.load(file.path, "a teacher file")[1]
     if _digest(state, file.recipe) != file.digest:
         raise DataError(f"{file.path}: its weights do not have the digest it states; delete it and it is trained again")
     import torch

@@ -16,9 +16,10 @@ from harness.boards.board import Board, load_board
 from harness.boards.protocol import Protocol
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
+from harness.distilled.files import SetFile
 from harness.leaderboard.comparison import compare
 from harness.leaderboard.reported import deviations
-from harness.planning.artefacts import Artefacts, SetFile
+from harness.planning.artefacts import Artefacts
 from harness.planning.preparation import PreparedSet, Workshop
 from harness.running.planning import check_names, plan
 from harness.teachers.files import TeacherFile

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from harness import DistilledSet, losses, scenarios
 from harness.cli.main import main
-from harness.distilled.set import FORMAT
+from harness.distilled.files import FORMAT
 
 Answer = Callable[..., str]
 

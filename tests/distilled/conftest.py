@@ -1,19 +1,14 @@
-"""What the tests of distilled sets share: a cache of their own, what a clear refusal looks like, a small set."""
+"""What the tests of distilled sets share: a cache of their own, a small set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.core.errors import GiftbenchError
 from harness.datasets.base import Dataset
 from harness.datasets.split import Split
-
-Refused = Callable[..., AbstractContextManager[None]]
 
 
 @pytest.fixture(autouse=True)
@@ -21,22 +16,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("GIFTBENCH_DATA", raising=False)
     return tmp_path / "home"
-
-
-@pytest.fixture
-def refused() -> Refused:
-    """Return a context in which exactly this error is raised, in one line that holds all these words."""
-
-    @contextmanager
-    def context(kind: type[GiftbenchError], *words: object) -> Iterator[None]:
-        with pytest.raises(GiftbenchError) as caught:
-            yield
-        message = str(caught.value)
-        assert type(caught.value) is kind, message
-        assert "\n" not in message
-        assert [word for word in map(str, words) if word not in message] == [], message
-
-    return context
 
 
 @pytest.fixture

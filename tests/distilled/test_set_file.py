@@ -18,8 +18,7 @@ from torch import Tensor
 
 from harness import DistilledSet
 from harness.core.errors import DataError
-from harness.distilled.set import FORMAT
-from harness.planning.artefacts import read_set_header
+from harness.distilled.files import FORMAT, read_set_header
 
 DRAWS = torch.Generator().manual_seed(0)
 PIXELS = torch.randint(0, 256, (4, 1, 4, 4), dtype=torch.uint8, generator=DRAWS)

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from harness import DistilledSet, models, teachers
 from harness.core.errors import DataError
-from harness.planning.artefacts import Artefacts, read_set_header
+from harness.distilled.files import read_set_header
+from harness.planning.artefacts import Artefacts
 from harness.teachers.files import TeacherFile
 
 MODEL = {"name": "convnet1", "options": {"width": 4, "norm": "batch"}}

@@ -17,7 +17,7 @@ from PIL import Image
 
 from harness import DistilledSet
 from harness.boards.records import RecordStore
-from harness.planning.artefacts import read_set_header
+from harness.distilled.files import read_set_header
 
 CLASSES, IPC, SIDE, DISTINCT = 1000, 10, 224, 20
 MOST_PIXELS, MOST_MEMORY = 1.6e9, 4e9

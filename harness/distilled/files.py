@@ -1,0 +1,43 @@
+"""Distilled sets on disk, by what their headers say; a set itself is loaded by `DistilledSet.load`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.errors import DataError
+from harness.files import safetensors
+from harness.files.paths import line
+
+FORMAT = "giftbench.distilled-set/1"
+
+
+@dataclass(frozen=True)
+class SetFile:
+    """A distilled set on disk, by its header: digest, number of images, and metadata."""
+
+    path: Path
+    digest: str
+    images: int
+    metadata: dict[str, Any]
+
+    @property
+    def ipc(self) -> float:
+        mean = self.images / int(self.metadata["classes"])
+        return int(mean) if mean == int(mean) else round(mean, 2)
+
+
+def read_set_header(path: Path) -> SetFile:
+    """Read digest and metadata of a distilled set without its tensors. Raises DataError when it is not one."""
+    header = safetensors.read_header(path, "a distilled set")
+    if header.metadata.get("format") != FORMAT:
+        raise DataError(f"{path}: not a distilled set")
+    try:
+        metadata = json.loads(header.metadata["set"])
+        if not isinstance(metadata["provenance"], dict) or not isinstance(metadata["classes"], int):
+            raise TypeError("provenance or classes")
+        return SetFile(path, header.metadata["digest"], header.tensors["labels"].shape[0], metadata)
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a distilled set, or truncated: {line(error)}") from None
