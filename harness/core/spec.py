@@ -15,13 +15,15 @@ from harness.core.errors import BadOption
 
 _FORM = re.compile(r"^\s*([^()\s][^()]*?)\s*(?:\((.*)\))?\s*$", re.DOTALL)
 _WORDS = {"true": True, "false": False, "none": None}
+#: A parameter whose value is a path: letters, digits, and of other characters those that nothing else is written with.
+_PATH = re.compile(r"\s*(\w+)\s*=\s*([\w/.~+@:%-](?:[\w/.~+@:% -]*[\w/.~+@:%-])?)\s*")
 
 
 class Spec(BaseModel):
     """A registered name and the parameters it was given.
 
-    In a string, a bare word is a string (`smoothing=uniform`), `true`, `false` and `none` are what they say, and a word alone
-    switches a flag on: `kl(rescale)` is `kl(rescale=true)`.
+    In a string, a bare word is a string (`smoothing=uniform`), and so is a path (`images=../data/train`); `true`, `false` and
+    `none` are what they say, and a word alone switches a flag on: `kl(rescale)` is `kl(rescale=true)`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +60,7 @@ class Spec(BaseModel):
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Split `name(parameter=value, …)` into the name and its parameters. Values are literals; nothing is executed."""
+    """Split `name(parameter=value, …)` into the name and its parameters. Values are literals or paths; nothing is executed."""
     form = _FORM.match(text)
     if form is None:
         raise BadOption(f"cannot read {text!r}; write it as name or name(parameter=value, …)")
@@ -72,7 +74,10 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
                 raise ValueError
             options[key] = value
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nesting too deep for Python's parser
-        raise BadOption(f"cannot read the parameters of {text!r}; write them as {name}(parameter=value, …)") from None
+        line = f"cannot read the parameters of {text!r}; write them as {name}(parameter=value, …)"
+        if "/" in inside:
+            line += "; numbers are written out, and a path with parentheses, commas or quotes in it goes in quotes"
+        raise BadOption(line) from None
     return name, options
 
 
@@ -81,6 +86,11 @@ def _arguments(inside: str) -> Iterator[tuple[str, Any]]:
     text = ""
     for piece in inside.split(","):
         text += piece
+        path = _path(text)
+        if path is not None:
+            yield path
+            text = ""
+            continue
         try:
             call = ast.parse(f"f({text})", mode="eval").body
         except SyntaxError:  # the comma was inside a list or a quotation
@@ -98,6 +108,26 @@ def _arguments(inside: str) -> Iterator[tuple[str, Any]]:
         text = ""
     if text:
         raise ValueError
+
+
+def _path(text: str) -> tuple[str, str] | None:
+    """Return the parameter and its value where that is a bare path. It has a slash, which no other value has outside quotes."""
+    form = _PATH.fullmatch(text)
+    if form is None or "/" not in form[2] or all(map(_is_number, form[2].split("/"))):
+        return None
+    match ast.parse(f"f({form[1]}=0)", mode="eval").body:
+        case ast.Call(keywords=[ast.keyword(arg=str(key))]):  # as Python spells it
+            return key, form[2]
+    raise ValueError
+
+
+def _is_number(text: str) -> bool:
+    """Tell `1/20`, which somebody may have meant to be divided, from a path."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _value(node: ast.expr) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import keyword
+import re
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from harness.core.errors import BadOption
@@ -16,6 +17,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]*(-[a-z][a-z0-9_]*)?(/[a-z][a-z0-9_.]*)?",
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(lambda word: not keyword.iskeyword(word))
 SCALARS = st.none() | st.just(True) | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 VALUES = SCALARS | st.lists(SCALARS, max_size=4)
+PATHS = st.from_regex(r"(~|\.{1,2}|[A-Za-z0-9_.-]+)?(/[A-Za-z0-9_.-]+( [A-Za-z0-9_-]+)?){1,4}/?", fullmatch=True)
 
 
 @given(NAMES, st.dictionaries(KEYS, VALUES, max_size=4))
@@ -24,6 +26,16 @@ def test_what_is_rendered_parses_back_to_itself(name: str, options: dict[str, ob
     assert found_name == name
     assert found == options
     assert {key: type(value) for key, value in found.items()} == {key: type(value) for key, value in options.items()}
+
+
+@given(PATHS, st.dictionaries(KEYS, VALUES | PATHS, max_size=3))
+def test_a_bare_path_is_read_as_it_stands_among_other_parameters(path: str, options: dict[str, object]) -> None:
+    assume(not re.fullmatch(r"[\d._/]+", path) or path.startswith("/"))  # 1/20 may be meant as a number
+    options = options | {"images": path}
+    others = render("", {key: value for key, value in options.items() if key != "images"})[1:-1]
+    for text in (f"fkd(images={path}{', ' if others else ''}{others})", f"fkd({others}{', ' if others else ''}images={path})"):
+        assert parse(text) == ("fkd", options)
+    assert parse(render("fkd", options)) == ("fkd", options)
 
 
 @pytest.mark.parametrize("word", ["true", "None", "False", "lambda", "off-if", "ﬁt", "inf", "two words", "a'b", "1st", "b-0", ""])
@@ -65,6 +77,13 @@ def test_any_text_is_a_name_with_parameters_or_is_refused_in_one_line(text: str)
         ("timm/vit_tiny_patch16_224(drop_path=0.1)", "timm/vit_tiny_patch16_224", {"drop_path": 0.1}),
         ("folder:some/place(size=32)", "folder:some/place", {"size": 32}),
         ("mobilenet-v2", "mobilenet-v2", {}),
+        ("fkd(images=data/imagenet/train, x=1)", "fkd", {"images": "data/imagenet/train", "x": 1}),
+        ("fkd(images=../a-b/c.d)", "fkd", {"images": "../a-b/c.d"}),
+        ("fkd(x, images = /abs/path )", "fkd", {"x": True, "images": "/abs/path"}),
+        ("fkd(images=~/my data/in/train 2, x)", "fkd", {"images": "~/my data/in/train 2", "x": True}),
+        ("fkd(images='a(1), b/c', x='d, e=f/g')", "fkd", {"images": "a(1), b/c", "x": "d, e=f/g"}),
+        ("fkd(images=2012/train)", "fkd", {"images": "2012/train"}),
+        ("fkd(images=/2012/1)", "fkd", {"images": "/2012/1"}),
     ],
 )
 def test_forms_that_boards_use(text: str, name: str, options: dict[str, object]) -> None:
@@ -87,12 +106,21 @@ def test_forms_that_boards_use(text: str, name: str, options: dict[str, object])
             "gift(a=2j)",
             "gift(a=...)",
         ),
+        *("gift(a=1/20)", "gift(a=1/400)", "gift(a=.5/2)", "gift(a=[b/c])", "gift(in=b/c)", "gift(b/c)", "gift(a=b/c, a=d/e)"),
         *("gift(a=" + "(" * 400, "gift(a=" + "-" * 20_000 + "1)", "gift(a='\0')"),
     ],
 )
 def test_bad_syntax_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(BadOption, match=r"\Acannot read [^\n]*\Z"):
         parse(text)
+
+
+@pytest.mark.parametrize("text", ["fkd(images=a(1)/b)", "fkd(images=a/b,c/d)", "fkd(images=it's/here)", "fkd(images=1/20)"])
+def test_a_path_that_cannot_be_told_apart_goes_in_quotes_and_the_error_says_so(text: str) -> None:
+    with pytest.raises(BadOption, match="a path with parentheses, commas or quotes in it goes in quotes"):
+        parse(text)
+    with pytest.raises(BadOption, match=r"=value, …\)\Z"):  # no path in sight
+        parse("fkd(images=)")
 
 
 @pytest.mark.parametrize(

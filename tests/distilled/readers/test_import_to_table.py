@@ -24,7 +24,7 @@ scenarios = [{ name = "cross-optimizer", optimizers = ["adamw"] }]
 
 
 def format_of(form: str, path: Path) -> str:
-    return f"fkd(images='{path.parent / 'images'}')" if form == "fkd" else form
+    return f"fkd(images={path.parent / 'images'})" if form == "fkd" else form
 
 
 @pytest.fixture
