@@ -2,68 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.core.errors import UnknownName, suggest
+from harness.cli.registries import LISTED, registry
 from harness.core.plugins import load_files
-from harness.core.registry import Description, Registry
-
-
-def _registries() -> dict[str, Callable[[], Registry[Any]]]:
-    def losses() -> Registry[Any]:
-        from harness.losses import registry
-
-        return registry
-
-    def models() -> Registry[Any]:
-        from harness.models import registry
-
-        return registry
-
-    def optimizers() -> Registry[Any]:
-        from harness.optimizers.optimizers import registry
-
-        return registry
-
-    def schedules() -> Registry[Any]:
-        from harness.optimizers.optimizers import schedules
-
-        return schedules
-
-    def datasets() -> Registry[Any]:
-        from harness.datasets import registry
-
-        return registry
-
-    def distillers() -> Registry[Any]:
-        from harness.distilled import distillers
-
-        return distillers
-
-    def readers() -> Registry[Any]:
-        from harness.distilled.readers import registry
-
-        return registry
-
-    def scenarios() -> Registry[Any]:
-        from harness.running.scenario import registry
-
-        return registry
-
-    return {f.__name__: f for f in (losses, models, optimizers, schedules, datasets, distillers, readers, scenarios)}
-
-
-def registry(kind: str) -> Registry[Any]:
-    """Return the registry of a kind (its plural). Raises UnknownName with a suggestion."""
-    found = _registries()
-    if kind not in found:
-        raise UnknownName(f"nothing is called {kind!r}; {suggest(kind, {*found, 'protocols'})}")
-    return found[kind]()
+from harness.core.registry import Description
 
 
 def entries(kind: str) -> list[Description]:
@@ -84,7 +31,7 @@ def show(kind: str, plugins: Iterable[str] = ()) -> None:
     if kind != "all":
         _print(kind)
         return
-    for each in [*_registries(), "protocols"]:
+    for each in LISTED:
         if entries(each):
             print(f"{each}:" if each == "losses" else f"\n{each}:")
             _print(each)

@@ -149,7 +149,7 @@ def scaffold(kind: str, name: str, folder: Path = Path()) -> tuple[Path, Path]:
 
 
 def _check_name(kind: str, plural: str, name: str) -> None:
-    from harness.cli.listing import registry
+    from harness.cli.registries import registry
 
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or keyword.iskeyword(name):
         rule = "lower-case letters, digits, - and _, a letter first, and no word of Python's own"

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 from harness.core.errors import BadOption, PluginError, UnknownName, suggest
 from harness.core.spec import Spec, parse, render
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 F = TypeVar("F")
 
 

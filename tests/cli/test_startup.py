@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import harness
+from harness.cli.registries import LISTED
 
 HEAVY = (
     "torch",
@@ -52,6 +53,12 @@ def test_help_loads_no_checked_boards_either() -> None:
     modules, printed = loaded_by(command_line("--help"))
     assert not modules & {"pydantic", "scenarios"}
     assert all(command in printed for command in ("run", "table", "list", "distill", "inspect"))
+
+
+def test_the_help_of_list_names_every_kind_that_it_shows() -> None:
+    printed = " ".join(loaded_by(command_line("list", "--help"))[1].split())
+    assert all(kind in printed for kind in KINDS)
+    assert set(KINDS) == set(LISTED)
 
 
 def test_every_list_loads_nothing_heavy_and_names_what_ships() -> None:

@@ -7,12 +7,11 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import PluginOption
+from harness.cli.registries import LISTED
 
 
 def list_(
-    kind: Annotated[
-        str, typer.Argument(help="losses, models, optimizers, schedules, datasets, distillers, scenarios or protocols; or all")
-    ] = "all",
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(LISTED[:-1])} or {LISTED[-1]}; or all")] = "all",
     plugin: PluginOption = None,
 ) -> None:
     """List what can be named on a board, its parameters, and where it comes from."""

@@ -1,0 +1,34 @@
+"""The kinds of things that boards name, and where each one's registry is. It loads when it is asked for: help loads none."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from harness.core.errors import UnknownName, suggest
+
+if TYPE_CHECKING:
+    from harness.core.registry import Registry
+
+#: Kinds, in the plural, and their registries as "module:object".
+REGISTRIES = {
+    "losses": "harness.losses:registry",
+    "models": "harness.models:registry",
+    "optimizers": "harness.optimizers:registry",
+    "schedules": "harness.optimizers:schedules",
+    "datasets": "harness.datasets:registry",
+    "distillers": "harness.distilled:distillers",
+    "readers": "harness.distilled.readers:registry",
+    "scenarios": "harness.running.scenario:registry",
+}
+#: What `giftbench list` shows: protocols have names too, and no registry.
+LISTED = (*REGISTRIES, "protocols")
+
+
+def registry(kind: str) -> Registry[object]:
+    """Return the registry of a kind (its plural). Raises UnknownName with a suggestion."""
+    if kind not in REGISTRIES:
+        raise UnknownName(f"nothing is called {kind!r}; {suggest(kind, LISTED)}")
+    module, _, attribute = REGISTRIES[kind].partition(":")
+    found: Registry[object] = getattr(importlib.import_module(module), attribute)
+    return found
