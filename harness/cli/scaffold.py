@@ -36,9 +36,8 @@ def {stem}(logits: Tensor, targets: Targets, *, weight: float = 1.0) -> Tensor:
     Raises: MissingTargets when soft labels are absent.
     """
     # targets.logits() and targets.probabilities(temperature) are the soft labels,
-    # [B, C]; targets.labels() are the hard ones, [B]. Each says when they are missing.
-    soft = targets.logits().detach()
-    return weight * (logits - soft).square().mean()
+    # [B, C], detached; targets.labels() are the hard ones, [B]. Each says when they are missing.
+    return weight * (logits - targets.logits()).square().mean()
 '''
 
 LOSS_TEST = '''\

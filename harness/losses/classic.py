@@ -48,13 +48,13 @@ def log_student(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def teacher_logits(targets: Targets, like: Tensor) -> Tensor:
-    """Return the soft labels as logits, [B, C], in the precision of `like` and cut off from any graph."""
-    return targets.logits().detach().to(like.dtype)
+    """Return the soft labels as logits, [B, C], in the precision of `like`."""
+    return targets.logits().to(like.dtype)
 
 
 def teacher_probabilities(targets: Targets, temperature: float, like: Tensor) -> Tensor:
-    """Return q_T(t), [B, C], in the precision of `like` and cut off from any graph."""
-    return targets.probabilities(temperature).detach().to(like.dtype)
+    """Return q_T(t), [B, C], in the precision of `like`."""
+    return targets.probabilities(temperature).to(like.dtype)
 
 
 def cross_entropies(target: Tensor, log_q: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def wsld(logits: Tensor, targets: Targets, *, temperature: float = 4.0, alpha: f
     labels = targets.labels()
     log_q = log_student(logits, temperature)
     of_student = -true_class(log_student(logits).detach(), labels)
-    of_teacher = -true_class(targets.log_probabilities().detach().to(log_q.dtype), labels)
+    of_teacher = -true_class(targets.log_probabilities().to(log_q.dtype), labels)
     focus = -torch.expm1(-of_student / (of_teacher + 1e-7))  # 1 - exp(-x), exact for small x too
     soft = cross_entropies(teacher_probabilities(targets, temperature, log_q), log_q)
     return ce(logits, targets) + alpha * temperature**2 * (focus * soft).mean()

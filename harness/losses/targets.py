@@ -14,7 +14,7 @@ Kind = Literal["logits", "probabilities"]
 
 @dataclass(frozen=True)
 class Targets:
-    """Hard and soft labels of one batch.
+    """Hard and soft labels of one batch. What its methods return is cut off from any graph: a teacher is not trained.
 
     Args:
         hard: class indices, [B] int64, or None.
@@ -39,10 +39,11 @@ class Targets:
             raise MissingTargets(
                 "this loss needs soft labels, and there are none: give a teacher, or a distilled set that stores them"
             )
-        return self.soft.float() if self.soft.dtype.itemsize < 4 else self.soft
+        soft = self.soft.detach()
+        return soft.float() if soft.dtype.itemsize < 4 else soft
 
     def logits(self) -> Tensor:
-        """Return the soft labels as logits, [B, C]; probabilities become log-probabilities, centred per sample."""
+        """Return the soft labels as logits, [B, C], detached; probabilities become log-probabilities, centred per sample."""
         soft = self._soft()
         if self.kind == "logits":
             return soft
@@ -50,11 +51,11 @@ class Targets:
         return logs - logs.mean(dim=1, keepdim=True)
 
     def probabilities(self, temperature: float = 1.0) -> Tensor:
-        """Return softmax(logits / temperature), [B, C]; stored probabilities are taken as they are at temperature 1."""
+        """Return softmax(logits / temperature), [B, C], detached; stored probabilities are taken as they are at temperature 1."""
         if self.kind == "probabilities" and temperature == 1.0:
             return self._soft()
         return (self.logits() / temperature).softmax(dim=1)
 
     def log_probabilities(self, temperature: float = 1.0) -> Tensor:
-        """Return log_softmax(logits / temperature), [B, C]."""
+        """Return log_softmax(logits / temperature), [B, C], detached."""
         return (self.logits() / temperature).log_softmax(dim=1)

@@ -189,7 +189,8 @@ def _leaves_the_targets_without_gradient(loss: _Loss) -> None:
         soft.requires_grad_()
         value = loss(z, Targets(hard=y, soft=soft, kind=kind), "on soft labels that require a gradient")
         reached = torch.autograd.grad(value, [z, soft], allow_unused=True)[1] is not None
-        expect(not reached, loss.name, f"has a gradient at soft labels that are {kind}; detach() them: a teacher is not trained")
+        remedy = "ask for them by targets.logits(), which detaches them: a teacher is not trained"
+        expect(not reached, loss.name, f"has a gradient at soft labels that are {kind}; {remedy}")
 
 
 # -- how it runs ---------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def test_what_fails_is_an_assertion_and_the_kit_needs_no_test_framework() -> Non
 
 
 def good(logits: Tensor, targets: Targets, *, weight: float = 1.0) -> Tensor:
-    return weight * (logits - targets.logits().detach()).square().mean()
+    return weight * (logits - targets.logits()).square().mean()
 
 
 def in_float32(logits: Tensor, targets: Targets) -> Tensor:
@@ -53,7 +53,7 @@ def in_float32(logits: Tensor, targets: Targets) -> Tensor:
 
 def holding_its_weights(logits: Tensor, targets: Targets) -> Tensor:
     weights = logits.softmax(1).detach()
-    return (weights * (logits - targets.logits().detach()).square()).mean()
+    return (weights * (logits - targets.logits()).square()).mean()
 
 
 class Twice(torch.autograd.Function):
@@ -88,7 +88,7 @@ def with_an_if(z: Tensor, t: Targets) -> Tensor:
 
 
 def with_a_mask(z: Tensor, t: Targets) -> Tensor:
-    return (z - t.logits().detach())[z < 1e9].square().mean()
+    return (z - t.logits())[z < 1e9].square().mean()
 
 
 def with_a_list(z: Tensor, t: Targets) -> Tensor:
@@ -106,8 +106,8 @@ def changing_logits(z: Tensor, t: Targets) -> Tensor:
 
 
 def changing_soft(z: Tensor, t: Targets) -> Tensor:
-    t.logits().detach().mul_(0.5)
-    return t.probabilities().detach().mul(z).sum(1).square().mean()
+    t.logits().mul_(0.5)
+    return t.probabilities().mul(z).sum(1).square().mean()
 
 
 def changing_hard(z: Tensor, t: Targets) -> Tensor:
@@ -126,7 +126,7 @@ def refusing_probabilities(z: Tensor, t: Targets) -> Tensor:
 
 
 BAD_LOSSES: dict[str, tuple[Callable[[Tensor, Targets], Any], str]] = {
-    "a vector": (lambda z, t: (z - t.logits().detach()).square().mean(1), "returns [4] on logits [4, 10]"),
+    "a vector": (lambda z, t: (z - t.logits()).square().mean(1), "returns [4] on logits [4, 10]"),
     "a number": (lambda z, t: 1.0, "returns float on logits [4, 10]"),
     "whole numbers": (lambda z, t: z.argmax(), "return a scalar tensor, such as the mean over the batch"),
     "a batch of one": (lambda z, t: good(z, t) + z.std(dim=0).mean(), "is not finite on logits [1, 2]"),
@@ -135,13 +135,13 @@ BAD_LOSSES: dict[str, tuple[Callable[[Tensor, Targets], Any], str]] = {
     "zero gradient": (lambda z, t: 0 * good(z, t), "has a gradient of zero"),
     "soft labels alone": (lambda z, t: torch.ones((), requires_grad=True) + 0, "has no gradient at the student's logits"),
     "large logits": (
-        lambda z, t: -(z.softmax(1).log() * t.probabilities().detach()).sum(1).mean(),
+        lambda z, t: -(z.softmax(1).log() * t.probabilities()).sum(1).mean(),
         "on logits of ±1e4 in float32",
     ),
     "bf16": (lambda z, t: good(z, t) if z.dtype != torch.bfloat16 else good(z, t) / 0, "on logits of ±1e4 in bf16"),
     "part detached": (lambda z, t: good(z, t) * z.detach().square().mean(), "another gradient than finite differences"),
     "wrong backward": (lambda z, t: good(Twice.apply(z), t), "another gradient than finite differences"),
-    "a taught teacher": (lambda z, t: (z - t.logits()).square().mean(), "has a gradient at soft labels that are logits"),
+    "a taught teacher": (lambda z, t: good(z, t) + (z - t.soft).square().mean(), "has a gradient at soft labels that are logits"),
     "item": (with_item, "makes the host wait for the device (item(), or an if on a tensor)"),
     "if": (with_an_if, "makes the host wait for the device (item(), or an if on a tensor)"),
     "item in backward": (lambda z, t: good(Looking.apply(z), t), "makes the host wait for the device (item()"),
