@@ -32,9 +32,9 @@ def sgd(
     model: nn.Module, *, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = False
 ) -> Optimizer:
     """Stochastic gradient descent with momentum and L2 weight decay."""
-    import torch
+    from harness.optimizers.eager import SGD
 
-    return torch.optim.SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
+    return SGD(model.parameters(), lr, momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
 
 
 @registry.register("adam")
@@ -42,9 +42,9 @@ def adam(
     model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 1e-4
 ) -> Optimizer:
     """Adam (Kingma and Ba 2015); weight decay is L2, as torch has it."""
-    import torch
+    from harness.optimizers.eager import Adam
 
-    return torch.optim.Adam(model.parameters(), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
+    return Adam(model.parameters(), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
 @registry.register("adamw")
@@ -52,9 +52,9 @@ def adamw(
     model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 1e-4
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019), the paper's optimizer; learning rate 1e-4 for Swin and ViT unless set."""
-    import torch
+    from harness.optimizers.eager import AdamW
 
-    return torch.optim.AdamW(model.parameters(), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
+    return AdamW(model.parameters(), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
 @registry.register("sgd-weights-only")
@@ -62,9 +62,9 @@ def sgd_weights_only(
     model: nn.Module, *, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 5e-4, nesterov: bool = False
 ) -> Optimizer:
     """SGD whose weight decay leaves biases and norms alone, as G-VBSM trains."""
-    import torch
+    from harness.optimizers.eager import SGD
 
-    return torch.optim.SGD(_decayed_weights(model), lr, momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
+    return SGD(_decayed_weights(model), lr, momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
 
 
 @registry.register("adamw-weights-only")
@@ -72,9 +72,9 @@ def adamw_weights_only(
     model: nn.Module, *, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.01
 ) -> Optimizer:
     """AdamW whose weight decay leaves biases and norms alone, as RDED trains; learning rate 1e-4 for Swin and ViT unless set."""
-    import torch
+    from harness.optimizers.eager import AdamW
 
-    return torch.optim.AdamW(_decayed_weights(model), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
+    return AdamW(_decayed_weights(model), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
 def _decayed_weights(model: nn.Module) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from torch import Generator, Tensor, nn
 
 from harness import optimizers
 from harness.losses.targets import Targets
+from harness.optimizers.eager import SGD
 from harness.optimizers.optimizers import ELEMENTWISE
 from harness.training.batches import Loss, Shuffled
 from harness.training.loop import Job, run
@@ -151,7 +152,7 @@ class Captured:
     def _schedule(self, recipe: Recipe) -> Callable[[], None]:
         """Return what sets the learning rates after an epoch, where the captured steps read them."""
         groups = self.job.optimizer.param_groups
-        twin = torch.optim.SGD([{"params": [torch.zeros(())], "lr": rate} for rate in self._rates], 0.0)
+        twin = SGD([{"params": [torch.zeros(())], "lr": rate} for rate in self._rates], 0.0)
         schedule = optimizers.create_schedule(recipe.schedule, twin, recipe.epochs)
 
         def set_rates() -> None:

@@ -7,14 +7,14 @@ batched products, and batch norm keeps the statistics of each student apart.
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
-from timm.layers.drop import DropPath
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.optim import Optimizer
@@ -177,5 +177,11 @@ def _draw_from(network: nn.Module, streams: Sequence[Generator]) -> None:
     """Let every branch of stochastic depth draw from the students' streams."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, DropPath) and child.drop_prob:
+            if _is_depth(child) and child.drop_prob:
                 setattr(parent, name, _Depth(1 - child.drop_prob, child.scale_by_keep, streams))
+
+
+def _is_depth(layer: nn.Module) -> TypeGuard[Any]:
+    """Whether a layer is timm's stochastic depth: of a network that has one, timm is loaded, and for no other it needs to be."""
+    timm: Any = sys.modules.get("timm.layers.drop")
+    return timm is not None and isinstance(layer, timm.DropPath)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
 import harness
 from harness.cli.registries import LISTED
+from tests.processes import command_line, loaded_by
 
 HEAVY = (
     "torch",
@@ -25,20 +22,6 @@ HEAVY = (
     "safetensors",
 )
 KINDS = ("losses", "models", "optimizers", "schedules", "datasets", "distillers", "readers", "scenarios", "protocols")
-
-
-def loaded_by(code: str) -> tuple[set[str], str]:
-    """Run `code` in a fresh Python; return the top-level modules that it loads and what it prints."""
-    report = "import json, sys; print('\\n' + json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
-    program = f"import atexit\natexit.register(lambda: exec({report!r}))\n{code}"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    printed, _, modules = done.stdout.rstrip("\n").rpartition("\n")
-    return set(json.loads(modules)), printed
-
-
-def command_line(*words: str) -> str:
-    return f"import sys; sys.argv = {['giftbench', *words]!r}; import harness.cli.main; harness.cli.main.main()"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "losses"], ["list", "models"], ["list", "scenarios"]])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from harness import losses, models
 from harness.core.spec import Spec
@@ -155,13 +156,13 @@ def test_material_that_is_too_large_for_floats_stays_uint8(monkeypatch: pytest.M
     assert torch.allclose(kept.batch(torch.tensor([0])), torch.tensor(-1.0))
 
 
-def test_the_learning_rate_falls_as_the_schedule_says(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_learning_rate_falls_as_the_schedule_says(material: Material) -> None:
     rates: list[float] = []
-    step = torch.optim.SGD.step
-    monkeypatch.setattr(
-        torch.optim.SGD, "step", lambda self, *a, **k: (rates.append(self.param_groups[0]["lr"]), step(self, *a, **k))[1]
-    )
-    trained(material, replace(RECIPE, epochs=6, batch_size=10, optimizer=Spec(name="sgd"), schedule=Spec(name="multistep")))
+    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    try:
+        trained(material, replace(RECIPE, epochs=6, batch_size=10, optimizer=Spec(name="sgd"), schedule=Spec(name="multistep")))
+    finally:
+        hook.remove()
     assert rates == pytest.approx([0.1] * 4 + [0.02] + [0.004])
 
 
