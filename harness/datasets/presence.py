@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ def find(spec: Spec, data_dir: Path | None) -> tuple[bool, str]:
     """Return whether a dataset's files are there, and where, or what to do in one line."""
     name = spec.name
     if name == "digits":
-        return True, "comes with scikit-learn"
+        there = digits_file() is not None
+        return there, "comes with scikit-learn" if there else "it comes with scikit-learn: pip install scikit-learn"
     if name.startswith(("folder:", "folder/")):
         return _folder(name[len("folder:") :], data_dir)
     if name == "fashion-mnist":
@@ -43,6 +45,14 @@ def find(spec: Spec, data_dir: Path | None) -> tuple[bool, str]:
         root = imagenet_root(name, data_dir)
         return (True, str(root)) if root is not None else (False, imagenet_remedy(name, data_dir))
     return True, "a plugin's own"
+
+
+def digits_file() -> Path | None:
+    """Return the file of the digits inside scikit-learn, which is not imported; None where it is not installed."""
+    package = find_spec("sklearn")
+    folders = package.submodule_search_locations if package is not None else None
+    places = [Path(folder, "datasets", "data", "digits.csv.gz") for folder in folders or ()]
+    return next((place for place in places if place.is_file()), None)
 
 
 def tiny_places(data_dir: Path | None) -> list[Path]:
