@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import optimizers
-from harness.augmentation import Mix, augmentation
-from harness.augmentation.mixing import mixing
+from harness.augmentation import Mix
 from harness.augmentation.words import STORED
 from harness.continual import strategies
 from harness.continual.stream import places, refuse_stored
@@ -20,9 +20,8 @@ from harness.core import seeds
 from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
-from harness.training.batches import MixedLoss, batch_sizes, partners
-from harness.training.devices import autocast
-from harness.training.loop import STEPS_PER_CHECK
+from harness.training.batches import Alteration, Batch, batch_sizes
+from harness.training.loop import Objective, is_checked
 from harness.training.values import Material, Recipe
 
 
@@ -49,11 +48,16 @@ class Seen:
         """Return targets over the classes met; probabilities are normalised again."""
         if self.whole:
             return targets
-        soft = None if targets.soft is None else targets.soft.index_select(1, self.columns)
+        soft = None if targets.soft is None else self.logits(targets.soft)
         if soft is not None and targets.kind == "probabilities":
             soft = soft / soft.sum(dim=1, keepdim=True).clamp_min(1e-12)
         hard = None if targets.hard is None else self.place.index_select(0, targets.hard)
         return Targets(hard, soft, targets.kind, targets.progress)
+
+    def batch(self, batch: Batch) -> Batch:
+        """Return a batch whose labels are over the classes met."""
+        targets = self.targets(Targets(batch.labels, batch.soft, batch.kind))
+        return replace(batch, labels=targets.labels(), soft=targets.soft)
 
 
 class OnlySeen(nn.Module):
@@ -103,9 +107,8 @@ class Batches:
         return iter(torch.split(shuffled, self.sizes[part]))
 
     def _batch(self, index: Tensor) -> list[Tensor]:
-        labels = self.material.labels.index_select(0, index)
-        soft = [] if self.material.soft is None else [self.material.soft.index_select(0, index)]
-        return [self.material.batch(index), labels, *soft, torch.zeros_like(labels)]
+        images, labels, soft = self.material.at(index)
+        return [images, labels, *([] if soft is None else [soft]), torch.zeros_like(labels)]
 
 
 class ResidentLoop:
@@ -130,23 +133,22 @@ class ResidentLoop:
         Raises: DataError for stored augmentations, whose batches are of all classes at once.
         """
         refuse_stored(material.replay is not None or STORED in (recipe.augmentation, recipe.mixing))
-        self.material, self.recipe, self.given_loss, self.teacher = material, recipe, MixedLoss(loss), teacher
+        self.material, self.recipe = material, recipe
         self.classes, self.seed, self.sliced = classes, seed, sliced
         self.groups: list[list[int]] = []
         self.steps = 0
         self.diverged = False
         self.train_epochs = recipe.epochs
         self.train_mb_size = recipe.batch_size
-        self._augment = augmentation(recipe.augmentation, material.factor)
-        self._mixing, self._mix = mixing(recipe.mixing), None
-        self._cast = autocast(material.images.device, recipe.precision)
+        self._alteration = Alteration(recipe, material.factor)
+        self._objective = Objective([loss], teacher, material.images.device, recipe.precision)
 
     # What Avalanche's templates keep, said here for type checkers: this class is mixed into them at run time.
     adapted_dataset: Any
     experience: Any
     mbatch: list[Tensor]
     mb_output: Tensor
-    _mix: Mix | None
+    _mix: Mix | None = None
 
     # -- before a step of the stream -----------------------------------------------------------------------------------------
 
@@ -159,7 +161,7 @@ class ResidentLoop:
         self._order = seeds.generator(derived, "order")
         self._draws = seeds.generator(derived, "augmentation", device)
         self._epoch = 0
-        self._finite = torch.ones((), dtype=torch.bool, device=device)
+        self._objective.finite.fill_(True)
         super()._before_training_exp(**kwargs)  # type: ignore[misc]
         self._take_over()
 
@@ -194,37 +196,30 @@ class ResidentLoop:
         images = self.mbatch[0]
         if images.dtype == torch.uint8:  # of a loader that is not ours
             images = normalise(images, self.material.mean, self.material.std)
-        images = self._augment(images, generator=self._draws)
-        if self._mixing is not None:
-            self._mix = self._mixing.draw(len(images), *images.shape[2:], device=images.device, generator=self._draws)
-            images = self._mix.apply(images)
-        self.mbatch[0] = images
+        step = self._alteration.step(images, self.mbatch[1], None, "logits", [self._draws])
+        self.mbatch[0], self._mix = step.images, step.batches[0].mix
 
     def forward(self) -> Tensor:
-        with self._cast():
+        with self._objective.cast():
             logits: Tensor = super().forward()  # type: ignore[misc]
         return logits.float()
 
     def criterion(self) -> Tensor:
         images, labels = self.mbatch[0], self.mbatch[1]
-        soft, kind = (self.mbatch[2], self.material.soft_kind) if self.material.soft is not None else (None, "logits")
-        if self.teacher is not None:
-            with torch.no_grad(), self._cast():
-                soft, kind = self.teacher(images).float(), "logits"
-        progress = self._epoch / self.recipe.epochs
-        targets = self.seen.targets(Targets(labels, soft, kind, progress))  # type: ignore[arg-type]
-        others = None if self._mix is None else partners(targets, self._mix, final=self.teacher is not None)
-        value = self.given_loss(self.seen.logits(self.mb_output), targets, others, self._mix)
-        self._finite.logical_and_(value.detach().isfinite())
-        return value
+        asked = self._objective.teacher is not None  # about the images as they are: stored soft labels are not looked at
+        soft = None if asked or self.material.soft is None else self.mbatch[2]
+        batch = self.seen.batch(Batch(images, labels, soft, self.material.soft_kind, self._mix))
+        taught = self._objective.taught(images)
+        taught = None if taught is None else self.seen.logits(taught)
+        return self._objective([self.seen.logits(self.mb_output)], [batch], self._epoch / self.recipe.epochs, taught)
 
     def _after_training_epoch(self, **kwargs: Any) -> None:
         self._schedule.step()
         self._epoch += 1
         batches = len(self.dataloader)
         self.steps += batches
-        if self._epoch == self.recipe.epochs or self._epoch % max(1, STEPS_PER_CHECK // max(batches, 1)) == 0:
-            finite = bool(self._finite)
+        if is_checked(self._epoch, self.recipe.epochs, batches):
+            finite = bool(self._objective.finite)
             self.diverged |= not finite
             if not finite and self._epoch < self.recipe.epochs:
                 self.stop_training()  # type: ignore[attr-defined]

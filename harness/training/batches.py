@@ -167,6 +167,39 @@ class Step:
     batches: Sequence[Batch]
 
 
+class Alteration:
+    """What a recipe does to images before a student sees them: it augments them, then mixes them."""
+
+    def __init__(self, recipe: Recipe, factor: int) -> None:
+        self._augment = augmentation(recipe.augmentation, factor)
+        self._mixing = mixing(recipe.mixing)
+
+    def step(self, images: Tensor, labels: Tensor, soft: Tensor | None, kind: Kind, streams: Sequence[torch.Generator]) -> Step:
+        """Return the step of S trainings on images that are given to one after the other, as many to each.
+
+        Nothing in it waits for the device, or depends on what its tensors hold.
+
+        Args:
+            images: normalised, [S * B, C, H, W].
+            labels, soft: of the images, [S * B] and [S * B, C] or None.
+            streams: what each training draws from.
+        """
+        size = len(labels) // len(streams)
+        images = self._augment(images, generator=streams if len(streams) > 1 else streams[0])
+        parts: Sequence[Tensor] = torch.split(images, size)
+        mixes: list[Mix | None] = [None] * len(parts)
+        if self._mixing is not None:
+            drawn = [self._mixing.draw(size, *images.shape[2:], device=images.device, generator=stream) for stream in streams]
+            parts = [mix.apply(part) for mix, part in zip(drawn, parts, strict=True)]
+            images, mixes = parts[0] if len(parts) == 1 else torch.cat(parts), [*drawn]
+        softs: Sequence[Tensor | None] = [None] * len(parts) if soft is None else torch.split(soft, size)
+        batches = [
+            Batch(part, hard, taught, kind, mix)
+            for part, hard, taught, mix in zip(parts, torch.split(labels, size), softs, mixes, strict=True)
+        ]
+        return Step(images, batches)
+
+
 class Shuffled:
     """Every image once an epoch in a new order, augmented and mixed as the recipe says; all draws follow from a training's seed.
 
@@ -183,8 +216,7 @@ class Shuffled:
         self._orders = [torch.Generator() for _ in seeds]
         self.streams = [torch.Generator(self.device) for _ in seeds]
         self.restart(seeds)
-        self._augment = augmentation(recipe.augmentation, material.factor)
-        self._mixing = mixing(recipe.mixing)
+        self._alteration = Alteration(recipe, material.factor)
 
     def restart(self, seeds: Sequence[int]) -> None:
         """Begin all random streams anew, as trainings of these seeds do."""
@@ -200,23 +232,7 @@ class Shuffled:
 
     def step(self, index: Tensor) -> Step:
         """Return the step of the images at `index`: nothing in it waits for the device, or depends on what its tensors hold."""
-        material, size, each = self.material, index.shape[1], index.flatten()
-        draws = self.streams if len(self.streams) > 1 else self.streams[0]
-        images = self._augment(material.batch(each), generator=draws)
-        soft = None if material.soft is None else material.soft.index_select(0, each)
-        labels = material.labels.index_select(0, each)
-        parts: Sequence[Tensor] = torch.split(images, size)
-        mixes: list[Mix | None] = [None] * len(parts)
-        if self._mixing is not None:
-            drawn = [self._mixing.draw(size, *images.shape[2:], device=self.device, generator=stream) for stream in self.streams]
-            parts = [mix.apply(part) for mix, part in zip(drawn, parts, strict=True)]
-            images, mixes = parts[0] if len(parts) == 1 else torch.cat(parts), [*drawn]
-        softs: Sequence[Tensor | None] = [None] * len(parts) if soft is None else torch.split(soft, size)
-        batches = [
-            Batch(part, hard, taught, material.soft_kind, mix)
-            for part, hard, taught, mix in zip(parts, torch.split(labels, size), softs, mixes, strict=True)
-        ]
-        return Step(images, batches)
+        return self._alteration.step(*self.material.at(index.flatten()), self.material.soft_kind, self.streams)
 
 
 class Replayed:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from harness import optimizers
+from harness.boards.protocol import Precision
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.losses.targets import Targets
-from harness.training.batches import Criterion, Replayed, Shuffled
+from harness.training.batches import Batch, Criterion, Loss, Replayed, Shuffled
 from harness.training.devices import autocast
 from harness.training.stack import Alone, Stacked
 from harness.training.values import Fit, Material, Member, Recipe
@@ -73,6 +74,41 @@ def fit_together(
     return run(job, recipe, job, schedule.step)
 
 
+class Objective:
+    """What a step asks of the batches: the teacher's soft labels, the loss of each training, whether it has been finite so far.
+
+    Args:
+        losses: one a training.
+        teacher: as `fit` takes it.
+    """
+
+    def __init__(
+        self,
+        losses: Sequence[Loss],
+        teacher: Callable[[Tensor], Tensor] | None,
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self.teacher = teacher
+        self.criterion = Criterion(losses)
+        self.cast = autocast(device, precision)
+        #: Whether the loss of each training has been finite so far, [S] bool.
+        self.finite = torch.ones(len(losses), dtype=torch.bool, device=device)
+
+    def taught(self, images: Tensor) -> Tensor | None:
+        """Return the teacher's logits, [B, C] float, of images [B, C, H, W] as the student sees them; None without a teacher."""
+        if self.teacher is None:
+            return None
+        with torch.no_grad(), self.cast():
+            return self.teacher(images).float()
+
+    def __call__(self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Tensor | None) -> Tensor:
+        """Return the sum of the losses, a scalar; the arguments are those of `Criterion`."""
+        values = self.criterion(logits, batches, progress, taught)
+        self.finite.logical_and_(values.detach().isfinite())
+        return values.sum()
+
+
 class Job:
     """What is made for trainings before their first step, and called for each: students, optimizer, batches, losses."""
 
@@ -92,7 +128,6 @@ class Job:
             self.source, teacher = Replayed(material), None
         else:
             raise DataError("trainings on stored augmentations are made one at a time")
-        self.teacher = teacher
         self.network: Alone | Stacked
         if len(members) == 1:
             self.network = Alone(members[0].student)
@@ -100,9 +135,11 @@ class Job:
             streams = [seeds.generator(member.seed, "dropout", device) for member in members]
             self.network = Stacked([member.student for member in members], streams)
         self.optimizer = self.network.optimizer(recipe.optimizer)
-        self.criterion = Criterion([member.loss for member in members])
-        self.finite = torch.ones(len(members), dtype=torch.bool, device=device)
-        self.cast = autocast(device, recipe.precision)
+        self.objective = Objective([member.loss for member in members], teacher, device, recipe.precision)
+
+    @property
+    def finite(self) -> Tensor:
+        return self.objective.finite
 
     @property
     def sizes(self) -> Sequence[int]:
@@ -122,17 +159,12 @@ class Job:
             progress: share of the training already done.
         """
         step = self.source.step(given)
-        taught = None
-        if self.teacher is not None:
-            with torch.no_grad(), self.cast():
-                taught = self.teacher(step.images).float()
+        taught = self.objective.taught(step.images)
         self.optimizer.zero_grad(set_to_none=True)
-        with self.cast():
+        with self.objective.cast():
             logits: Any = self.network(step.images)
-        values = self.criterion(logits, step.batches, progress, taught)
-        values.sum().backward()  # type: ignore[no-untyped-call]
+        self.objective(logits, step.batches, progress, taught).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.finite.logical_and_(values.detach().isfinite())
 
     def restart(self, numbers: Sequence[int]) -> None:
         """Put everything but the weights back to where trainings of these seeds begin; the optimizer's state becomes zero."""
@@ -171,7 +203,6 @@ class Trained(Protocol):
 def run(job: Trained, recipe: Recipe, step: Callable[[Any, float], None], end_epoch: Callable[[], None]) -> list[Fit]:
     """Train the members of a job for the recipe's epochs: `step` is what makes a step of it, `end_epoch` follows every epoch."""
     steps = len(job.sizes)
-    epochs_per_check = max(1, STEPS_PER_CHECK // steps)
     marks = evaluation_epochs(recipe.epochs, recipe.evaluations)
     fits = [Fit() for _ in job.members]
     job.train()
@@ -184,7 +215,7 @@ def run(job: Trained, recipe: Recipe, step: Callable[[Any, float], None], end_ep
         going = [
             (member, fit, index) for index, (member, fit) in enumerate(zip(job.members, fits, strict=True)) if not fit.diverged
         ]
-        if epoch == recipe.epochs or epoch % epochs_per_check == 0:
+        if is_checked(epoch, recipe.epochs, steps):
             finite = job.finite.tolist()
             for _, found, index in going:
                 found.diverged = not finite[index]
@@ -200,6 +231,11 @@ def run(job: Trained, recipe: Recipe, step: Callable[[Any, float], None], end_ep
         if all(found.diverged for found in fits):
             break
     return fits
+
+
+def is_checked(epoch: int, epochs: int, steps: int) -> bool:
+    """Whether the host looks, after this epoch of so many steps (1 the first), at whether the loss has been finite."""
+    return epoch == epochs or epoch % max(1, STEPS_PER_CHECK // max(steps, 1)) == 0
 
 
 def evaluation_epochs(epochs: int, evaluations: int) -> set[int]:

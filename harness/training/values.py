@@ -67,6 +67,11 @@ class Material:
         images = self.images.index_select(0, index)
         return normalise(images, self.mean, self.std) if self.mean else images.contiguous(memory_format=torch.channels_last)
 
+    def at(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return what is learned at `index`: normalised images, labels, and soft labels when there are any."""
+        soft = None if self.soft is None else self.soft.index_select(0, index)
+        return self.batch(index), self.labels.index_select(0, index), soft
+
 
 @dataclass
 class Fit:

@@ -82,7 +82,7 @@ def test_one_that_diverges_leaves_the_others_alone() -> None:
 
     group = [member(0), member(1)]
     made = Overlapped([member(0), member(0)], MATERIAL, RECIPE, teacher(), repeated)
-    made.parts[1].job.criterion = Criterion([rocket])
+    made.parts[1].job.objective.criterion = Criterion([rocket])
     fits = made.fit(group, RECIPE)
     assert [found.diverged for found in fits] == [False, True]
     assert torch.equal(weights(group[0].student), one_at_a_time([member(0)])[0][0])
