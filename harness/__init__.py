@@ -1,72 +1,132 @@
-"""giftbench: how much is a distilled dataset worth? What a plugin or a notebook imports, loaded when it is used."""
+"""giftbench: how much is a distilled dataset worth? What a plugin or a notebook imports, loaded when it is used.
+
+Everything public is here: `from harness import Scenario`; `harness.pivot(…)` for what should load no sooner than it is called.
+"""
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from harness.core.lazy import exports
 
 if TYPE_CHECKING:
-    from harness import datasets, losses, models
+    from harness import continual, datasets, losses, models, optimizers
     from harness.boards.board import Board
     from harness.boards.protocol import Protocol
-    from harness.boards.records import Record, RecordStore
+    from harness.boards.records import Record, RecordStore, records
     from harness.boards.trial import Trial
+    from harness.core import plugins, seeds
+    from harness.core.errors import BadOption, BoardError, DataError, GiftbenchError, MissingTargets, at, suggest
+    from harness.core.spec import Spec, specs
     from harness.distilled import distillers, readers
+    from harness.distilled.reading import Reading
     from harness.distilled.set import DistilledSet
     from harness.distilled.source import Source
+    from harness.leaderboard import statistics
+    from harness.leaderboard.figures import Figure, Line, Panel, curves, dots
+    from harness.leaderboard.tables import Table, measured, pivot
+    from harness.leaderboard.text import fixed
     from harness.losses.targets import Targets
+    from harness.planning.plan import Plan
+    from harness.running.about import Measure, Paper
     from harness.running.api import Evaluation, evaluate
     from harness.running.scenario import Outcome, Scenario
     from harness.running.scenario import registry as scenarios
-
-_PUBLIC = {
-    "Board": "harness.boards.board:Board",
-    "DistilledSet": "harness.distilled.set:DistilledSet",
-    "Evaluation": "harness.running.api:Evaluation",
-    "Outcome": "harness.running.scenario:Outcome",
-    "Protocol": "harness.boards.protocol:Protocol",
-    "Record": "harness.boards.records:Record",
-    "RecordStore": "harness.boards.records:RecordStore",
-    "Scenario": "harness.running.scenario:Scenario",
-    "Source": "harness.distilled.source:Source",
-    "Targets": "harness.losses.targets:Targets",
-    "Trial": "harness.boards.trial:Trial",
-    "distillers": "harness.distilled:distillers",
-    "evaluate": "harness.running.api:evaluate",
-    "scenarios": "harness.running.scenario:registry",
-}
+    from harness.running.scenario_options import ScenarioOptions
+    from harness.running.workbench import Workbench, recipe
+    from harness.training.values import Material
 
 __all__ = [
+    "BadOption",
     "Board",
+    "BoardError",
+    "DataError",
     "DistilledSet",
     "Evaluation",
+    "Figure",
+    "GiftbenchError",
+    "Line",
+    "Material",
+    "Measure",
+    "MissingTargets",
     "Outcome",
+    "Panel",
+    "Paper",
+    "Plan",
     "Protocol",
+    "Reading",
     "Record",
     "RecordStore",
     "Scenario",
+    "ScenarioOptions",
     "Source",
+    "Spec",
+    "Table",
     "Targets",
     "Trial",
+    "Workbench",
+    "at",
+    "continual",
+    "curves",
     "datasets",
     "distillers",
+    "dots",
     "evaluate",
+    "fixed",
     "losses",
+    "measured",
     "models",
+    "optimizers",
+    "pivot",
+    "plugins",
     "readers",
+    "recipe",
+    "records",
     "scenarios",
+    "seeds",
+    "specs",
+    "statistics",
+    "suggest",
 ]
 
+#: Where the public names come from: those of a file, and whole files or rooms.
+_NAMES = {
+    "harness.boards.board": ("Board",),
+    "harness.boards.protocol": ("Protocol",),
+    "harness.boards.records": ("Record", "RecordStore", "records"),
+    "harness.boards.trial": ("Trial",),
+    "harness.core.errors": ("BadOption", "BoardError", "DataError", "GiftbenchError", "MissingTargets", "at", "suggest"),
+    "harness.core.spec": ("Spec", "specs"),
+    "harness.distilled": ("distillers",),
+    "harness.distilled.reading": ("Reading",),
+    "harness.distilled.set": ("DistilledSet",),
+    "harness.distilled.source": ("Source",),
+    "harness.leaderboard.figures": ("Figure", "Line", "Panel", "curves", "dots"),
+    "harness.leaderboard.tables": ("Table", "measured", "pivot"),
+    "harness.leaderboard.text": ("fixed",),
+    "harness.losses.targets": ("Targets",),
+    "harness.planning.plan": ("Plan",),
+    "harness.running.about": ("Measure", "Paper"),
+    "harness.running.api": ("Evaluation", "evaluate"),
+    "harness.running.scenario": ("Outcome", "Scenario"),
+    "harness.running.scenario_options": ("ScenarioOptions",),
+    "harness.running.workbench": ("Workbench", "recipe"),
+    "harness.training.values": ("Material",),
+}
+_MODULES = {
+    "continual": "harness.continual",
+    "datasets": "harness.datasets",
+    "losses": "harness.losses",
+    "models": "harness.models",
+    "optimizers": "harness.optimizers",
+    "plugins": "harness.core.plugins",
+    "readers": "harness.distilled.readers",
+    "scenarios": "harness.running.scenario:registry",
+    "seeds": "harness.core.seeds",
+    "statistics": "harness.leaderboard.statistics",
+}
 
-def __getattr__(name: str) -> Any:
-    if name in ("datasets", "losses", "models"):
-        return importlib.import_module(f"harness.{name}")
-    if name == "readers":
-        return importlib.import_module("harness.distilled.readers")
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'harness' has no attribute {name!r}")
-    module, _, attribute = _PUBLIC[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+__getattr__ = exports(__name__, {name: f"{home}:{name}" for home, names in _NAMES.items() for name in names} | _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -6,23 +6,23 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from harness import Outcome, Scenario, scenarios
-from harness.continual import strategies, stream
-from harness.core.errors import BadOption, at
-from harness.leaderboard.figures import curves
-from harness.leaderboard.tables import Table, pivot
+from pydantic import Field
+
+import harness
+from harness import Measure, Outcome, Paper, Scenario, ScenarioOptions, Spec, at, continual, scenarios, specs
 
 if TYPE_CHECKING:
     import pandas
 
-    from harness import Trial
-    from harness.leaderboard.figures import Figure
-    from harness.planning.plan import Plan
-    from harness.running.workbench import Workbench
+    from harness import Figure, Plan, Table, Trial, Workbench
 
-MEASURES = {"average": "average_incremental", "final": "accuracy", "forgetting": "forgetting"}
+MEASURES = {
+    "average": Measure("average_incremental"),
+    "final": Measure("accuracy"),
+    "forgetting": Measure("forgetting", lowest=True),
+}
 SUMMARY = (
     "Test accuracy in percent over the classes met so far, mean ± standard deviation (ddof 1): average over the steps; final, "
     "after the last one. Forgetting: by how many points accuracy on the classes of an earlier step has, on average, fallen from "
@@ -40,45 +40,46 @@ ORDERS = {"seed": "drawn by each seed", "sorted": "0, 1, 2, …", "given": "the 
 
 @scenarios.register("class-incremental")
 class ClassIncremental(Scenario):
-    """Accuracy as classes arrive step by step, the distilled set being the memory (GIFT paper, Figure 2)."""
+    """Accuracy as classes arrive step by step, the distilled images being the memory (GIFT paper, Figure 2)."""
 
     version = 1
-    summary = "Accuracy as classes arrive step by step, the distilled images being the memory (GIFT paper, Figure 2)."
+    paper = Paper("arXiv 2405.14736", figures=("2",))
+    measure = MEASURES["average"]
     packages = ("avalanche-lib",)
 
-    def trials(self, board: Plan) -> Iterator[Trial]:
-        classes = len(board.dataset.classes)
-        order = _one(self.option(board, "class_order", default=["seed"]))
-        soft = self.option(board, "soft_labels", default="sliced")
-        memory = self.option(board, "memory", default=0)
-        with at(f"{board.place}.class_order"):
+    class Options(ScenarioOptions):
+        steps: tuple[int, ...] = (5, 10)
+        strategies: tuple[Spec, ...] = specs("GDumb")
+        class_order: str | tuple[int, ...] = "seed"
+        soft_labels: Literal["sliced", "unsliced"] = "sliced"
+        memory: Annotated[int, Field(ge=0)] = 0  # images; 0 is room for all
+
+    def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
+        stream, classes, memory = continual.stream, len(view.dataset.classes), options.memory
+        order = options.class_order if isinstance(options.class_order, str) else list(options.class_order)
+        with at(f"{view.place}.class_order"):
             stream.class_order(order, 0, classes)
-        if soft not in SOFT:
-            raise BadOption(f"{board.place}.soft_labels must be {' or '.join(map(repr, SOFT))}, not {soft!r}")
-        if memory < 0:
-            raise BadOption(f"{board.place}.memory must be a number of images, or 0 for room for all; not {memory}")
-        for prepared in board.sets:
-            with at(f"{board.place}: set {prepared.name!r}"):
-                stream.refuse_stored("replay_batch" in prepared.file.metadata and board.protocol.labels in ("auto", "stored"))
-        chosen = list(_resolved(self.option(board, "strategies", default=["GDumb"]), f"{board.place}.strategies"))
-        for steps in _counts(self.option(board, "steps", default=[5, 10]), f"{board.place}.steps"):
-            with at(f"{board.place}.steps"):
+        for prepared in view.sets:
+            with at(f"{view.place}: set {prepared.name!r}"):
+                stream.refuse_stored("replay_batch" in prepared.file.metadata and view.protocol.labels in ("auto", "stored"))
+        chosen = list(_resolved(options.strategies, f"{view.place}.strategies"))
+        for steps in options.steps:
+            with at(f"{view.place}.steps"):
                 counts = stream.class_counts(classes, steps)
             for strategy in chosen:
-                options = {"steps": steps, "strategy": strategy.model_dump(), "class_order": order, "soft_labels": soft}
                 labels = {
                     "stream": stream.describe(counts),
-                    "strategy": strategies.label(strategy),
-                    "soft labels": soft,
+                    "strategy": continual.strategies.label(strategy),
+                    "soft labels": options.soft_labels,
                     "class order": order if isinstance(order, str) else "given",
                     "memory": f"{memory} images" if memory else "all images",
                 }
-                yield from self.vary(board, options={**options, "memory": memory}, labels=labels)
+                own = {"steps": steps, "strategy": strategy.model_dump(), "class_order": order}
+                own |= {"soft_labels": options.soft_labels, "memory": memory}
+                yield from self.vary(view, options=own, labels=labels)
 
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train along the stream with the trial's strategy; after each step, test on the classes met so far."""
-        from harness.continual.measure import measure, summarise
-
         test, classes = workbench.test_material(trial), len(workbench.dataset(trial).classes)
         history, seconds = [], {"train": 0.0, "evaluate": 0.0}
         with warnings.catch_warnings(record=True):  # Avalanche's own deprecations, which it shows whatever the filter says
@@ -87,28 +88,26 @@ class ClassIncremental(Scenario):
                 started = time.perf_counter()
                 strategy.train(experience, eval_streams=[])
                 trained = time.perf_counter()
-                history.append(measure(strategy.model, test, strategy.groups, classes, trial.protocol.precision))
+                history.append(
+                    continual.measure.measure(strategy.model, test, strategy.groups, classes, trial.protocol.precision)
+                )
                 seconds["train"] += trained - started
                 seconds["evaluate"] += time.perf_counter() - trained
-        metrics = {**summarise(history), "steps": float(strategy.steps)}
+        metrics = {**continual.measure.summarise(history), "steps": float(strategy.steps)}
         return Outcome(metrics, history, "diverged" if strategy.diverged else "done", seconds)
 
     def learner(self, trial: Trial, workbench: Workbench) -> tuple[Any, Any]:
         """Return the trial's strategy, ready to train, and the experiences of its stream."""
-        from harness.continual import loop
-        from harness.core.spec import Spec
-        from harness.running.workbench import recipe
-
-        options, material = trial.options, self.material(trial, workbench)
+        stream, options, material = continual.stream, trial.options, self.material(trial, workbench)
         classes = len(workbench.dataset(trial).classes)
         order = stream.class_order(options["class_order"], trial.seed, classes)
         experiences = stream.benchmark(material, order, stream.class_counts(classes, options["steps"])).train_stream
         room = options["memory"] or classes * int(material.labels.bincount().max())
         student = workbench.student(trial)
-        strategy = loop.create(Spec.model_validate(options["strategy"]), student, room, workbench.device)
+        strategy = continual.loop.create(Spec.model_validate(options["strategy"]), student, room, workbench.device)
         strategy.prepare(
             material,
-            recipe(trial),
+            harness.recipe(trial),
             loss=self.loss(trial, workbench),
             teacher=workbench.soft_labels(trial),
             classes=classes,
@@ -128,33 +127,21 @@ class ClassIncremental(Scenario):
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
         shown = [table for table in tables if table.columns == "classes met"]
-        return curves(shown, name=self.name, title="Accuracy as classes arrive", x_label="classes met so far")
+        return harness.curves(shown, name=self.name, title="Accuracy as classes arrive", x_label="classes met so far")
 
 
-def _one(order: Sequence[Any]) -> Any:
-    """Return the word, when there is one, else the list of classes."""
-    return order[0] if len(order) == 1 and isinstance(order[0], str) else order
-
-
-def _counts(steps: Sequence[Any], place: str) -> Iterator[int]:
-    for i, value in enumerate(steps):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise BadOption(f"{place}[{i}] must be a whole number, not {value!r}")
-        yield value
-
-
-def _resolved(given: Sequence[Any], place: str) -> Iterator[Any]:
-    for i, value in enumerate(given):
+def _resolved(names: Sequence[Spec], place: str) -> Iterator[Spec]:
+    for i, name in enumerate(names):
         with at(f"{place}[{i}]"):
-            yield strategies.resolve(value)
+            yield continual.strategies.resolve(name)
 
 
 def _measures(records: pandas.DataFrame) -> pandas.DataFrame:
     """Return one row a record and measure, its value in the place of the accuracy."""
     import pandas
 
-    parts = [records.assign(measure=label, accuracy=records.get(name)) for label, name in MEASURES.items()]
-    return pandas.concat(parts, ignore_index=True).drop(columns=["best_accuracy"], errors="ignore")
+    parts = [harness.measured(records, measure.name).assign(measure=label) for label, measure in MEASURES.items()]
+    return pandas.concat(parts, ignore_index=True)
 
 
 def _steps(records: pandas.DataFrame) -> pandas.DataFrame:
@@ -179,12 +166,12 @@ def _pivot(records: pandas.DataFrame, columns: str, measure: str) -> list[Table]
     several = records["strategy"].nunique() > 1
     if several:
         records = records.assign(**{"strategy, loss": records["strategy"] + ", " + records["loss"]})
-    made = pivot(
+    made = harness.pivot(
         records,
         "strategy, loss" if several else "loss",
         columns,
         decided=["options", *STREAM, *(["strategy", "loss"] if several else [])],
-        lowest=["forgetting"],
+        lowest=[label for label, measure in MEASURES.items() if measure.lowest],
         measure=measure,
     )
     first = records.iloc[0]

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness import Scenario, scenarios
+from harness import Paper, Scenario, ScenarioOptions, Spec, scenarios, specs
 
 if TYPE_CHECKING:
-    from harness import Trial
-    from harness.planning.plan import Plan
+    from harness import Plan, Trial
 
 
 @scenarios.register("cross-optimizer")
 class CrossOptimizer(Scenario):
-    """Accuracy under optimizers the distilled set was not made with (GIFT paper, Tables 5 and 12)."""
+    """Accuracy under optimizers that the set was not distilled with (GIFT paper, Tables 5 and 12)."""
 
     version = 1
-    summary = "Accuracy under optimizers that the set was not distilled with (GIFT paper, Tables 5 and 12)."
+    paper = Paper("arXiv 2405.14736", tables=("5", "12"))
     columns = "optimizer"
 
-    def trials(self, board: Plan) -> Iterator[Trial]:
-        for optimizer in self.option(board, "optimizers", default=["sgd", "adam", "adamw"]):
-            yield from self.vary(board, optimizer=optimizer)
+    class Options(ScenarioOptions):
+        optimizers: tuple[Spec, ...] = specs("sgd", "adam", "adamw")
+
+    def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
+        for optimizer in options.optimizers:
+            yield from self.vary(view, optimizer=optimizer)

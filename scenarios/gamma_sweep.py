@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness import Scenario, losses, scenarios
-from harness.core.errors import at
-from harness.core.spec import Spec
-from harness.leaderboard.figures import curves
-from harness.leaderboard.statistics import half_width, paired_difference, summary
-from harness.leaderboard.tables import Table, pivot
-from harness.leaderboard.text import fixed
+import harness
+from harness import Paper, Scenario, ScenarioOptions, Spec, at, losses, scenarios
 
 if TYPE_CHECKING:
     import pandas
 
-    from harness import Trial
-    from harness.leaderboard.figures import Figure
-    from harness.planning.plan import Plan
+    from harness import Figure, Plan, Table, Trial
 
 BEST = (
     "Best gamma: the one of highest mean accuracy, picked on the test split; its mean with a 95 % interval (Student's t over the "
@@ -32,22 +25,26 @@ class GammaSweep(Scenario):
     """Accuracy against gamma, the weight of the hard label in refined soft labels (GIFT paper, Figures 3 and 8)."""
 
     version = 1
-    summary = "Accuracy against gamma, the weight of the hard label in refined soft labels (GIFT paper, Figures 3 and 8)."
+    paper = Paper("arXiv 2405.14736", figures=("3", "8"))
     columns = "gamma"
 
-    def trials(self, board: Plan) -> Iterator[Trial]:
-        with at(f"{board.place}.loss"):
-            swept = Spec.model_validate(self.option(board, "loss", default="gift"))
+    class Options(ScenarioOptions):
+        loss: Spec = Spec(name="gift")
+        gammas: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+
+    def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
+        swept = options.loss
+        with at(f"{view.place}.loss"):
             name = losses.registry.label(Spec(name=swept.name, options={k: v for k, v in swept.options.items() if k != "gamma"}))
-        for gamma in self.option(board, "gammas", default=[0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0]):
+        for gamma in options.gammas:
             loss = Spec(name=swept.name, options={**swept.options, "gamma": gamma})
-            yield from self.vary(board, losses=[loss], labels={"gamma": gamma, "loss": name})
+            yield from self.vary(view, losses=[loss], labels={"gamma": gamma, "loss": name})
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        return [_with_best(table) for table in pivot(records, self.rows, self.columns, each_ipc=True)]
+        return [_with_best(table) for table in harness.pivot(records, self.rows, self.columns, each_ipc=True)]
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
-        return curves(tables, name=self.name, title="Accuracy against gamma", x_label="gamma", x=_gamma)
+        return harness.curves(tables, name=self.name, title="Accuracy against gamma", x_label="gamma", x=_gamma)
 
 
 def _gamma(label: str) -> float | None:
@@ -59,28 +56,30 @@ def _gamma(label: str) -> float | None:
 
 def _with_best(table: Table) -> Table:
     """Return the table with the best gamma of each row, its accuracy and the gammas that cannot be told from it."""
+    statistics = harness.statistics
     gammas = list(dict.fromkeys(column for _, column in table.column_labels))
     best: dict[str, dict[tuple[str, str, str], dict[str, Any]]] = {"best": {}, "accuracy there": {}, "as good": {}}
     for method, row in table.row_labels:
         for ipc in dict.fromkeys(ipc for ipc, _ in table.column_labels):
             seeds = {gamma: table.seeds(method, row, ipc, gamma) for gamma in gammas}
-            means = {gamma: summary(found.values()) for gamma, found in seeds.items() if found}
+            means = {gamma: statistics.summary(values.values()) for gamma, values in seeds.items() if values}
             if not means:
                 continue
             top = max(means, key=lambda gamma: means[gamma].mean)
-            found, half = means[top], half_width(means[top])
-            interval = "" if half != half else f" [{fixed(found.mean - half, 1)}, {fixed(found.mean + half, 1)}]"
-            differences = {gamma: paired_difference(seeds[top], seeds[gamma]) for gamma in means if gamma != top}
+            there, half = means[top], statistics.half_width(means[top])
+            low, high = there.mean - half, there.mean + half
+            interval = "" if half != half else f" [{harness.fixed(low, 1)}, {harness.fixed(high, 1)}]"
+            differences = {gamma: statistics.paired_difference(seeds[top], seeds[gamma]) for gamma in means if gamma != top}
             alike = [top, *(gamma for gamma, d in differences.items() if not d.low > 0)]
             place = (method, row, ipc)
             best["best"][place] = {"value": top}
             best["accuracy there"][place] = {
-                "value": fixed(found.mean, 1) + interval,
-                "n": found.n,
-                "mean": found.mean,
-                "std": found.std,
-                "low": found.mean - half,
-                "high": found.mean + half,
+                "value": harness.fixed(there.mean, 1) + interval,
+                "n": there.n,
+                "mean": there.mean,
+                "std": there.std,
+                "low": low,
+                "high": high,
             }
             best["as good"][place] = {"value": ", ".join(sorted(alike, key=float))}
     for label, entries in best.items():

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from harness import Scenario, scenarios
-from harness.core.errors import BadOption
-from harness.leaderboard.figures import curves
-from harness.leaderboard.statistics import paired_difference, summary
-from harness.leaderboard.tables import Table, pivot
+from pydantic import PlainValidator
+
+import harness
+from harness import Scenario, ScenarioOptions, Spec, scenarios, specs
 
 if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
-    from harness import Targets, Trial
-    from harness.leaderboard.figures import Figure
-    from harness.planning.plan import Plan
-    from harness.running.workbench import Workbench
+    from harness import Figure, Plan, Table, Targets, Trial, Workbench
 
 GAIN = (
     "Gain: accuracy at the multiplier of highest mean (picked on the test split) less that at 1, mean and 95 % interval of the "
@@ -28,21 +24,36 @@ GAIN = (
 )
 
 
+def _multiplier(value: Any) -> Any:
+    """Refuse what is no multiplier; one that is stays as the board has it."""
+    try:
+        good = Fraction(str(value)).limit_denominator(10**6) > 0
+    except (ValueError, ZeroDivisionError):
+        good = False
+    if not good:
+        raise ValueError(f'must be a number above 0, or a fraction such as "1/400", not {value!r}')
+    return value
+
+
+Multiplier = Annotated[int | float | str, PlainValidator(_multiplier)]
+
+
 @scenarios.register("gradient-scale")
 class GradientScale(Scenario):
     """Accuracy against a multiplier on the loss: which failures are owed to the size of the gradients only."""
 
     version = 1
-    summary = "Accuracy against a multiplier on the loss: which failures are owed to the size of the gradients only."
     rows, columns = "loss and optimizer", "multiplier"
 
-    def trials(self, board: Plan) -> Iterator[Trial]:
-        optimizers = self.option(board, "optimizers", default=["sgd", "adamw"])
-        multipliers = self.option(board, "multipliers", default=["1/400", "1/20", 1, 20, 400])
-        for multiplier in multipliers:
-            scale = _number(board, multiplier)
-            for optimizer in optimizers:
-                for trial in self.vary(board, optimizer=optimizer, options={"multiplier": float(scale)}):
+    class Options(ScenarioOptions):
+        optimizers: tuple[Spec, ...] = specs("sgd", "adamw")
+        multipliers: tuple[Multiplier, ...] = ("1/400", "1/20", 1, 20, 400)
+
+    def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
+        for multiplier in options.multipliers:
+            scale = Fraction(str(multiplier)).limit_denominator(10**6)
+            for optimizer in options.optimizers:
+                for trial in self.vary(view, optimizer=optimizer, options={"multiplier": float(scale)}):
                     row = f"{trial.labels['loss']}, {trial.labels['optimizer']}"
                     labels = {**trial.labels, "multiplier": str(scale), "loss and optimizer": row}
                     yield trial.model_copy(update={"labels": labels})
@@ -52,14 +63,14 @@ class GradientScale(Scenario):
         return lambda logits, targets: multiplier * plain(logits, targets)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        made = pivot(_by_loss(records), self.rows, self.columns, decided=["loss", "optimizer", "options"], each_ipc=True)
+        made = harness.pivot(_by_loss(records), self.rows, self.columns, decided=["loss", "optimizer", "options"], each_ipc=True)
         return [_with_gain(table) for table in made]
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
         labels = list(dict.fromkeys(column for table in tables for _, column in table.column_labels if _value(column)))
         ticks = tuple((float(Fraction(label)), label) for label in labels)
         title = "Accuracy against a multiplier on the loss"
-        return curves(
+        return harness.curves(
             [_by_optimizer(table) for table in tables],
             name=self.name,
             title=title,
@@ -82,17 +93,6 @@ def _by_optimizer(table: Table) -> Table:
     return replace(table, cells=cells, row_labels=tuple(names[place] for place in table.row_labels))
 
 
-def _number(board: Plan, multiplier: Any) -> Fraction:
-    try:
-        value = Fraction(str(multiplier)).limit_denominator(10**6)
-    except (ValueError, ZeroDivisionError):
-        value = Fraction(0)
-    if value <= 0:
-        wanted = 'a number above 0, or a fraction such as "1/400"'
-        raise BadOption(f"{board.place}.multipliers: a multiplier must be {wanted}, not {multiplier!r}")
-    return value
-
-
 def _value(label: str) -> float | None:
     try:
         return float(Fraction(label))
@@ -112,17 +112,18 @@ def _by_loss(records: pandas.DataFrame) -> pandas.DataFrame:
 
 def _with_gain(table: Table) -> Table:
     """Return the table with the best multiplier of each row and what it gains over 1."""
+    statistics = harness.statistics
     scales = list(dict.fromkeys(column for _, column in table.column_labels))
     best: dict[tuple[str, str, str], dict[str, Any]] = {}
     gain: dict[tuple[str, str, str], dict[str, Any]] = {}
     for method, row in table.row_labels:
         for ipc in dict.fromkeys(ipc for ipc, _ in table.column_labels):
             seeds = {scale: table.seeds(method, row, ipc, scale) for scale in scales}
-            means = {scale: summary(found.values()).mean for scale, found in seeds.items() if found}
+            means = {scale: statistics.summary(values.values()).mean for scale, values in seeds.items() if values}
             if not means or "1" not in means:
                 continue
             top = max(means, key=lambda scale: means[scale])
-            place, d = (method, row, ipc), paired_difference(seeds[top], seeds["1"])
+            place, d = (method, row, ipc), statistics.paired_difference(seeds[top], seeds["1"])
             best[place] = {"value": f"× {top}"}
             gain[place] = d.entry if top != "1" else {**d.entry, "value": "—"}
     table = table.with_column("best", best).with_column("gain over 1", gain)

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness import Scenario, scenarios
-from harness.core.errors import BoardError
-from harness.leaderboard.figures import dots
-from harness.leaderboard.statistics import paired_difference
-from harness.leaderboard.tables import Table, pivot
+import harness
+from harness import BoardError, Paper, Scenario, ScenarioOptions, Spec, scenarios
 
 if TYPE_CHECKING:
     import pandas
 
-    from harness import Trial
-    from harness.leaderboard.figures import Figure
-    from harness.planning.plan import Plan
+    from harness import Figure, Plan, Table, Trial
 
 GAIN = "gain over random"
 NOTES = (
@@ -29,53 +24,58 @@ NOTES = (
 
 @scenarios.register("label-regime")
 class LabelRegime(Scenario):
-    """Each set against random images under hard, fixed soft and online soft labels (question of arXiv 2604.18811)."""
+    """Each set against random images under hard, fixed soft and online soft labels (the question of arXiv 2604.18811)."""
 
     version = 1
-    summary = "Each set against random images under hard, fixed soft and online soft labels (the question of arXiv 2604.18811)."
+    paper = Paper("arXiv 2604.18811")
     rows, columns = "labels", ""
 
-    def trials(self, board: Plan) -> Iterator[Trial]:
-        hard = self.option(board, "hard_loss", default="ce")
-        baseline = _baseline(board, self.option(board, "baseline", default=""))
-        usual = board.protocol.label
-        regimes = [("hard", "hard", [hard])]
-        regimes += [(name, kind, _soft(board)) for name, kind in (("soft fixed", "fixed"), ("soft online", "teacher"))]
+    class Options(ScenarioOptions):
+        hard_loss: Spec = Spec(name="ce")
+        baseline: str = ""  # what the board calls its random images; the first set of method "random"
+
+    def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
+        baseline = _baseline(view, options.baseline)
+        usual = view.protocol.label
+        regimes = [("hard", "hard", [options.hard_loss])]
+        regimes += [(name, kind, _soft(view)) for name, kind in (("soft fixed", "fixed"), ("soft online", "teacher"))]
         for name, kind, losses in regimes:
             for loss in losses:
-                for trial in self.vary(board, losses=[loss], protocol={"labels": kind}):
+                for trial in self.vary(view, losses=[loss], protocol={"labels": kind}):
                     shown = {"labels": f"{name} ({trial.labels['loss']})", "baseline": baseline, "protocol": usual}
                     yield trial.model_copy(update={"labels": {**trial.labels, **shown}})
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        made = pivot(records, self.rows, self.columns, decided=["loss", "baseline"], gains="")
+        made = harness.pivot(records, self.rows, self.columns, decided=["loss", "baseline"], gains="")
         baselines = records["baseline"].dropna().unique().tolist() if "baseline" in records else []
         return [_against_random(table.regrouped("labels"), baselines) for table in made]
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
-        return dots(tables, name=self.name, title="Gain over random images", x_label="points of accuracy", column=GAIN, zero=True)
+        return harness.dots(
+            tables, name=self.name, title="Gain over random images", x_label="points of accuracy", column=GAIN, zero=True
+        )
 
 
-def _soft(board: Plan) -> list[Any]:
+def _soft(view: Plan) -> list[Spec]:
     """Return the board's losses that look at soft labels; a set's stored ones are not asked for."""
-    online = board.protocol.model_copy(update={"labels": "teacher"})
-    found = [loss for loss in board.losses if board.resolve_loss(loss, board.sets[0], online).taught]
-    if not found:
-        raise BoardError(f"{board.place}: none of the losses uses soft labels; name one, such as 'gift'")
-    return found
+    online = view.protocol.model_copy(update={"labels": "teacher"})
+    taught = [loss for loss in view.losses if view.resolve_loss(loss, view.sets[0], online).taught]
+    if not taught:
+        raise BoardError(f"{view.place}: none of the losses uses soft labels; name one, such as 'gift'")
+    return taught
 
 
-def _baseline(board: Plan, name: str) -> str:
+def _baseline(view: Plan, name: str) -> str:
     """Return what the board calls its random images."""
-    names = [s.name for s in board.sets]
+    names = [s.name for s in view.sets]
     if name:
         if name not in names:
-            raise BoardError(f"{board.place}.baseline: no set {name!r} among {', '.join(map(repr, dict.fromkeys(names)))}")
+            raise BoardError(f"{view.place}.baseline: no set {name!r} among {', '.join(map(repr, dict.fromkeys(names)))}")
         return name
-    found = [s.name for s in board.sets if s.file.metadata.get("method") == "random"]
-    if not found:
-        raise BoardError(f'{board.place}: no random images to compare with; add a set with method = "random" and the same ipc')
-    return found[0]
+    randoms = [s.name for s in view.sets if s.file.metadata.get("method") == "random"]
+    if not randoms:
+        raise BoardError(f'{view.place}: no random images to compare with; add a set with method = "random" and the same ipc')
+    return randoms[0]
 
 
 def _against_random(table: Table, baselines: Sequence[str]) -> Table:
@@ -87,7 +87,7 @@ def _against_random(table: Table, baselines: Sequence[str]) -> Table:
             mine = table.seeds(regime, name, ipc, column)
             if not base or not mine or name in baselines:
                 continue
-            d = paired_difference(mine, table.seeds(regime, base[0], ipc, column))
+            d = harness.statistics.paired_difference(mine, table.seeds(regime, base[0], ipc, column))
             gains[regime, name, ipc] = d.entry
     table = table.with_column(GAIN, gains)
     table.notes[1:1] = NOTES

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json, to_json
 
+from harness.boards.board import board_path
 from harness.boards.trial import Trial
 from harness.files import atomic
 
@@ -114,6 +115,16 @@ class RecordStore:
     def frame(self) -> pandas.DataFrame:
         """Return the records as a DataFrame: see `to_frame`."""
         return to_frame(self.read())
+
+
+def records(board: str | Path) -> pandas.DataFrame:
+    """Return every record of a board as a DataFrame: see `to_frame`; an empty one when nothing has run yet.
+
+    Args:
+        board: its folder, or its file.
+    Raises: BoardError when there is no board.
+    """
+    return RecordStore(board_path(board).parent / "records").frame()
 
 
 @contextmanager

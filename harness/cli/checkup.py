@@ -103,10 +103,10 @@ def check_up(file: Path, board: Board, supplies: Supplies, data_dir: str | Path 
 
 
 def check_names(board: Board, source: str) -> None:
-    """Raise, with the place, for a name that nothing has; what stands behind the names is not loaded."""
+    """Raise, with the place, for a name that nothing has; what stands behind the names is not loaded, scenarios apart."""
     from harness import losses, models
     from harness.distilled import distillers, readers
-    from harness.running.scenario import registry as scenarios
+    from harness.running.opening import check_scenarios
 
     def known(registry: Registry[Any], spec: Spec, place: str, check_options: bool = False) -> None:
         with at(place):
@@ -116,6 +116,7 @@ def check_names(board: Board, source: str) -> None:
                     hint = suggest(option, described.parameters)
                     raise BadOption(f"{registry.kind} {spec.name!r} has no parameter {option!r}; {hint}")
 
+    check_scenarios(board, source)
     for i, part in enumerate(board.boards):
         place = f"{source}: parts[{i}]" if board.parts else source
         known(datasets.registry, part.dataset, f"{place}: dataset", True)
@@ -125,8 +126,7 @@ def check_names(board: Board, source: str) -> None:
             if not spec.file:
                 registry = distillers if spec.method else readers.registry
                 known(registry, Spec(name=spec.method or spec.format, options=spec.options), f"{place}: sets[{j}]", True)
-        for j, scenario in enumerate(part.scenarios):
-            known(scenarios, Spec(name=scenario.name), f"{place}: scenarios[{j}]")
+        for scenario in part.scenarios:
             for loss in scenario.losses or part.losses:
                 if loss.name != "native":
                     known(losses.registry, loss, f"{place}: losses")

@@ -1,4 +1,4 @@
-"""What `giftbench list` prints: every name of a kind, read without importing what it names."""
+"""What `giftbench list` prints: every name of a kind, read without importing what it names, scenarios apart."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ def entries(kind: str) -> list[Description]:
 
         given = {name: {k: str(v) for k, v in fields.items()} for name, fields in PROTOCOLS.items()}
         return [Description(name, "giftbench", summary(name), {} if summary(name) else given[name]) for name in PROTOCOLS]
-    named = registry(kind)
-    return [named.describe(name) for name in named.names()]
+    if kind == "scenarios":
+        from harness.running.scenario import describe
+    else:
+        describe = registry(kind).describe
+    return [describe(name) for name in registry(kind).names()]
 
 
 def show(kind: str, plugins: Iterable[str] = ()) -> None:

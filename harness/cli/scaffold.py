@@ -45,10 +45,10 @@ LOSS_TEST = '''\
 
 from pathlib import Path
 
-from harness.core.plugins import load_file
+from harness import plugins
 from harness.testing import check_loss
 
-load_file(Path(__file__).with_name("{stem}.py"))
+plugins.load_file(Path(__file__).with_name("{stem}.py"))
 
 
 def test_{stem}_conforms() -> None:
@@ -66,13 +66,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness import Scenario, scenarios
+from harness import Scenario, ScenarioOptions, scenarios
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness import Trial
-    from harness.planning.plan import Plan
+    from harness import Plan, Trial
 
 
 @scenarios.register("{name}")
@@ -80,19 +79,21 @@ class {title}(Scenario):
     """Accuracy against the number of epochs."""
 
     version = 1  # raise it whenever a score would change under the same name
-    summary = "Accuracy against the number of epochs."
     columns = "epochs"  # the label that makes a table's columns; rows are losses
 
-    def trials(self, board: Plan) -> Iterator[Trial]:
-        # An option of the board: [[scenarios]] name = "{name}", epochs = [5, 50]
-        for epochs in self.option(board, "epochs", default=[2, 4]):
+    class Options(ScenarioOptions):
+        # What a board may say: [[scenarios]] name = "{name}", epochs = [5, 50]
+        epochs: tuple[int, ...] = (2, 4)
+
+    def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
+        for epochs in options.epochs:
             # A trial for every set, loss and seed of the board. What a protocol, model,
             # optimizer, … cannot say goes into options={{…}}: the trial's id rests on it.
             # The label keeps all epochs in one table, not one table a protocol.
             yield from self.vary(
-                board,
+                view,
                 protocol={{"epochs": epochs}},
-                labels={{"protocol": board.protocol.label}},
+                labels={{"protocol": view.protocol.label}},
             )
 
     # Override run(self, trial, workbench) to do something else than train one student
@@ -104,10 +105,10 @@ SCENARIO_TEST = '''\
 
 from pathlib import Path
 
-from harness.core.plugins import load_file
+from harness import plugins
 from harness.testing import check_scenario
 
-load_file(Path(__file__).with_name("{stem}.py"))
+plugins.load_file(Path(__file__).with_name("{stem}.py"))
 
 
 def test_{stem}_conforms() -> None:

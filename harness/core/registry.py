@@ -217,8 +217,6 @@ class Registry(Generic[T]):
             shown = {
                 k: "required" if v is inspect.Parameter.empty else _text(v) for k, v in keyword_defaults(entry.object).items()
             }
-            if isinstance(entry.object, type) and not shown:
-                shown = _read_source(f"{entry.object.__module__}:{entry.object.__name__}")[1]
             return Description(name, entry.origin, doc.partition("\n")[0], shown)
         assert entry.target is not None
         return Description(name, entry.origin, *_read_source(entry.target))
@@ -304,36 +302,13 @@ def _read_source(target: str) -> tuple[str, dict[str, str]]:
         if isinstance(node, ast.ClassDef):
             inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
             if not inits:
-                return (ast.get_docstring(node) or "").partition("\n")[0], _options(node, tree)
+                return (ast.get_docstring(node) or "").partition("\n")[0], {}
             function = inits[0]
         assert isinstance(function, ast.FunctionDef)
         pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
         shown = {a.arg: "required" if d is None else _shown(d) for a, d in pairs}
         return (ast.get_docstring(node) or "").partition("\n")[0], shown
     return "", {}
-
-
-def _options(node: ast.ClassDef, module: ast.Module | None) -> dict[str, str]:
-    """Return the options that a scenario reads, `self.option(board, "name", default=…)`, with their defaults."""
-    constants = {
-        target.id: statement.value
-        for statement in (module.body if module else ())
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    }
-    found = {}
-    calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)]
-    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
-        if not (isinstance(call.func, ast.Attribute) and call.func.attr == "option"):
-            continue
-        name = call.args[1] if len(call.args) > 1 else None
-        default = next(
-            (word.value for word in call.keywords if word.arg == "default"), call.args[2] if len(call.args) > 2 else None
-        )
-        if isinstance(name, ast.Constant) and isinstance(name.value, str) and default is not None:
-            found[name.value] = _shown(constants.get(default.id, default) if isinstance(default, ast.Name) else default)
-    return found
 
 
 def _source(module: str) -> Path | None:

@@ -146,15 +146,23 @@ def _value(node: ast.expr) -> Any:
     raise ValueError  # bytes, sets, complex numbers: nothing that JSON can hold
 
 
+def specs(*given: str | Mapping[str, Any] | Spec) -> tuple[Spec, ...]:
+    """Read several strings, tables or Specs. Raises BadOption, in one line, for one that cannot be read."""
+    return tuple(Spec.model_validate(each) for each in given)
+
+
 def render(name: str, options: Mapping[str, Any]) -> str:
     """Write a name and its parameters the way `parse` reads them; a flag that is on is its bare word."""
     if not options:
         return name
     flags = [k for k, v in options.items() if v is True]  # bare words come first, as Python's arguments do
-    return f"{name}({', '.join(flags + [f'{k}={_text(v)}' for k, v in options.items() if v is not True])})"
+    return f"{name}({', '.join(flags + [f'{k}={write(v)}' for k, v in options.items() if v is not True])})"
 
 
-def _text(value: Any) -> str:
+def write(value: Any) -> str:
+    """Write a parameter's value the way `parse` reads it."""
+    if isinstance(value, Spec):
+        return str(value)
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -162,7 +170,7 @@ def _text(value: Any) -> str:
         bare = all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", part) and not keyword.iskeyword(part) for part in parts)
         return value if bare and not _WORDS.keys() & {part.lower() for part in parts} else repr(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_text(v) for v in value) + "]"
+        return "[" + ", ".join(write(v) for v in value) + "]"
     if isinstance(value, float) and math.isinf(value):
         return "1e999" if value > 0 else "-1e999"
     return repr(value)

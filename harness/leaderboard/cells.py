@@ -56,7 +56,7 @@ class Cell:
     errors: tuple[str, ...] = ()
 
 
-def cells_of(records: pandas.DataFrame, compared: str, lowest: Collection[str] = ()) -> dict[int, list[Cell]]:
+def cells_of(records: pandas.DataFrame, compared: str, lowest: Collection[str] | bool = ()) -> dict[int, list[Cell]]:
     """Return {setting: its cells that have records, in plan order}; see `harness.leaderboard.tables.Layout` for the rest."""
     cells = summaries(records, BY, "accuracy")
     counted = records.assign(diverged=records["status"] == "diverged", failed=records["status"] == "failed", records=1)
@@ -111,13 +111,14 @@ def _gains(cells: pandas.DataFrame, compared: str) -> pandas.Series[float]:
     return gain.mask(cells["native"])
 
 
-def ranks(cells: pandas.DataFrame, lowest: Collection[str] = ()) -> pandas.Series[int]:
+def ranks(cells: pandas.DataFrame, lowest: Collection[str] | bool = ()) -> pandas.Series[int]:
     """Rank a method's rows within each column by the mean as printed; ties share a rank.
 
     1 marks the best of two or more, 2 the second best of three or more: of two, the second best is the worst.
     """
     printed = cells["mean"].map(lambda mean: float(fixed(mean, 1) or "nan"))
-    printed = printed.where(~cells["column"].isin([*lowest]), -printed)
+    columns = cells["column"].unique().tolist() if lowest is True else [*(lowest or ())]
+    printed = printed.where(~cells["column"].isin(columns), -printed)
     group = printed.groupby([cells["setting"], cells["method"], cells["ipc"], cells["column"]])
     rank, count = group.rank(method="dense", ascending=False), group.transform("count")
     marked = ((rank == 1) & (count >= 2)) | ((rank == 2) & (count >= 3))

@@ -172,7 +172,7 @@ def section(name: str, frame: pandas.DataFrame, scenarios: Scenarios) -> Section
     try:
         tables = scenario.tables(frame.copy())
         if not all(isinstance(table, Table) for table in tables):
-            raise TypeError("tables() must return a list of harness.leaderboard.tables.Table")
+            raise TypeError("tables() must return a list of harness.Table")
     except Exception as error:  # a plugin's code may fail in any way; its records are shown all the same
         why = code(short_error(f"{type(error).__name__}: {error}"))
         note = f"The scenario's own tables failed ({why}): this is the default layout."
@@ -187,7 +187,7 @@ def _figures(scenario: Tabulates, tables: Sequence[Table]) -> tuple[list[Figure]
         # copies of the cells: making a figure changes no table
         figures = list(scenario.figures([replace(table, cells=table.cells.copy()) for table in tables]))
         if not all(isinstance(figure, Figure) for figure in figures):
-            raise TypeError("figures() must return a list of harness.leaderboard.figures.Figure")
+            raise TypeError("figures() must return a list of harness.Figure")
     except Exception as error:  # as with tables: a plugin's code may fail in any way
         return (
             [],

@@ -106,7 +106,7 @@ class Layout:
         decided: labels that the axes or other labels decide, and that make no table of their own.
         gains: the axis along which a loss is compared with the native one; "" shows no gains. None: where losses are an axis.
         each_ipc: whether every IPC has a table of its own, however narrow.
-        lowest: column labels under which the lowest figure is the best one.
+        lowest: column labels under which the lowest figure is the best one; True for all of them.
         measure: what the cells show, one sentence.
     """
 
@@ -115,7 +115,7 @@ class Layout:
     decided: Collection[str] = ()
     gains: Literal["rows", "columns", ""] | None = None
     each_ipc: bool = False
-    lowest: Collection[str] = ()
+    lowest: Collection[str] | bool = ()
     measure: str = MEASURE
 
     @property
@@ -154,6 +154,11 @@ def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer
         losses = {fact.method: native[i, fact.method] for fact in facts[i] if (i, fact.method) in native}
         found.extend(_Maker(setting, how, losses, seeds[i]).tables(facts[i], cells[i]))
     return found
+
+
+def measured(frame: pandas.DataFrame, metric: str) -> pandas.DataFrame:
+    """Return a DataFrame of records with one of their metrics in the place of the accuracy, for `pivot` to show and rank by."""
+    return frame.assign(accuracy=frame.get(metric)).drop(columns=["best_accuracy"], errors="ignore")
 
 
 @dataclass(frozen=True)

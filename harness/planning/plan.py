@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness import losses, optimizers
@@ -12,7 +12,6 @@ from harness.boards.board import Board, ScenarioSpec
 from harness.boards.protocol import Protocol
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, MissingTargets, at, suggest
-from harness.core.registry import check_type
 from harness.core.spec import Spec
 from harness.planning.preparation import PreparedSet, Workshop
 from harness.planning.resolution import (
@@ -41,7 +40,6 @@ class Plan:
     place: str
     counter: Iterator[int]
     version: int = 1
-    read_options: set[str] = field(default_factory=set)
 
     @property
     def board(self) -> Board:
@@ -87,25 +85,6 @@ class Plan:
             if not found and not asked & {*self.spec.ipc}:
                 raise BoardError(f"{self.place}.ipc: no set of this board has IPC {' or '.join(map(str, self.spec.ipc))}")
         return found
-
-    def option(self, name: str, default: Any) -> Any:
-        """Return an option of the scenario, checked to be of the default's type; reading it makes it known.
-
-        Where the default is a list, one value may stand for a list of one, as everywhere on a board.
-        """
-        self.read_options.add(name)
-        value = self.spec.options.get(name, default)
-        if isinstance(default, list) and isinstance(value, (str, int, float, dict)) and not isinstance(value, bool):
-            value = [value]
-        check_type(f"{self.place}.{name}", default, value)
-        return value
-
-    def check_options(self) -> None:
-        """Raise BoardError for an option that the scenario did not read."""
-        for name in self.spec.options:
-            if name not in self.read_options:
-                valid = {*self.read_options, *ScenarioSpec.model_fields} - {"name"}
-                raise BoardError(f"{self.place}: scenario {self.spec.name!r} has no option {name!r}; {suggest(name, valid)}")
 
     def vary(
         self,

@@ -106,8 +106,7 @@ def evaluate(
         asked = Scenario() if scenario is None else named(spec.name)
         asked.name = spec.name
         plan = Plan(workshop, spec, "evaluate", count(), asked.version)
-        trials = list(asked.trials(plan))
-        plan.check_options()
+        trials = list(asked.ask(plan))
         workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})
         with torch.random.fork_rng():
             records = tuple(run_bundle(trials, workbench, scenario=asked))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import datasets, losses, models, optimizers
 from harness.boards.board import Board, ScenarioSpec, checked
@@ -16,13 +16,8 @@ from harness.core.spec import Spec
 from harness.distilled import distillers, readers
 from harness.planning.plan import NATIVE, Plan
 from harness.planning.preparation import Workshop
-from harness.planning.resolution import (
-    probe_loss,
-)
+from harness.planning.resolution import probe_loss
 from harness.running.scenario import named
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -144,7 +139,7 @@ def plan(workshop: Workshop, counter: Iterator[int] | None = None) -> list[Trial
         scenario = named(spec.name)
         view = Plan(workshop, spec, f"{workshop.source}: scenarios[{i}]", counter, scenario.version)
         within: set[str] = set()
-        for trial in scenario.trials(view):
+        for trial in scenario.ask(view):
             kinds.share(trial)
             if trial.id in within:
                 raise BoardError(
@@ -153,7 +148,6 @@ def plan(workshop: Workshop, counter: Iterator[int] | None = None) -> list[Trial
                 )
             within.add(trial.id)
             trials.setdefault(trial.id, trial)
-        view.check_options()
     return list(trials.values())
 
 

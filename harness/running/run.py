@@ -15,7 +15,7 @@ from harness.planning.artefacts import Artefacts
 from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
-from harness.running.opening import open_board
+from harness.running.opening import check_scenarios, open_board
 from harness.running.options import Options, Silent, Summary, Watcher, default_jobs
 from harness.running.scheduling import bundles
 
@@ -45,6 +45,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     """
     watcher = watcher or Silent()
     file, board, plugin_files = open_board(path, options.plugins)
+    check_scenarios(board, str(file), overrides.scenarios)
     board = overrides.apply(board)
     store = RecordStore(file.parent / "records")
     early = preload(file, options)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from harness.core.registry import Registry
+from harness.core.errors import PluginError
+from harness.core.registry import Description, Registry
+from harness.running.about import Measure, Paper
+from harness.running.scenario_options import ScenarioOptions
 
 if TYPE_CHECKING:
     import pandas
@@ -39,36 +42,59 @@ class Outcome:
 class Scenario:
     """A question asked of distilled sets. Subclasses give data first, then `trials`; the rest has defaults.
 
+    The first line of a subclass's docstring is its summary, wherever one is shown.
+
     Class attributes:
         name: the name it was registered under, set on every instance.
         version: raised whenever a score would change under the same name.
-        summary: one line for lists and tables.
+        paper: where the question was asked first, if in a paper.
+        measure: the metric that tables show and rank by; a `Measure` where the lowest is the best.
         packages: what a record states the versions of, beside torch and its kin.
         rows, columns: the labels that make a table's rows and columns, beside method and IPC.
         trains_one_student: whether a trial is one training of one student under one loss, so that several can be made at once. A
             class with a `run` of its own says False by that, unless it says otherwise.
         runs_bundles: whether `run_bundle` goes through trials that differ only in their seed by itself; a class that has one of
             its own says so by that.
+        Options: what a board may say of it, `class Options(ScenarioOptions)`; none by default.
     """
 
     name: str = ""
     version: ClassVar[int] = 1
-    summary: ClassVar[str] = ""
+    paper: ClassVar[Paper | None] = None
+    measure: ClassVar[str | Measure] = "accuracy"
     packages: ClassVar[tuple[str, ...]] = ()
     rows: ClassVar[str] = "loss"
     columns: ClassVar[str] = "optimizer"
     trains_one_student: ClassVar[bool] = True
     runs_bundles: ClassVar[bool] = False
+    Options: ClassVar[type[ScenarioOptions]] = ScenarioOptions
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if not (isinstance(cls.Options, type) and issubclass(cls.Options, ScenarioOptions)):
+            raise TypeError(f"{cls.__name__}.Options must be a class derived from harness.ScenarioOptions")
         own = vars(cls)
         cls.trains_one_student = own.get("trains_one_student", cls.trains_one_student and not {"run", "run_bundle"} & own.keys())
         cls.runs_bundles = own.get("runs_bundles", cls.runs_bundles or "run_bundle" in own)
 
-    def trials(self, board: Plan) -> Iterable[Trial]:
-        """Yield the trials that the board asks for. The default: every set, loss and seed once."""
-        yield from self.vary(board)
+    @property
+    def summary(self) -> str:
+        """The first line of the class's docstring, or of the class's that it derives from; empty where none has one."""
+        own = type(self).__mro__[: type(self).__mro__.index(Scenario)]
+        return next((cls.__doc__.strip().partition("\n")[0] for cls in own if cls.__doc__), "")
+
+    def trials(self, view: Plan, options: Any) -> Iterable[Trial]:
+        """Yield the trials that a board asks for. The default: every set, loss and seed once.
+
+        Args:
+            view: the board as this scenario sees it.
+            options: an instance of `Options`: what the board says of this scenario, checked.
+        """
+        yield from self.vary(view)
+
+    def ask(self, view: Plan) -> Iterable[Trial]:
+        """Return the trials that a board asks for, the options of its entry read. Raises BoardError or BadOption for these."""
+        return self.trials(view, self.Options.read(view.spec.name, view.spec.options, view.place))
 
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train one student on the trial's distilled set and test it on the dataset's test split."""
@@ -100,26 +126,26 @@ class Scenario:
             yield self.run(trial, workbench)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        """Return the tables of a DataFrame of records (`harness.boards.records.to_frame`), a pure function of it."""
-        from harness.leaderboard.tables import pivot
+        """Return the tables of a DataFrame of records (`harness.records`), a pure function of it."""
+        from harness.leaderboard.tables import measured, pivot
 
-        return pivot(records, rows=self.rows, columns=self.columns)
+        measure = Measure.of(self.measure)
+        if measure == Measure():
+            return pivot(records, rows=self.rows, columns=self.columns)
+        shown = measured(records, measure.name)
+        return pivot(shown, rows=self.rows, columns=self.columns, lowest=measure.lowest, measure=measure.sentence)
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
         """Return the figures of these tables, which are what `tables` returned; none by default."""
         return []
 
-    def option(self, board: Plan, name: str, default: Any) -> Any:
-        """Return an option of this scenario from the board, checked to be of the default's type."""
-        return board.option(name, default)
-
-    def vary(self, board: Plan, **changes: Any) -> Iterator[Trial]:
+    def vary(self, view: Plan, **changes: Any) -> Iterator[Trial]:
         """Yield a trial for every set, loss and seed of the board.
 
         `changes` replace what the board says: model, optimizer, losses, seeds, sets, protocol (a mapping of changed fields),
         options (what the trial's id shall also rest on), labels (more columns for tables).
         """
-        yield from board.vary(**changes)
+        yield from view.vary(**changes)
 
 
 def _outcome(fit: Fit, together: int = 1) -> Outcome:
@@ -145,6 +171,16 @@ registry: Registry[type[Scenario]] = Registry("scenario", group="giftbench.scena
 
 def named(name: str) -> Scenario:
     """Return an instance of the scenario of this name. Raises UnknownName with a suggestion."""
-    made = registry.get(name)()
-    made.name = name
-    return made
+    scenario = registry.get(name)()
+    scenario.name = name
+    return scenario
+
+
+def describe(name: str) -> Description:
+    """Return what lists show of a scenario, its options among it; its module is imported for them. Raises UnknownName."""
+    entry = registry.describe(name)
+    try:
+        scenario = named(name)
+    except PluginError:  # it is listed all the same; whoever uses it is told
+        return entry
+    return replace(entry, summary=scenario.summary, parameters=scenario.Options.described())

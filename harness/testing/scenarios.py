@@ -23,6 +23,7 @@ from harness.core.errors import BoardError, GiftbenchError
 from harness.planning.artefacts import Artefacts
 from harness.planning.plan import Plan
 from harness.planning.preparation import Workshop
+from harness.running.about import Measure, Paper
 from harness.running.executors.work import environment
 from harness.running.planning import check_names
 from harness.running.scenario import Outcome, Scenario, named, registry
@@ -71,9 +72,7 @@ class _Case:
         """Return the trials that the scenario asks of the workshop's board. Raises what the scenario raises."""
         spec: ScenarioSpec = workshop.board.scenarios[0]
         view = Plan(workshop, spec, "board: scenarios[0]", count(), self.scenario.version)
-        trials = list(self.scenario.trials(view))
-        view.check_options()
-        return trials
+        return list(self.scenario.ask(view))
 
     def planned(self, where: str, **changes: Any) -> list[Trial]:
         with works(self.name, f"to plan {where}"):
@@ -88,9 +87,10 @@ def check_scenario(
 ) -> None:
     """Check that a scenario keeps what giftbench expects of one, on a tiny board in a temporary folder; takes seconds.
 
-    It plans the same trials each time, under its own name and version, without training anything, and others for another seed or
-    another value of an option; one trial of each bundle runs, twice with equal metrics; and its tables and figures are a pure
-    function of the records, whether there are none, one, all, or some that failed or diverged.
+    It says what it is: a docstring, a version, what it ranks by. It plans the same trials each time, under its own name and
+    version, without training anything, and others for another seed or another value of an option; one trial of each bundle runs,
+    twice with equal metrics; and its tables and figures are a pure function of the records, whether there are none, one, all, or
+    some that failed or diverged.
 
     Args:
         scenario: a registered name, a class derived from `harness.Scenario`, or an instance.
@@ -104,6 +104,7 @@ def check_scenario(
     asked = _instance(scenario)
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
         case = _Case(asked, {**TINY, **(board or {})}, options or {}, Path(folder))
+        _says_what_it_is(case)
         case.workshop()
         _plans_without_making_anything(case)
         trials = case.planned("the tiny board")
@@ -142,6 +143,22 @@ def _entry(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {}
 
 
+# -- what it says of itself ----------------------------------------------------------------------------------------------
+
+
+def _says_what_it_is(case: _Case) -> None:
+    scenario, whole = case.scenario, type(case.scenario.version) is int
+    expect(
+        bool(scenario.summary), case.name, "has no docstring, whose first line lists and leaderboards show; give its class one"
+    )
+    expect(whole and scenario.version > 0, case.name, f"has version {scenario.version!r}; make it a whole number from 1")
+    paper, measure, axes = scenario.paper, scenario.measure, (scenario.rows, scenario.columns)
+    expect(paper is None or isinstance(paper, Paper), case.name, f"has paper = {paper!r}; make it a harness.Paper, or None")
+    named = isinstance(measure, (str, Measure)) and bool(Measure.of(measure).name)
+    expect(named, case.name, f"has measure = {measure!r}; make it a metric's name, or a harness.Measure")
+    expect(all(isinstance(axis, str) for axis in axes), case.name, f"has rows and columns {axes!r}; make them labels")
+
+
 # -- planning ------------------------------------------------------------------------------------------------------------
 
 
@@ -171,7 +188,7 @@ def _plans_sound_trials(case: _Case, trials: list[Trial]) -> None:
     for trial in trials:
         good = isinstance(trial, Trial) and (trial.scenario, trial.version) == own
         found = (trial.scenario, trial.version) if isinstance(trial, Trial) else trial
-        expect(good, case.name, f"plans a trial of {found!r}, not of {own!r}; make trials by self.vary(board, …)")
+        expect(good, case.name, f"plans a trial of {found!r}, not of {own!r}; make trials by self.vary(view, …)")
         with works(case.name, "to give its trials options and labels that JSON can hold"):
             json.dumps([trial.options, trial.labels], allow_nan=False)
     ids = [trial.id for trial in trials]
@@ -191,7 +208,7 @@ def _plans_other_trials_for_other_words(case: _Case, trials: list[Trial]) -> Non
     for option, values in case.options.items():
         for value in values[1:]:
             changed = {trial.id for trial in case.planned(f"with {option} = {value!r}", **{option: value})}
-            problem = f"plans the same trials with {option} = {value!r}; put it into self.vary(board, options={{…}})"
+            problem = f"plans the same trials with {option} = {value!r}; put it into self.vary(view, options={{…}})"
             expect(changed != ids, case.name, problem)
 
 
@@ -202,7 +219,7 @@ def _refuses_what_it_does_not_know(case: _Case) -> None:
         if UNKNOWN in str(error):
             return
         raise
-    raise CheckFailed(f"{case.name} takes the option {UNKNOWN!r}; read options by self.option(board, name, default) alone")
+    raise CheckFailed(f"{case.name} takes the option {UNKNOWN!r}; let its Options forbid what they do not name")
 
 
 # -- running -------------------------------------------------------------------------------------------------------------
@@ -217,7 +234,7 @@ def _runs_twice_alike(case: _Case, trial: Trial) -> Record:
     first, again = (_outcome(case, trial) for _ in range(2))
     for name, value in first.metrics.items():
         then = again.metrics.get(name)
-        remedy = "take random numbers from harness.core.seeds by the trial's seed, and put times into timing"
+        remedy = "take random numbers from harness.seeds by the trial's seed, and put times into timing"
         expect(then == value, case.name, f"gives {name} = {value} and then {then} for the same trial; {remedy}")
     facts = environment(trial, Workbench("cpu"), None)
     return Record.of(trial, first.status, metrics=first.metrics, history=first.history, timing={"total": 1.0}, environment=facts)
@@ -235,6 +252,8 @@ def _outcome(case: _Case, trial: Trial) -> Outcome:
     percent = isinstance(accuracy, (int, float)) and 0 <= accuracy <= 100
     found = accuracy if "accuracy" in outcome.metrics else "no accuracy"
     expect(percent, case.name, f"gives {found} where metrics['accuracy'] must be in percent, from 0 to 100")
+    ranked = Measure.of(case.scenario.measure).name
+    expect(ranked in outcome.metrics, case.name, f"gives no metric {ranked!r}, which its measure says that it ranks by")
     for name, value in outcome.metrics.items():
         finite = isinstance(value, (int, float)) and math.isfinite(value)
         expect(finite, case.name, f"gives the metric {name} = {value!r}; a metric must be a finite number")
@@ -276,7 +295,7 @@ def _tables(case: _Case, frame: pandas.DataFrame, where: str) -> list[Table]:
     with works(case.name, f"to make tables {where}"):
         tables = case.scenario.tables(given)
     good = isinstance(tables, list) and all(isinstance(table, Table) for table in tables)
-    expect(good, case.name, f"returns {tables!r} from tables() {where}; return a list of harness.leaderboard.tables.Table")
+    expect(good, case.name, f"returns {tables!r} from tables() {where}; return a list of harness.Table")
     expect(_content(given) == before, case.name, f"changes the records that tables() is given {where}; work on a copy")
     return tables
 
@@ -300,4 +319,4 @@ def _draws(case: _Case, tables: list[Table], where: str) -> None:
         from harness.leaderboard.figures import Figure
 
         good = all(isinstance(figure, Figure) for figure in figures)
-    expect(good, case.name, f"returns {figures!r} from figures() {where}; return a list of harness.leaderboard.figures.Figure")
+    expect(good, case.name, f"returns {figures!r} from figures() {where}; return a list of harness.Figure")

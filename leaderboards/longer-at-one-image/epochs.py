@@ -1,6 +1,6 @@
 """The scenario of scenarios/README.md."""
 
-from harness import Scenario, scenarios
+from harness import Scenario, ScenarioOptions, scenarios
 
 
 @scenarios.register("epochs")
@@ -8,9 +8,11 @@ class Epochs(Scenario):
     """Accuracy against the number of epochs."""
 
     version = 1
-    summary = "Accuracy against the number of epochs."
     columns = "epochs"
 
-    def trials(self, board):
-        for epochs in self.option(board, "epochs", default=[2, 4]):
-            yield from self.vary(board, protocol={"epochs": epochs}, labels={"protocol": board.protocol.label})
+    class Options(ScenarioOptions):
+        epochs: tuple[int, ...] = (2, 4)
+
+    def trials(self, view, options):
+        for epochs in options.epochs:
+            yield from self.vary(view, protocol={"epochs": epochs}, labels={"protocol": view.protocol.label})

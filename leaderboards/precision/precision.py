@@ -2,10 +2,7 @@
 
 from dataclasses import replace
 
-from harness import Scenario, scenarios
-from harness.leaderboard.statistics import paired_difference
-from harness.leaderboard.tables import pivot
-from harness.leaderboard.text import fixed
+from harness import Scenario, ScenarioOptions, fixed, pivot, scenarios, statistics
 
 NOTE = (
     "{second} - {first}: mean of the differences in accuracy, paired by seed, in points, with its 95 % interval (Student's t, "
@@ -15,15 +12,20 @@ NOTE = (
 
 @scenarios.register("precision")
 class Precisions(Scenario):
-    """Accuracy in two precisions of the student's and the teacher's forward passes, and of the test."""
+    """Accuracy of the same trainings in two precisions, and the differences paired by seed.
+
+    A precision is that of the student's and the teacher's forward passes, and of the test.
+    """
 
     version = 1
-    summary = "Accuracy of the same trainings in two precisions, and the differences paired by seed."
     columns = "precision"
 
-    def trials(self, board):
-        for precision in self.option(board, "precisions", default=["float32", "bf16"]):
-            yield from self.vary(board, protocol={"precision": precision}, labels={"protocol": board.protocol.label})
+    class Options(ScenarioOptions):
+        precisions: tuple[str, ...] = ("float32", "bf16")
+
+    def trials(self, view, options):
+        for precision in options.precisions:
+            yield from self.vary(view, protocol={"precision": precision}, labels={"protocol": view.protocol.label})
 
     def tables(self, records):
         return [_with_difference(table) for table in pivot(records, self.rows, self.columns, gains="", each_ipc=True)]
@@ -38,7 +40,7 @@ def _with_difference(table):
     entries = {}
     for method, row in table.row_labels:
         for ipc in dict.fromkeys(ipc for ipc, _ in table.column_labels):
-            found = paired_difference(table.seeds(method, row, ipc, second), table.seeds(method, row, ipc, first))
+            found = statistics.paired_difference(table.seeds(method, row, ipc, second), table.seeds(method, row, ipc, first))
             if found.n:  # with three decimals, for an end may lie within a hundredth of 0
                 interval = "" if found.n < 2 else f" [{fixed(found.low, 3)}, {fixed(found.high, 3)}]"
                 sign = "+" if found.mean > 0 else ""

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+import harness
 from harness.boards.protocol import Protocol
 from harness.boards.records import SCHEMA, Record, RecordStore, to_frame
 from harness.boards.trial import Trial
+from harness.core.errors import BoardError
 from harness.core.spec import Spec
 
 METRICS = {"accuracy": 50.0, "best_accuracy": 60.0, "top5_accuracy": 90.0}
@@ -287,3 +289,18 @@ def test_a_failed_record_has_no_metrics_and_keeps_its_error() -> None:
     frame = to_frame([record(0), record(1, "failed", metrics={}, error="out of memory")])
     assert frame["error"].tolist() == ["", "out of memory"]
     assert frame["accuracy"].isna().tolist() == [False, True]
+
+
+def test_the_records_of_a_board_are_a_frame_by_its_folder_or_its_file(store: RecordStore, tmp_path: Path) -> None:
+    (tmp_path / "board.toml").write_text("")
+    assert harness.records(tmp_path).empty  # nothing has run yet
+    store.write(record())
+    for board in (tmp_path, str(tmp_path), tmp_path / "board.toml"):
+        assert harness.records(board)["accuracy"].tolist() == [50.0]
+
+
+def test_a_folder_without_a_board_is_a_mistake_and_no_empty_frame(tmp_path: Path) -> None:
+    (tmp_path / "records").mkdir()
+    for folder in (tmp_path, tmp_path / "records", tmp_path / "absent"):
+        with pytest.raises(BoardError, match=r"no board here; expected a folder with board\.toml"):
+            harness.records(folder)

@@ -90,7 +90,7 @@ def board(tmp_path: Path) -> Callable[..., Path]:
             '"cross-optimiser"',
             "scenarios[0].name: no scenario 'cross-optimiser'; did you mean 'cross-optimizer'",
         ),
-        ('"cross-optimizer"', '"cross-optimizer", optimizers = [3]', "scenarios[0]: optimizer: expected a name"),
+        ('"cross-optimizer"', '"cross-optimizer", optimizers = [3]', "scenarios[0].optimizers[0]: expected a name"),
         (
             '"cross-optimizer"',
             '"class-incremental", steps = 11',
@@ -108,13 +108,17 @@ def board(tmp_path: Path) -> Callable[..., Path]:
         ),
         ('"cross-optimizer"', '"class-incremental", memory = "much"', "scenarios[0].memory must be a whole number, not 'much'"),
         ('"cross-optimizer"', '"cross-optimizer", optimizers = true', "scenarios[0].optimizers must be a list, not True"),
-        ('"cross-optimizer"', '"class-incremental", soft_labels = 3', "scenarios[0].soft_labels must be a word, not 3"),
+        (
+            '"cross-optimizer"',
+            '"class-incremental", soft_labels = 3',
+            "scenarios[0].soft_labels must be 'sliced' or 'unsliced', not 3",
+        ),
         ('"cross-optimizer"', '"gamma-sweep", loss = "gift("', "scenarios[0].loss: cannot read 'gift('"),
         ('"cross-optimizer"', '"label-ablation", native = "klx"', "scenarios[0].native: no loss 'klx'; did you mean 'kl'?"),
         (
             '"cross-optimizer"',
             '"label-ablation", labels = ["nativ"]',
-            "scenarios[0].labels[0]: no row 'nativ'; did you mean 'native'",
+            "scenarios[0].labels[0] must be 'native', 'native + refinement', 'cosine' or 'gift', not 'nativ'; did you mean 'nati",
         ),
         ('"cross-optimizer"', '"gamma-sweep", gammas = [2.0]', "scenarios[0]: losses: gamma must be in [0, 1], not 2.0"),
         ('"cross-optimizer"', '"gamma-sweep", gamma = [0.1]', "scenarios[0]: scenario 'gamma-sweep' has no option 'gamma'"),
@@ -306,7 +310,7 @@ def test_two_plugins_of_one_name(tmp_path: Path, board: Callable[..., Path], ans
 def test_a_scenario_that_yields_one_trial_twice(tmp_path: Path, board: Callable[..., Path], answer: Answer) -> None:
     (tmp_path / "twice.py").write_text(
         "from harness import Scenario, scenarios\n\n\n@scenarios.register('twice')\nclass Twice(Scenario):\n"
-        "    def trials(self, board):\n        yield from self.vary(board)\n        yield from self.vary(board)\n"
+        "    def trials(self, view, options):\n        yield from self.vary(view)\n        yield from self.vary(view)\n"
     )
     try:
         said = answer("run", board('"cross-optimizer"', '"twice"'), "--plugin", tmp_path / "twice.py")

@@ -14,7 +14,7 @@ from harness.cli import main as cli
 from harness.cli.scaffold import scaffold
 from harness.core.errors import GiftbenchError, UnknownName
 
-HEAVY = {"torch", "timm", "pandas", "numpy", "sklearn", "matplotlib", "avalanche", "scenarios"}
+HEAVY = {"torch", "timm", "pandas", "numpy", "sklearn", "matplotlib", "avalanche"}
 KINDS = {"loss": "losses", "scenario": "scenarios"}
 Command = Callable[..., tuple[int, str, str]]
 

@@ -46,9 +46,16 @@ def test_the_help_of_list_names_every_kind_that_it_shows() -> None:
 
 def test_every_list_loads_nothing_heavy_and_names_what_ships() -> None:
     modules, printed = loaded_by(f"from harness.cli.listing import show\nfor kind in {KINDS!r}: show(kind)")
-    assert not modules & {*HEAVY, "scenarios"}
+    assert not modules & set(HEAVY)
     for name in ("gift", "convnet3", "timm/*", "adamw", "multistep", "digits", "rded", "cross-optimizer", "smoke"):
         assert name in printed
+
+
+def test_lists_of_scenarios_show_their_options_with_defaults() -> None:
+    _, printed = loaded_by(command_line("list", "scenarios"))
+    (line,) = [line for line in printed.splitlines() if line.startswith("cross-optimizer ")]
+    assert "optimizers=[sgd, adam, adamw]" in line
+    assert "Accuracy under optimizers that the set was not distilled with" in line
 
 
 def test_a_list_shows_parameters_and_where_a_thing_comes_from() -> None:
@@ -85,7 +92,8 @@ def test_every_public_name_resolves(name: str) -> None:
 
 def test_the_public_names_are_what_the_design_promises() -> None:
     promised = {"losses", "scenarios", "models", "datasets", "distillers", "readers", "Targets", "Scenario", "Trial", "Outcome"}
-    assert promised | {"DistilledSet", "evaluate"} <= set(harness.__all__)
+    promised |= {"DistilledSet", "Paper", "ScenarioOptions", "Spec", "evaluate", "optimizers", "records"}
+    assert promised <= set(harness.__all__)
     assert dir(harness) == sorted(harness.__all__)
     with pytest.raises(AttributeError, match="module 'harness' has no attribute 'nonsense'"):
         _ = harness.nonsense

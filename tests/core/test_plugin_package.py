@@ -13,7 +13,7 @@ import pytest
 from harness.boards.records import RecordStore
 
 PLUGIN = '''
-from harness import Scenario, losses, scenarios
+from harness import Scenario, ScenarioOptions, losses, scenarios
 
 
 @losses.register("pack-loss")
@@ -26,12 +26,14 @@ def pack_loss(logits, targets, *, weight=2.0):
 class PackScenario(Scenario):
     """A scenario of a package."""
 
-    summary = "A scenario of a package."
     columns = "epochs"
 
-    def trials(self, board):
-        for epochs in self.option(board, "epochs", default=[1, 2]):
-            yield from self.vary(board, protocol={"epochs": epochs}, labels={"protocol": board.protocol.label})
+    class Options(ScenarioOptions):
+        epochs: tuple[int, ...] = (1, 2)
+
+    def trials(self, view, options):
+        for epochs in options.epochs:
+            yield from self.vary(view, protocol={"epochs": epochs}, labels={"protocol": view.protocol.label})
 '''
 PROJECT = """
 [build-system]

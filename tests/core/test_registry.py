@@ -342,32 +342,3 @@ def test_a_number_must_be_finite(registry: Registry[Any], default: Any, value: f
     registry.register("thing")(thing)
     with pytest.raises(BadOption, match="widget 'thing': size must be finite"):
         registry.resolve({"name": "thing", "size": value})
-
-
-OPTIONS = """
-from harness import Scenario, scenarios
-
-USUAL = [1, 2]
-
-
-@scenarios.register("optional")
-class Optional(Scenario):
-    \"\"\"Has options.\"\"\"
-
-    def trials(self, board):
-        first = self.option(board, "first", default=USUAL)
-        return [] if first else self.option(board, "second", "word")
-"""
-
-
-def test_a_scenario_is_described_with_the_options_that_it_reads(tmp_path):
-    from harness.core.plugins import load_file
-    from harness.running.scenario import registry
-
-    assert registry.describe("cross-optimizer").parameters == {"optimizers": "[sgd, adam, adamw]"}
-    (tmp_path / "optional.py").write_text(OPTIONS, "utf-8")
-    load_file(tmp_path / "optional.py")
-    try:
-        assert registry.describe("optional").parameters == {"first": "[1, 2]", "second": "word"}
-    finally:
-        registry.remove("optional")

@@ -36,13 +36,16 @@ scenarios = [{ name = "cross-optimizer", optimizers = ["adamw", "sgd"] }]
 
 PLUGIN = """
 import os, signal, time
-from harness import Outcome, Scenario, scenarios
+from harness import Outcome, Scenario, ScenarioOptions, scenarios
 
 @scenarios.register("troubled")
 class Troubled(Scenario):
-    def trials(self, board):
-        for trouble in self.option(board, "troubles", default=["none"]):
-            yield from self.vary(board, options={"trouble": trouble}, labels={"optimizer": trouble})
+    class Options(ScenarioOptions):
+        troubles: tuple[str, ...] = ("none",)
+
+    def trials(self, view, options):
+        for trouble in options.troubles:
+            yield from self.vary(view, options={"trouble": trouble}, labels={"optimizer": trouble})
 
     def run(self, trial, workbench):
         trouble = trial.options["trouble"]

@@ -59,7 +59,9 @@ def test_names_of_strategies_are_one_whatever_their_case(plan: Planner) -> None:
             r"scenarios\[0\]\.class_order: a class order must hold each of the classes 0 to 9 once",
         ),
         ({"class_order": [*range(9), 8]}, BoardError, "9 is missing"),
-        ({"class_order": 3}, BoardError, "class_order"),
+        ({"class_order": 3}, BadOption, r"scenarios\[0\]\.class_order must be a word or a list, not 3"),
+        ({"class_order": "sorte"}, BoardError, r"scenarios\[0\]\.class_order: a class order is \"seed\", \"sorted\" or"),
+        ({"class_order": [3, "one"]}, BadOption, r"scenarios\[0\]\.class_order\[1\] must be a whole number, not 'one'"),
         (
             {"strategies": ["gdum"]},
             UnknownName,
@@ -69,9 +71,9 @@ def test_names_of_strategies_are_one_whatever_their_case(plan: Planner) -> None:
         ({"strategies": ["EWC"]}, BadOption, r"strategy 'EWC' needs ewc_lambda, as EWC\(ewc_lambda=…\)"),
         ({"strategies": ["GDumb(mem_size=many)"]}, BadOption, "mem_size must be a whole number, not 'many'"),
         ({"strategies": "JointTraining"}, BadOption, "trains on the whole stream at once"),
-        ({"soft_labels": "whole"}, BadOption, "soft_labels must be 'sliced' or 'unsliced', not 'whole'"),
+        ({"soft_labels": "whole"}, BadOption, r"scenarios\[0\]\.soft_labels must be 'sliced' or 'unsliced', not 'whole'"),
         ({"memory": "much"}, BadOption, "memory must be a whole number, not 'much'"),
-        ({"memory": -1}, BadOption, "memory must be a number of images"),
+        ({"memory": -1}, BadOption, "memory must be 0 or more, not -1"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(plan: Planner, options: dict[str, Any], error: type[Exception], words: str) -> None:
@@ -176,3 +178,10 @@ def test_unsliced_labels_have_tables_of_their_own(plan: Planner, run: Run) -> No
     assert len(tables) == 4
     assert len({table.title for table in tables}) == 4
     assert sum("tell of classes not met yet" in " ".join(table.notes) for table in tables) == 2
+
+
+def test_a_given_order_is_part_of_the_trial_as_the_list_that_it_is(plan: Planner) -> None:
+    order = [3, 1, 0, 2, 4, 5, 6, 7, 9, 8]
+    (trial,) = plan(**scenario(class_order=order, steps=5))
+    assert trial.options["class_order"] == order
+    assert trial.labels["class order"] == "given"

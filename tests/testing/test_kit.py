@@ -14,9 +14,10 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from harness import Outcome, Scenario, losses, scenarios
+from harness import Measure, Outcome, Scenario, ScenarioOptions, losses, scenarios
 from harness.core.errors import BadOption, BoardError, UnknownName
 from harness.losses.targets import Targets
 from harness.testing import CheckFailed, check_loss, check_model, check_scenario
@@ -393,84 +394,114 @@ class Good(Scenario):
     name = "good"
     columns = "size"
 
-    def trials(self, board: Any) -> Iterator[Any]:
-        for size in self.option(board, "sizes", default=[1, 2]):
-            yield from self.vary(board, options={"size": size}, labels={"size": size})
+    class Options(ScenarioOptions):
+        sizes: tuple[int, ...] = (1, 2)
+
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        for size in options.sizes:
+            yield from self.vary(view, options={"size": size}, labels={"size": size})
 
     def run(self, trial: Any, workbench: Any) -> Any:
         return Outcome(dict(HALF), [{"epoch": 1, **HALF}], timing={"train": 1.0})
 
 
+class Undescribed(Scenario):
+    name = "undescribed"
+
+
+class Unversioned(Good):
+    version = "2"  # type: ignore[assignment]
+
+
+class Unread(Good):
+    paper = "arXiv 2405.14736"  # type: ignore[assignment]
+
+
+class Unmeasured(Good):
+    measure = 3  # type: ignore[assignment]
+
+
+class Axeless(Good):
+    columns = None  # type: ignore[assignment]
+
+
+class Ranked(Good):
+    measure = Measure("forgetting", lowest=True)
+
+
+class Taken(Good):
+    class Options(Good.Options):
+        model: str = ""
+
+
 class Empty(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
         return iter(())
 
 
 class Aged(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        for trial in super().trials(board):
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        for trial in super().trials(view, options):
             yield trial.model_copy(update={"version": 7})
 
 
 class Stranger(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        for trial in super().trials(board):
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        for trial in super().trials(view, options):
             yield trial.model_copy(update={"scenario": "another"})
 
 
 class NoTrial(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
         yield {"seed": 0}
 
 
 class Doubled(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        yield from self.vary(board)
-        yield from self.vary(board)
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        yield from self.vary(view)
+        yield from self.vary(view)
 
 
 class Dicing(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        yield from self.vary(board, options={"draw": random.random()})
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        yield from self.vary(view, options={"draw": random.random()})
 
 
 class NotJson(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        yield from self.vary(board, labels={"size": {1, 2}})
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        yield from self.vary(view, labels={"size": {1, 2}})
 
 
 class Eager(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
         layer = nn.Linear(1, 1)
         layer(torch.ones(1)).sum().backward()
         torch.optim.SGD(layer.parameters(), 0.1).step()
-        yield from super().trials(board)
+        yield from super().trials(view, options)
 
 
 class Making(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        board.workshop.artefacts.folder.mkdir(parents=True, exist_ok=True)
-        (board.workshop.artefacts.folder / "notes.txt").write_text("mine")
-        yield from super().trials(board)
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        view.workshop.artefacts.folder.mkdir(parents=True, exist_ok=True)
+        (view.workshop.artefacts.folder / "notes.txt").write_text("mine")
+        yield from super().trials(view, options)
 
 
 class Seedless(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        yield from self.vary(board, seeds=[0])
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        yield from self.vary(view, seeds=[0])
 
 
 class Deaf(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        for size in self.option(board, "sizes", default=[1, 2]):
-            yield from self.vary(board, model=f"convnet1(width={3 if size else 4})", seeds=board.seeds)
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        for size in options.sizes:
+            yield from self.vary(view, model=f"convnet1(width={3 if size else 4})", seeds=view.seeds)
             return
 
 
 class Easy(Good):
-    def trials(self, board: Any) -> Iterator[Any]:
-        for name in board.spec.options:
-            self.option(board, name, default=None)
-        yield from super().trials(board)
+    class Options(Good.Options):
+        model_config = ConfigDict(extra="ignore")
 
 
 class Broken(Good):
@@ -557,6 +588,13 @@ class Sketching(Good):
 
 
 BAD_SCENARIOS: dict[str, tuple[type[Scenario], str]] = {
+    "no docstring": (Undescribed, "has no docstring, whose first line lists and leaderboards show"),
+    "no version": (Unversioned, "has version '2'; make it a whole number from 1"),
+    "no paper": (Unread, "has paper = 'arXiv 2405.14736'; make it a harness.Paper, or None"),
+    "no measure": (Unmeasured, "has measure = 3; make it a metric's name, or a harness.Measure"),
+    "no axes": (Axeless, "has rows and columns ('loss', None); make them labels"),
+    "a measure that is not there": (Ranked, "gives no metric 'forgetting', which its measure says that it ranks by"),
+    "an option of every entry": (Taken, "every entry of a board has the key 'model'; rename the option"),
     "no trial": (Empty, "plans no trial on the tiny board"),
     "another version": (Aged, "plans a trial of ('good', 7), not of ('good', 1)"),
     "another name": (Stranger, "plans a trial of ('another', 1), not of ('good', 1)"),
@@ -578,15 +616,15 @@ BAD_SCENARIOS: dict[str, tuple[type[Scenario], str]] = {
     "a metric that is not finite": (giving(gain=float("nan")), "gives the metric gain = nan"),
     "a metric that is no number": (giving(gain="much"), "gives the metric gain = 'much'"),
     "a history with tensors": (BadHistory, "history and timing that JSON can hold: TypeError"),
-    "numbers that wander": (Wandering, "for the same trial; take random numbers from harness.core.seeds"),
+    "numbers that wander": (Wandering, "for the same trial; take random numbers from harness.seeds"),
     "no records": (NeedsRecords, "fails to make tables on no records: KeyError"),
     "metrics that failed": (NeedsMetrics, "fails to make tables on one record that failed: KeyError"),
     "failures left out": (NeedsSuccess, "makes no table of one record that failed"),
     "records changed": (Marking, "changes the records that tables() is given on all records"),
     "order": (Ordered, "makes other tables of all records in another order"),
-    "no tables": (Markdown, "return a list of harness.leaderboard.tables.Table"),
+    "no tables": (Markdown, "return a list of harness.Table"),
     "no list of figures": (Painting, "returns 'figure.png' from figures()"),
-    "no figures": (Sketching, "return a list of harness.leaderboard.figures.Figure"),
+    "no figures": (Sketching, "return a list of harness.Figure"),
 }
 
 
@@ -605,9 +643,9 @@ def test_a_good_scenario_passes_as_class_instance_and_name() -> None:
     class Registered(Good):
         name = ""
 
-        def trials(self, board: Any) -> Iterator[Any]:
+        def trials(self, view: Any, options: Any) -> Iterator[Any]:
             assert self.name == "kit-scenario"
-            yield from super().trials(board)
+            yield from super().trials(view, options)
 
     try:
         check_scenario(Registered, board=TAUGHT_BY_NOBODY)
@@ -620,14 +658,14 @@ def test_a_scenarios_options_and_its_entry_on_the_board_are_heard() -> None:
     heard: list[tuple[Any, ...]] = []
 
     class Heard(Good):
-        def trials(self, board: Any) -> Iterator[Any]:
-            heard.append((self.option(board, "sizes", default=[]), tuple(map(str, board.losses)), board.seeds))
-            yield from super().trials(board)
+        def trials(self, view: Any, options: Any) -> Iterator[Any]:
+            heard.append((options.sizes, tuple(map(str, view.losses)), view.seeds))
+            yield from super().trials(view, options)
 
     entry = {"name": "good", "losses": ["mse"], "sizes": [9]}
     check_scenario(Heard, options={"sizes": [[5], [6]]}, board={**TAUGHT_BY_NOBODY, "scenarios": [entry], "protocol": TEACHER})
-    assert heard[0] == ([5], ("mse",), (0,))
-    assert ([6], ("mse",), (0,)) in heard
+    assert heard[0] == ((5,), ("mse",), (0,))
+    assert ((6,), ("mse",), (0,)) in heard
     assert {seeds for _, _, seeds in heard} == {(0,), (1,)}
 
 
