@@ -78,6 +78,16 @@ class ClassIncremental(Scenario):
                 own |= {"soft_labels": options.soft_labels, "memory": memory}
                 yield from self.vary(view, options=own, labels=labels)
 
+    def trainings(self, trial: Trial, tests: int) -> Iterator[tuple[float, float]]:
+        """Yield a training a step of the stream, tested on the classes met so far.
+
+        GDumb and Cumulative train on the images of those, Replay on the step's and as many of its memory, others on the step's.
+        """
+        images, steps = float(trial.labels.get("images") or 1), trial.options["steps"]
+        for step in range(1, steps + 1):
+            met = {"GDumb": step, "Cumulative": step, "Replay": min(step, 2)}.get(trial.options["strategy"]["name"], 1)
+            yield images * met / steps, tests * step / steps
+
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train along the stream with the trial's strategy; after each step, test on the classes met so far."""
         test, classes = workbench.test_material(trial), len(workbench.dataset(trial).classes)

@@ -16,9 +16,11 @@ from harness.boards.trial import Trial
 from harness.core.spec import Spec
 from harness.running.costs import Costs, Facts, kind
 from harness.running.estimate import Estimate
+from harness.running.scenario import trainings
 from harness.running.scheduling import bundles
 
-COSTS = Costs("cpu", {"digits": Facts((1, 16, 16), 10, 500)}, {("teacher",): [Spec(name="convnet3", options={"width": 32})]})
+TEACHERS = {("teacher",): [Spec(name="convnet3", options={"width": 32})]}
+COSTS = Costs("cpu", {"digits": Facts((1, 16, 16), 10, 500)}, TEACHERS, trainings)
 MODELS = ("convnet1(width=8)", "convnet2(width=16)", "convnet3(width=32)", "convnet3(width=64)", "convnet2(width=96)", "convnet4")
 
 

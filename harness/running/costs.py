@@ -6,7 +6,7 @@ rest from those that have ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from harness.planning.artefacts import Artefacts
 
 Shape = tuple[int, int, int]
+#: Tells which trainings a trial consists of: how many images each trains on, and how many it tests in all. Takes the trial and
+#: how many images the dataset's test split has.
+Trainings = Callable[["Trial", int], Iterable[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Costs:
         device: `cpu`, `cuda` or `cuda:N`.
         datasets: facts of every dataset that the trials name, by digest.
         teachers: the models of every teacher that they name.
+        trainings: tells what a trial trains and tests.
     """
 
     def __init__(
@@ -84,13 +88,16 @@ class Costs:
         device: str,
         datasets: Mapping[str, Facts],
         teachers: Mapping[tuple[str, ...], Sequence[Spec]] | None = None,
+        trainings: Trainings | None = None,
     ) -> None:
         self.rates = RATES["cpu" if device == "cpu" else "cuda"]
-        self.datasets, self.teachers = datasets, teachers or {}
+        self.datasets, self.teachers, self.trainings = datasets, teachers or {}, trainings or one_training
         self._known: dict[tuple[Any, ...], float] = {}
 
     @classmethod
-    def of(cls, trials: Iterable[Trial], datasets: Iterable[Dataset], artefacts: Artefacts, device: str) -> Costs:
+    def of(
+        cls, trials: Iterable[Trial], datasets: Iterable[Dataset], artefacts: Artefacts, device: str, trainings: Trainings
+    ) -> Costs:
         """Return the costs of trials on these datasets, whose teachers lie among the artefacts."""
         from harness.teachers.files import from_trial, read_header
 
@@ -99,7 +106,8 @@ class Costs:
             return [Spec.model_validate(file.recipe["model"]) for file in files]
 
         facts = {data.digest: Facts(data.shape, len(data.classes), len(data.test)) for data in datasets}
-        return cls(device, facts, {teacher: models(teacher) for teacher in {trial.teacher for trial in trials}})
+        taught = {teacher: models(teacher) for teacher in {trial.teacher for trial in trials}}
+        return cls(device, facts, taught, trainings)
 
     def __call__(self, trial: Trial) -> float:
         """Return the cost of a trial, above 0. Trials of one kind cost the same."""
@@ -116,7 +124,7 @@ class Costs:
         channels, height, width = facts.shape
         step = Operations(0.0, STEP_ELEMENTS * channels * height * width, STEP_CALLS, 0.0)
         cost = 0.0
-        for images, tests in trainings(trial, facts.tests):
+        for images, tests in self.trainings(trial, facts.tests):
             steps = protocol.epochs * ceil(images / max(1, protocol.batch_size))
             seen = protocol.epochs * images
             cost += PASSES * rates.forward(student, seen, steps) + rates.forward(step, seen, steps)
@@ -149,20 +157,9 @@ def _named(spec: Spec) -> tuple[str, str]:
     return spec.name, repr(spec.options)
 
 
-def trainings(trial: Trial, tests: int) -> Iterator[tuple[float, float]]:
-    """Yield each training that a trial consists of: how many images it trains on, and how many it tests in all.
-
-    A trial with the option `steps` follows a stream of classes: it trains at every step, and tests on the classes met so far.
-    GDumb and Cumulative train on those classes, Replay on the step's and as many of its memory, others on the step's.
-    """
-    images, steps = float(trial.labels.get("images") or 1), trial.options.get("steps")
-    if not isinstance(steps, int) or steps < 1:
-        yield images, tests * trial.protocol.evaluations
-        return
-    strategy = str(dict(trial.options.get("strategy") or {}).get("name", ""))
-    for step in range(1, steps + 1):
-        met = {"GDumb": step, "Cumulative": step, "Replay": min(step, 2)}.get(strategy, 1)
-        yield images * met / steps, tests * step / steps
+def one_training(trial: Trial, tests: int) -> Iterator[tuple[float, float]]:
+    """Yield the one training that most trials are: images of the distilled set, and tests in all of its evaluations."""
+    yield float(trial.labels.get("images") or 1), float(tests * trial.protocol.evaluations)
 
 
 def operations(model: str, shape: Shape, classes: int) -> Operations:

@@ -17,6 +17,7 @@ from harness.running.estimate import Estimate
 from harness.running.executors import local
 from harness.running.opening import check_scenarios, open_board
 from harness.running.options import Options, Silent, Summary, Watcher, default_jobs
+from harness.running.scenario import trainings
 from harness.running.scheduling import bundles
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
         if not missing:
             return summary
         wanted = {trial.id for trial in missing}
-        costs = Costs.of(trials, (workshop.dataset for workshop in parts.workshops), artefacts, device)
+        costs = Costs.of(trials, (workshop.dataset for workshop in parts.workshops), artefacts, device, trainings)
         order = bundles(missing, costs, device, options.stack, trials)
         estimate = Estimate(costs, order, jobs)
         watcher.scheduled(estimate)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from harness.core.errors import PluginError
+from harness.core.errors import PluginError, UnknownName
 from harness.core.registry import Description, Registry
 from harness.running.about import Measure, Paper
+from harness.running.costs import one_training
 from harness.running.scenario_options import ScenarioOptions
 
 if TYPE_CHECKING:
@@ -96,6 +97,16 @@ class Scenario:
         """Return the trials that a board asks for, the options of its entry read. Raises BoardError or BadOption for these."""
         return self.trials(view, self.Options.read(view.spec.name, view.spec.options, view.place))
 
+    def trainings(self, trial: Trial, tests: int) -> Iterable[tuple[float, float]]:
+        """Yield what each training of a trial costs: how many images it trains on, and how many it tests in all.
+
+        The default: one training on the distilled set, and a test at each evaluation of the protocol.
+
+        Args:
+            tests: images of the dataset's test split.
+        """
+        yield from one_training(trial, tests)
+
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train one student on the trial's distilled set and test it on the dataset's test split."""
         student = workbench.student(trial)
@@ -174,6 +185,14 @@ def named(name: str) -> Scenario:
     scenario = registry.get(name)()
     scenario.name = name
     return scenario
+
+
+def trainings(trial: Trial, tests: int) -> Iterable[tuple[float, float]]:
+    """Return what a trial's scenario says that it trains and tests; where that is not to be had here, one training."""
+    try:
+        return named(trial.scenario).trainings(trial, tests)
+    except (UnknownName, PluginError):
+        return one_training(trial, tests)
 
 
 def describe(name: str) -> Description:

@@ -9,9 +9,9 @@ import pytest
 from harness.boards.records import Record
 from harness.core.spec import Spec
 from harness.running import costs
-from harness.running.costs import Operations, operations, trainings
+from harness.running.costs import Operations, operations
 from harness.running.estimate import Estimate, Seconds
-from tests.simulated_boards import BOARDS, COSTS, MODELS, Run, streams, trial
+from tests.simulated_boards import BOARDS, COSTS, MODELS, Run, trial
 
 
 def wrong_by(run: Run) -> float:
@@ -167,12 +167,3 @@ def test_costs_follow_images_epochs_and_teachers() -> None:
     assert COSTS(trial(images=200)) == pytest.approx(2 * usual, rel=0.1)
     assert COSTS(trial(loss="ce")) < 0.85 * usual
     assert COSTS(trial("convnet3(width=64)")) > 1.5 * usual
-
-
-@pytest.mark.parametrize(("strategy", "seen"), [("GDumb", 300.0), ("Cumulative", 300.0), ("Replay", 180.0), ("Naive", 100.0)])
-def test_a_stream_trains_at_every_step_on_what_its_strategy_keeps(strategy: str, seen: float) -> None:
-    (given, *_) = streams((5,), (strategy,), images=100)
-    found = list(trainings(given, 500))
-    assert len(found) == 5
-    assert sum(images for images, _ in found) == pytest.approx(seen)
-    assert [tests for _, tests in found] == [100.0, 200.0, 300.0, 400.0, 500.0]

@@ -10,7 +10,8 @@ import pytest
 from harness import Outcome, Scenario, ScenarioOptions, scenarios
 from harness.boards.trial import Trial
 from harness.core.errors import UnknownName
-from harness.running.scenario import describe, named
+from harness.running.scenario import describe, named, trainings
+from tests.simulated_boards import trial
 
 Planner = Callable[..., list[Trial]]
 
@@ -27,6 +28,9 @@ class Described(Scenario):
     def trials(self, view: Any, options: Options) -> Iterable[Trial]:
         for size in options.sizes:
             yield from self.vary(view, options={"size": size})
+
+    def trainings(self, trial: Trial, tests: int) -> Iterable[tuple[float, float]]:
+        yield from [(1.0, float(tests))] * trial.options["size"]
 
 
 class Heir(Described):
@@ -79,6 +83,13 @@ def test_options_of_another_kind_are_refused_where_the_class_is_made() -> None:
         class Plain(Scenario):
             class Options:  # type: ignore[assignment]
                 sizes = (1, 2)
+
+
+@pytest.mark.usefixtures("described")
+def test_a_scenario_says_what_its_trials_train_and_test() -> None:
+    ours, usual, strange = (trial(scenario=name, options={"size": 3}) for name in ("described", "loss-comparison", "nobody's"))
+    assert list(trainings(ours, 500)) == [(1.0, 500.0)] * 3
+    assert list(trainings(usual, 500)) == list(trainings(strange, 500)) == [(100.0, 500.0)]
 
 
 def test_a_run_of_its_own_trains_more_than_one_student_unless_it_says_otherwise() -> None:

@@ -12,6 +12,7 @@ from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError, UnknownName
 from harness.running.scenario import named
 from tests.scenarios.looking import cell, tables_of
+from tests.simulated_boards import streams
 
 Planner = Callable[..., list[Trial]]
 Run = Callable[..., list[Record]]
@@ -178,6 +179,15 @@ def test_unsliced_labels_have_tables_of_their_own(plan: Planner, run: Run) -> No
     assert len(tables) == 4
     assert len({table.title for table in tables}) == 4
     assert sum("tell of classes not met yet" in " ".join(table.notes) for table in tables) == 2
+
+
+@pytest.mark.parametrize(("strategy", "seen"), [("GDumb", 300.0), ("Cumulative", 300.0), ("Replay", 180.0), ("Naive", 100.0)])
+def test_a_stream_trains_at_every_step_on_what_its_strategy_keeps(strategy: str, seen: float) -> None:
+    (trial, *_) = streams((5,), (strategy,), images=100)
+    trainings = list(named("class-incremental").trainings(trial, 500))
+    assert len(trainings) == 5
+    assert sum(images for images, _ in trainings) == pytest.approx(seen)
+    assert [tests for _, tests in trainings] == [100.0, 200.0, 300.0, 400.0, 500.0]
 
 
 def test_a_given_order_is_part_of_the_trial_as_the_list_that_it_is(plan: Planner) -> None:
