@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from harness.core import shipped
 from harness.core.errors import BadOption, PluginError, UnknownName, suggest
 from harness.core.spec import Spec, parse, render
 
@@ -65,7 +66,9 @@ class Registry(Generic[T]):
         def enter(thing: F) -> F:
             module = getattr(thing, "__module__", "")
             entry = self._entries.get(name)
-            if entry is not None and entry.object is None and _is_target(entry.target, thing):  # it registers itself
+            if (
+                entry is not None and entry.object is None and _is_target(entry.target, thing, entry.origin)
+            ):  # it registers itself
                 entry.object = self._checked(name, thing)
                 return thing
             self._insert(name, _Entry(origin=_origin(module), object=self._checked(name, thing)))
@@ -99,7 +102,7 @@ class Registry(Generic[T]):
         for point in importlib.metadata.entry_points(group=str(self.group)):
             origin = point.dist.name if point.dist is not None else "entry point"
             known = self._entries.get(point.name)
-            if known is not None and (point.value == known.target or _is_target(point.value, known.object)):
+            if known is not None and (point.value == known.target or _is_target(point.value, known.object, origin)):
                 continue
             try:
                 self.add(point.name, point.value, origin=origin)
@@ -146,7 +149,8 @@ class Registry(Generic[T]):
             assert entry.target is not None
             module, _, attribute = entry.target.partition(":")
             try:
-                thing = getattr(importlib.import_module(module), attribute)
+                load = shipped.load if entry.origin == "giftbench" else importlib.import_module
+                thing = getattr(load(module), attribute)
             except Exception as error:
                 raise PluginError(
                     f"{self.kind} {name!r} of {entry.origin} does not load: {type(error).__name__}: {error}"
@@ -229,11 +233,17 @@ def _equal(value: Any, default: Any) -> bool:
     return bool(value == default) or (both and list(value) == list(default))
 
 
-def _is_target(target: str | None, thing: Any) -> bool:
-    """Return whether `thing` is what "module:object" names; its package may export it from another module than its own."""
+def _is_target(target: str | None, thing: Any, origin: str) -> bool:
+    """Return whether `thing` is what "module:object" names; its package may export it from another module than its own.
+
+    What giftbench names beside itself has to come from there: a module of the user's may have the same name.
+    """
     module, _, attribute = (target or "").partition(":")
-    own = str(getattr(thing, "__module__", ""))
-    return attribute == getattr(thing, "__qualname__", None) and module.partition(".")[0] == own.partition(".")[0]
+    package, own = module.partition(".")[0], str(getattr(thing, "__module__", ""))
+    if origin == "giftbench" and package in shipped.BESIDE and not shipped.is_ours(own):
+        return False
+    same = package == own.partition(".")[0].removeprefix(shipped.ASIDE)
+    return same and attribute == getattr(thing, "__qualname__", None)
 
 
 def keyword_defaults(thing: Any) -> dict[str, Any]:
@@ -280,9 +290,9 @@ def _text(value: Any) -> str:
 
 
 def _origin(module: str) -> str:
-    root = module.partition(".")[0]
-    if root in ("harness", "scenarios"):
+    if shipped.is_ours(module):
         return "giftbench"
+    root = module.partition(".")[0]
     file = getattr(sys.modules.get(module), "__file__", None)
     return Path(file).name if file and root.startswith("giftbench_plugin_") else (module or "here")
 

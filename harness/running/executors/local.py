@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
+from harness.core import shipped
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ class Workers:
             self.prepare()
         with _threads(self.settings.threads):
             process = context.Process(target=_work, args=(theirs, self.settings, dict(os.environ)), daemon=True)
-            process.start()
+            with shipped.first_on_path():
+                process.start()
         theirs.close()
         return _Worker(process, ours)
 
@@ -145,7 +147,7 @@ def preload(device: str, threads: int) -> None:
         return
     from multiprocessing import forkserver
 
-    with _threads(threads):
+    with _threads(threads), shipped.first_on_path():
         forkserver.set_forkserver_preload(["harness.running.executors.libraries"])
         forkserver.ensure_running()
 
