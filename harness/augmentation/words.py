@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.core.errors import BadOption, UnknownName, suggest
-from harness.core.registry import check_type, like
+from harness.core.options import filled
 from harness.core.spec import Spec, parse
 
 #: The operations of DSA.
@@ -64,7 +64,7 @@ def is_pipeline(text: str) -> bool:
 def steps(text: str) -> list[Spec]:
     """Return the steps of a pipeline with every parameter filled in. Raises UnknownName and BadOption in one line."""
     pieces = re.split(r"\+(?![^(]*\))", text)  # a plus in brackets belongs to a number: 1e+0
-    made = [_filled("augmentation step", STEPS, piece) for piece in pieces]
+    made = [_read("augmentation step", STEPS, piece) for piece in pieces]
     for step in made:
         if step.name == "dsa":
             dsa_words(step.options["strategy"])
@@ -73,7 +73,7 @@ def steps(text: str) -> list[Spec]:
 
 def mixing(text: str) -> Spec | None:
     """Return the mixing with every parameter filled in, None when nothing is mixed. Raises UnknownName and BadOption."""
-    return None if text in ("", "none") else _filled("mixing", MIXES, text, {*MIXES, "none"})
+    return None if text in ("", "none") else _read("mixing", MIXES, text, {*MIXES, "none"})
 
 
 def known_augmentation(text: str) -> str:
@@ -110,18 +110,13 @@ def _written(pipeline: list[Spec]) -> str:
     return "+".join(map(str, pipeline)) or "none"
 
 
-def _filled(kind: str, known: Mapping[str, Mapping[str, Any]], text: str, names: set[str] | None = None) -> Spec:
-    name, options = parse(text)
+def _read(kind: str, known: Mapping[str, Mapping[str, object]], text: str, names: set[str] | None = None) -> Spec:
+    name, given = parse(text)
     if name not in known:
         raise UnknownName(f"no {kind} {name!r}; {suggest(name, names or known)}")
-    filled = dict(known[name])
-    for option, given in options.items():
-        place, value = f"{kind} {name!r}: {option}", "none" if given is None else given
-        if option not in filled:
-            raise BadOption(f"{kind} {name!r} has no parameter {option!r}; {suggest(option, filled)}")
-        check_type(place, filled[option], value)
+    options = filled(kind, name, known[name], given)
+    for option in given:
         fits, words = _RANGES.get(option, (lambda value: True, ""))
-        if not fits(value):
-            raise BadOption(f"{place} must be {words}, not {value!r}")
-        filled[option] = like(filled[option], value)
-    return Spec(name=name, options=filled)
+        if not fits(options[option]):
+            raise BadOption(f"{kind} {name!r}: {option} must be {words}, not {options[option]!r}")
+    return Spec(name=name, options=options)

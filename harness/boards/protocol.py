@@ -133,7 +133,7 @@ class Protocol(Frozen):
 
 
 def _says_native(value: str | Spec) -> bool:
-    return value in (NATIVE, Spec(name=NATIVE))
+    return value == NATIVE if isinstance(value, str) else value.name == NATIVE and not value.options
 
 
 #: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, and each recipe of `harness.boards.native` is one.

@@ -11,9 +11,10 @@ from typing import Any
 from harness import datasets
 from harness.boards.board import Board, SetSpec, TeacherSpec
 from harness.core.digests import digest_json
-from harness.core.errors import BadOption, DataError, GiftbenchError, at, suggest
+from harness.core.errors import DataError, GiftbenchError, at
 from harness.core.home import home
-from harness.core.registry import Registry, like
+from harness.core.options import check_known, like
+from harness.core.registry import Registry
 from harness.core.spec import Spec, parse
 from harness.datasets.presence import find
 from harness.files import safetensors
@@ -108,13 +109,11 @@ def check_names(board: Board, source: str) -> None:
     from harness.distilled import distillers, readers
     from harness.running.opening import check_scenarios
 
-    def known(registry: Registry[Any], spec: Spec, place: str, check_options: bool = False) -> None:
+    def known(registry: Registry[object], spec: Spec, place: str, check_options: bool = False) -> None:
         with at(place):
             described = registry.describe(spec.name)
-            for option in spec.options if check_options and described.origin == "giftbench" else ():
-                if option not in described.parameters:
-                    hint = suggest(option, described.parameters)
-                    raise BadOption(f"{registry.kind} {spec.name!r} has no parameter {option!r}; {hint}")
+            if check_options and described.origin == "giftbench":
+                check_known(registry.kind, spec.name, described.parameters, spec.options)
 
     check_scenarios(board, source)
     for i, part in enumerate(board.boards):

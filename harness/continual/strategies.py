@@ -8,11 +8,10 @@ import inspect
 import pkgutil
 import warnings
 from functools import cache
-from typing import Any
 
 from harness.core.errors import BadOption, UnknownName, suggest
-from harness.core.registry import check_type, like
-from harness.core.spec import Spec, render
+from harness.core.options import filled
+from harness.core.spec import Named, Spec, read, render
 
 #: Known without importing Avalanche, which takes seconds: name -> whether it takes a memory.
 USUAL = {"GDumb": True, "Naive": False, "Replay": True, "Cumulative": False}
@@ -26,7 +25,7 @@ OURS = {"self", "model", "optimizer", "criterion", "train_mb_size", "train_epoch
 OURS |= {"evaluator", "eval_every", "peval_mode", "base_kwargs", "kwargs", "args"}
 
 
-def resolve(given: Any) -> Spec:
+def resolve(given: Named) -> Spec:
     """Return a strategy's name as Avalanche spells it, with the options that were given.
 
     Args:
@@ -34,22 +33,16 @@ def resolve(given: Any) -> Spec:
             put on the naive strategy.
     Raises: UnknownName, BadOption.
     """
-    spec = Spec.model_validate(given)
-    usual = {name.lower(): name for name in USUAL}.get(spec.name.lower())
-    if usual is not None and not spec.options:
+    asked, options = read(given)
+    usual = {name.lower(): name for name in USUAL}.get(asked.lower())
+    if usual is not None and not options:
         return Spec(name=usual)
-    name, made = _found(spec.name)
+    name, made = _found(asked)
     defaults = parameters(made)
-    options = {}
-    for option, value in spec.options.items():
-        if option not in defaults:
-            raise BadOption(f"strategy {name!r} has no parameter {option!r}; {suggest(option, defaults)}")
-        check_type(f"strategy {name!r}: {option}", defaults[option], value)
-        options[option] = like(defaults[option], value)
-    missing = [k for k, v in defaults.items() if v is inspect.Parameter.empty and k not in options and k != "mem_size"]
-    if missing:
-        raise BadOption(f"strategy {name!r} needs {', '.join(missing)}, as {name}({missing[0]}=…)")
-    return Spec(name=name, options=options)
+    if defaults.get("mem_size") is inspect.Parameter.empty:
+        defaults["mem_size"] = None  # the scenario gives it
+    full = filled("strategy", name, defaults, options)
+    return Spec(name=name, options={option: full[option] for option in options})
 
 
 def label(spec: Spec) -> str:
@@ -57,7 +50,7 @@ def label(spec: Spec) -> str:
     return render(spec.name, dict(spec.options))
 
 
-def parameters(made: type) -> dict[str, Any]:
+def parameters(made: type) -> dict[str, object]:
     """Return {parameter: default} of an Avalanche strategy or plugin, without those that the protocol decides."""
     found = inspect.signature(made.__init__).parameters.values()  # type: ignore[misc]
     named = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

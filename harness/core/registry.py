@@ -7,21 +7,24 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from harness.core import shipped
-from harness.core.errors import BadOption, PluginError, UnknownName, suggest
-from harness.core.spec import Spec, parse, render
+from harness.core.errors import PluginError, UnknownName, suggest
+from harness.core.options import filled, keyword_defaults, same
+from harness.core.resolved import Resolved
+from harness.core.spec import Named, Spec, read, render
 
 T = TypeVar("T", covariant=True)
 F = TypeVar("F")
+#: What is registered: a class, or a function; its keyword-only parameters are those that boards set.
+Target = Callable[..., object]
 
 
 @dataclass(frozen=True)
@@ -38,24 +41,34 @@ class Description:
 class _Entry:
     origin: str
     target: str | None = None  # "module:object", imported on first use
-    object: Any = None
-    parameters: dict[str, Any] | None = None  # of the object, once somebody asked
+    thing: Target | None = None
+    parameters: dict[str, object] | None = None  # of the object, once somebody asked
 
 
 class Registry(Generic[T]):
-    """Names to objects of one kind.
+    """Names to objects of one kind. T is what `create` returns: a registered function with its parameters bound, such as a loss
+    `Callable[[Tensor, Targets], Tensor]`, or an instance of a registered class.
 
     An entry comes from the decorator `register`, from `add` (a lazy `"module:object"` target) or from an installed package's
     entry point in `group`. A name is taken once: a second registration raises PluginError. `base`, when given, is the class
     that every registered class must derive from. A name of the form `prefix/ANYTHING` is served by the entry `prefix/*`, whose
-    object is called with ANYTHING as first argument.
+    object is called with ANYTHING as first argument. `others` serves names that nothing was entered under: it returns an object
+    and the parameters that may be set of it, with their defaults, or raises UnknownName.
     """
 
-    def __init__(self, kind: str, group: str | None = None, base: type | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        group: str | None = None,
+        base: type | None = None,
+        others: Callable[[str], tuple[Target, dict[str, object]]] | None = None,
+    ) -> None:
         self.kind = kind
         self.group = group
         self.base = base
+        self.others = others
         self._entries: dict[str, _Entry] = {}
+        self._resolved: dict[tuple[str, str], Resolved[T]] = {}
         self._scanned = group is None
 
     # -- filling ---------------------------------------------------------------------------------------------------------
@@ -66,12 +79,10 @@ class Registry(Generic[T]):
         def enter(thing: F) -> F:
             module = getattr(thing, "__module__", "")
             entry = self._entries.get(name)
-            if (
-                entry is not None and entry.object is None and _is_target(entry.target, thing, entry.origin)
-            ):  # it registers itself
-                entry.object = self._checked(name, thing)
+            if entry is not None and entry.thing is None and _is_target(entry.target, thing, entry.origin):  # it registers itself
+                entry.thing = self._checked(name, thing)
                 return thing
-            self._insert(name, _Entry(origin=_origin(module), object=self._checked(name, thing)))
+            self._insert(name, _Entry(origin=_origin(module), thing=self._checked(name, thing)))
             return thing
 
         return enter
@@ -88,10 +99,12 @@ class Registry(Generic[T]):
                 f"two {several} are named {name!r}: one from {known.origin}, one from {entry.origin}; rename one of them"
             )
         self._entries[name] = entry
+        self._resolved.clear()
 
     def remove(self, name: str) -> None:
         """Take an entry out again (for tests and notebooks)."""
         self._entries.pop(name, None)
+        self._resolved.clear()
 
     def _scan(self) -> None:
         if self._scanned:
@@ -102,7 +115,7 @@ class Registry(Generic[T]):
         for point in importlib.metadata.entry_points(group=str(self.group)):
             origin = point.dist.name if point.dist is not None else "entry point"
             known = self._entries.get(point.name)
-            if known is not None and (point.value == known.target or _is_target(point.value, known.object, origin)):
+            if known is not None and (point.value == known.target or _is_target(point.value, known.thing, origin)):
                 continue
             try:
                 self.add(point.name, point.value, origin=origin)
@@ -139,13 +152,13 @@ class Registry(Generic[T]):
             return self._entries[prefix[0]], prefix[1]
         raise UnknownName(f"no {self.kind} {name!r}; {suggest(name, self._entries)}")
 
-    def get(self, name: str) -> T:
+    def get(self, name: str) -> Target:
         """Return the object under `name`, importing it if need be.
 
         Raises: UnknownName with a suggestion; PluginError when its module does not import.
         """
         entry, rest = self._find(name)
-        if entry.object is None:
+        if entry.thing is None:
             assert entry.target is not None
             module, _, attribute = entry.target.partition(":")
             try:
@@ -155,85 +168,70 @@ class Registry(Generic[T]):
                 raise PluginError(
                     f"{self.kind} {name!r} of {entry.origin} does not load: {type(error).__name__}: {error}"
                 ) from error
-            entry.object = self._checked(name, thing)
-        thing = entry.object
-        return cast(T, partial(thing, rest) if rest is not None else thing)
+            entry.thing = self._checked(name, thing)
+        return partial(entry.thing, rest) if rest is not None else entry.thing
 
-    def _checked(self, name: str, thing: Any) -> Any:
+    def _checked(self, name: str, thing: object) -> Target:
         if not callable(thing):
             raise PluginError(f"{self.kind} {name!r} is not callable: {thing!r}")
         if self.base is not None and not (isinstance(thing, type) and issubclass(thing, self.base)):
             raise PluginError(f"{self.kind} {name!r} must be a class derived from {self.base.__name__}")
         return thing
 
-    def parameters(self, name: str) -> dict[str, Any]:
+    def parameters(self, name: str) -> dict[str, object]:
         """Return the parameters that may be set by name, with their defaults: the keyword-only ones of the object."""
         thing, (entry, _) = self.get(name), self._find(name)
         if entry.parameters is None:  # what follows a prefix, `timm/NAME`, is positional and changes none
             entry.parameters = keyword_defaults(thing)
         return dict(entry.parameters)
 
-    def resolve(self, spec: str | Mapping[str, Any] | Spec, **options: Any) -> Spec:
-        """Return `spec` with every parameter filled in. Raises UnknownName or BadOption, with suggestions."""
-        spec = self._spec(spec, options)
-        defaults = self.parameters(spec.name)
-        given = {}
-        for option, value in spec.options.items():
-            if option not in defaults:
-                raise BadOption(f"{self.kind} {spec.name!r} has no parameter {option!r}; {suggest(option, defaults)}")
-            if value is None and isinstance(defaults[option], str):
-                value = "none"  # a bare none where a word is wanted: norm=none
-            check_type(f"{self.kind} {spec.name!r}: {option}", defaults[option], value)
-            given[option] = like(defaults[option], value)
-        missing = [k for k, v in (defaults | given).items() if v is inspect.Parameter.empty]
-        if missing:
-            raise BadOption(f"{self.kind} {spec.name!r} needs {', '.join(missing)}")
-        return Spec(name=spec.name, options=defaults | given)
+    def resolve(self, spec: Named | Resolved[object], **options: object) -> Resolved[T]:
+        """Return what a name with parameters stands for, every parameter filled in: one value for a name and the same parameters.
 
-    def label(self, spec: str | Mapping[str, Any] | Spec) -> str:
+        Raises: UnknownName or BadOption, with suggestions.
+        """
+        if isinstance(spec, Resolved) and not options:
+            return cast("Resolved[T]", spec)
+        name, given = read(spec.spec if isinstance(spec, Resolved) else spec)
+        key = _key(name, {**given, **options})
+        if key not in self._resolved:
+            resolved = self._filled(name, {**given, **options})
+            self._resolved[key] = self._resolved.setdefault(_key(name, resolved.options), resolved)
+        return self._resolved[key]
+
+    def _filled(self, name: str, options: Mapping[str, object]) -> Resolved[T]:
+        if self.others is not None and name not in self:
+            target, defaults = self.others(name)
+        else:
+            target, defaults = self.get(name), self.parameters(name)
+        full = filled(self.kind, name, defaults, options)
+        label = render(name, {option: value for option, value in full.items() if not same(value, defaults[option])})
+        return Resolved(self.kind, Spec(name=name, options=full), label, target)
+
+    def label(self, spec: Named | Resolved[object]) -> str:
         """Return the short form of `spec`: only the parameters that differ from their defaults."""
-        full = self.resolve(spec)
-        defaults = self.parameters(full.name)
-        return render(full.name, {k: v for k, v in full.options.items() if not _equal(v, defaults[k])})
+        return self.resolve(spec).label
 
-    def create(self, spec: str | Mapping[str, Any] | Spec, **options: Any) -> Any:
+    def create(self, spec: Named | Resolved[object], **options: object) -> T:
         """Return the object under the name with its parameters bound: an instance of a class, a partial of a function."""
-        full = self.resolve(spec, **options)
-        if full.name.endswith("/*"):
-            raise UnknownName(f"{self.kind} {full.name!r} stands for many; name one of them, such as {full.name[:-1] + 'NAME'!r}")
-        thing: Any = self.get(full.name)
-        return thing(**full.options) if isinstance(thing, type) else partial(thing, **full.options)
-
-    def _spec(self, spec: str | Mapping[str, Any] | Spec, options: Mapping[str, Any]) -> Spec:
-        if isinstance(spec, str):
-            name, inside = parse(spec)
-            return Spec(name=name, options=inside | dict(options))
-        read = Spec.model_validate(spec)
-        return Spec(name=read.name, options=dict(read.options) | dict(options))
+        return self.resolve(spec, **options).create()
 
     # -- describing ------------------------------------------------------------------------------------------------------
 
     def describe(self, name: str) -> Description:
         """Return name, origin, summary and parameters without importing a lazy target."""
         entry, _ = self._find(name)
-        if entry.object is not None:
-            doc = inspect.getdoc(entry.object) or ""
+        if entry.thing is not None:
+            doc = inspect.getdoc(entry.thing) or ""
             shown = {
-                k: "required" if v is inspect.Parameter.empty else _text(v) for k, v in keyword_defaults(entry.object).items()
+                k: "required" if v is inspect.Parameter.empty else _text(v) for k, v in keyword_defaults(entry.thing).items()
             }
             return Description(name, entry.origin, doc.partition("\n")[0], shown)
         assert entry.target is not None
         return Description(name, entry.origin, *_read_source(entry.target))
 
 
-def _equal(value: Any, default: Any) -> bool:
-    """Return whether a parameter has its default's value; a list that JSON made of a tuple has."""
-    lists = (list, tuple)
-    both = isinstance(value, lists) and isinstance(default, lists)
-    return bool(value == default) or (both and list(value) == list(default))
-
-
-def _is_target(target: str | None, thing: Any, origin: str) -> bool:
+def _is_target(target: str | None, thing: object, origin: str) -> bool:
     """Return whether `thing` is what "module:object" names; its package may export it from another module than its own.
 
     What giftbench names beside itself has to come from there: a module of the user's may have the same name.
@@ -242,50 +240,16 @@ def _is_target(target: str | None, thing: Any, origin: str) -> bool:
     package, own = module.partition(".")[0], str(getattr(thing, "__module__", ""))
     if origin == "giftbench" and package in shipped.BESIDE and not shipped.is_ours(own):
         return False
-    same = package == own.partition(".")[0].removeprefix(shipped.ASIDE)
-    return same and attribute == getattr(thing, "__qualname__", None)
+    near = package == own.partition(".")[0].removeprefix(shipped.ASIDE)
+    return near and attribute == getattr(thing, "__qualname__", None)
 
 
-def keyword_defaults(thing: Any) -> dict[str, Any]:
-    """Return {keyword-only parameter: default} of a callable; a parameter without default maps to `inspect.Parameter.empty`."""
-    parameters = inspect.signature(thing).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+def _key(name: str, options: Mapping[str, object]) -> tuple[str, str]:
+    """Tell names with parameters apart: 1, 1.0 and true are three values, a tuple and the list that JSON makes of it are one."""
+    return name, repr(sorted((k, list(v) if isinstance(v, tuple) else v) for k, v in options.items()))
 
 
-def check_type(place: str, default: Any, value: Any) -> None:
-    """Refuse a value whose type cannot stand where `default` stands. A default of None accepts anything finite."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise BadOption(f"{place} must be finite, not {value!r}")
-    if default is None or default is inspect.Parameter.empty:
-        return
-    if isinstance(default, bool):
-        good = isinstance(value, bool)
-    elif isinstance(default, (int, float)):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        good = number and (isinstance(default, float) or isinstance(value, int) or value.is_integer())
-    elif isinstance(default, (list, tuple)):
-        good = isinstance(value, (list, tuple))
-    else:
-        good = isinstance(value, type(default))
-    if not good:
-        raise BadOption(f"{place} must be {_kind(default)}, not {value!r}")
-
-
-def _kind(default: Any) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", list: "a list", tuple: "a list"}
-    return names.get(type(default), type(default).__name__)
-
-
-def like(default: Any, value: Any) -> Any:
-    """Return a number in the type of `default`, so that 1 and 1.0 make one trial."""
-    if isinstance(default, float) and isinstance(value, int):
-        return float(value)
-    if isinstance(default, int) and not isinstance(default, bool) and isinstance(value, float):
-        return int(value)
-    return value
-
-
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return render("", {"": value})[2:-1] if value is not True else "true"
 
 

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from harness.core.errors import BadOption
 
 _FORM = re.compile(r"^\s*([^()\s][^()]*?)\s*(?:\((.*)\))?\s*$", re.DOTALL)
+#: What JSON can hold.
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 _WORDS = {"true": True, "false": False, "none": None}
 #: A parameter whose value is a path: letters, digits, and of other characters those that nothing else is written with.
 _PATH = re.compile(r"\s*(\w+)\s*=\s*([\w/.~+@:%-](?:[\w/.~+@:% -]*[\w/.~+@:%-])?)\s*")
@@ -33,7 +35,7 @@ class Spec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, value: Any) -> Any:
+    def _read(cls, value: object) -> dict[str, object]:
         if isinstance(value, Spec):
             return {"name": value.name, "options": dict(value.options)}
         if isinstance(value, str):
@@ -48,7 +50,7 @@ class Spec(BaseModel):
         raise ValueError(f'expected a name such as "gift" or "gift(gamma=0.2)", or a table with a name; got {value!r}')
 
     @classmethod
-    def model_validate(cls, obj: Any, **settings: Any) -> Self:
+    def model_validate(cls, obj: object, **settings: Any) -> Self:
         """Read a string, a table or a Spec. Raises BadOption, in one line, when it is none of them or cannot be parsed."""
         try:
             return super().model_validate(obj, **settings)
@@ -59,7 +61,19 @@ class Spec(BaseModel):
         return render(self.name, self.options)
 
 
-def parse(text: str) -> tuple[str, dict[str, Any]]:
+#: What names a thing in a call: as boards write it, or read already.
+Named = str | Mapping[str, object] | Spec
+
+
+def read(named: Named) -> tuple[str, Mapping[str, object]]:
+    """Return the name and the parameters. Raises BadOption, in one line, when they cannot be read."""
+    if isinstance(named, str):
+        return parse(named)
+    spec = named if isinstance(named, Spec) else Spec.model_validate(named)
+    return spec.name, spec.options
+
+
+def parse(text: str) -> tuple[str, dict[str, Json]]:
     """Split `name(parameter=value, …)` into the name and its parameters. Values are literals or paths; nothing is executed."""
     form = _FORM.match(text)
     if form is None:
@@ -68,7 +82,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     if not inside or not inside.strip():
         return name, {}
     try:
-        options: dict[str, Any] = {}
+        options: dict[str, Json] = {}
         for key, value in _arguments(inside):
             if key in options:
                 raise ValueError
@@ -81,7 +95,7 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
-def _arguments(inside: str) -> Iterator[tuple[str, Any]]:
+def _arguments(inside: str) -> Iterator[tuple[str, Json]]:
     """Yield each parameter and its value. Python alone would refuse a flag after a value: `kl(temperature=4, rescale)`."""
     text = ""
     for piece in inside.split(","):
@@ -130,7 +144,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _value(node: ast.expr) -> Any:
+def _value(node: ast.expr) -> Json:
     if isinstance(node, ast.Name):
         return _WORDS.get(node.id.lower(), node.id)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):  # a bare word with a hyphen: off-target
@@ -146,12 +160,12 @@ def _value(node: ast.expr) -> Any:
     raise ValueError  # bytes, sets, complex numbers: nothing that JSON can hold
 
 
-def specs(*given: str | Mapping[str, Any] | Spec) -> tuple[Spec, ...]:
+def specs(*given: Named) -> tuple[Spec, ...]:
     """Read several strings, tables or Specs. Raises BadOption, in one line, for one that cannot be read."""
     return tuple(Spec.model_validate(each) for each in given)
 
 
-def render(name: str, options: Mapping[str, Any]) -> str:
+def render(name: str, options: Mapping[str, object]) -> str:
     """Write a name and its parameters the way `parse` reads them; a flag that is on is its bare word."""
     if not options:
         return name
@@ -159,7 +173,7 @@ def render(name: str, options: Mapping[str, Any]) -> str:
     return f"{name}({', '.join(flags + [f'{k}={write(v)}' for k, v in options.items() if v is not True])})"
 
 
-def write(value: Any) -> str:
+def write(value: object) -> str:
     """Write a parameter's value the way `parse` reads it."""
     if isinstance(value, Spec):
         return str(value)

@@ -7,18 +7,19 @@ A dataset plugin is a function `name(data_dir: Path | None, *, option=default) -
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.registry import Registry
-from harness.core.spec import Spec
+from harness.core.resolved import Resolved
+from harness.core.spec import Named
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
     from harness.datasets.cards import Card
 
-registry: Registry[Any] = Registry("dataset", group="giftbench.datasets")
+registry: Registry[Callable[[Path | None], Dataset]] = Registry("dataset", group="giftbench.datasets")
 register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
 
 for _name, _target in {
@@ -45,7 +46,7 @@ def folder_of(data_dir: str | Path | None) -> Path | None:
     return Path(folder).expanduser() if folder else None
 
 
-def load(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = None) -> Dataset:
+def load(spec: Named | Resolved[object], data_dir: str | Path | None = None) -> Dataset:
     """Return a dataset. `data_dir` defaults to the environment's GIFTBENCH_DATA.
 
     Raises: UnknownName, BadOption; DataError when the files are absent or broken.
@@ -53,33 +54,33 @@ def load(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = Non
     from harness.core.errors import DataError
     from harness.datasets.base import Dataset
 
-    spec = registry.resolve(spec)
-    dataset = registry.create(spec)(folder_of(data_dir))
+    resolved = registry.resolve(spec)
+    dataset = resolved.create()(folder_of(data_dir))
     if not isinstance(dataset, Dataset):
-        raise DataError(f"dataset {spec.name!r} returned {type(dataset).__name__}, not a Dataset")
+        raise DataError(f"dataset {resolved.name!r} returned {type(dataset).__name__}, not a Dataset")
     return dataset
 
 
-def card(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = None) -> Card:
+def card(spec: Named | Resolved[object], data_dir: str | Path | None = None) -> Card:
     """Return a dataset's name, shape, number of classes and normalisation: of those that ship without reading a file.
 
     Raises: as `load`; DataError for a folder or a plugin whose files are absent.
     """
     from harness.datasets.cards import Card, known
 
-    spec = registry.resolve(spec)
-    found = known(spec)
+    resolved = registry.resolve(spec)
+    found = known(resolved.spec)
     if found is not None:
         return found
-    data = load(spec, data_dir)
+    data = load(resolved, data_dir)
     return Card(data.name, data.shape, len(data.classes), data.mean, data.std)
 
 
-def at_hand(spec: str | Mapping[str, Any] | Spec, data_dir: str | Path | None = None) -> tuple[bool, str]:
+def at_hand(spec: Named | Resolved[object], data_dir: str | Path | None = None) -> tuple[bool, str]:
     """Return whether a dataset's files are there, and where they are or, in one line, what to do. Nothing is read or downloaded.
 
     Raises: UnknownName, BadOption.
     """
     from harness.datasets.presence import find
 
-    return find(registry.resolve(spec), folder_of(data_dir))
+    return find(registry.resolve(spec).spec, folder_of(data_dir))

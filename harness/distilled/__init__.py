@@ -5,11 +5,18 @@ A distiller plugin is a function `name(source: Source, *, option=default) -> Dis
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from harness.core.registry import Registry
 
-distillers: Registry[Any] = Registry("distiller", group="giftbench.distillers")
+if TYPE_CHECKING:
+    from harness.distilled.set import DistilledSet
+    from harness.distilled.source import Source
+
+    Distil = Callable[[Source], DistilledSet]
+
+distillers: Registry[Distil] = Registry("distiller", group="giftbench.distillers")
 
 distillers.add("random", "harness.distilled.random:random")
 distillers.add("rded", "harness.distilled.rded:rded")

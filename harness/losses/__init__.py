@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.registry import Registry
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from harness.losses.targets import Loss
 
-    from harness.losses.targets import Targets
-
-    Loss = Callable[[Tensor, Targets], Tensor]
-
-registry: Registry[Any] = Registry("loss", group="giftbench.losses")
+registry: Registry[Loss] = Registry("loss", group="giftbench.losses")
 register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
 
 for _name, _target in {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.losses import create, register
+from harness.losses import register
 from harness.losses import registry as losses
 from harness.losses.classic import full_precision, teacher_logits, teacher_probabilities
 from harness.losses.gift import refine, smooth
-from harness.losses.targets import Targets
+from harness.losses.targets import Loss, Targets
 
 
 @register("refined")
@@ -42,13 +41,15 @@ def refined(
     taught = teacher_logits(targets, z)
     mixed = refine(teacher_probabilities(targets, temperature, z), smoothed, gamma)
     if gamma == 0:
-        return loss(logits, targets)  # type: ignore[no-any-return]
+        return loss(logits, targets)
     made = temperature * mixed.clamp_min(torch.finfo(z.dtype).tiny).log()
     shift = taught.mean(dim=1, keepdim=True) - made.mean(dim=1, keepdim=True)
-    return loss(logits, Targets(targets.hard, made + shift, "logits", targets.progress))  # type: ignore[no-any-return]
+    return loss(logits, Targets(targets.hard, made + shift, "logits", targets.progress))
 
 
 @cache
-def _native(spec: str) -> tuple[Any, float]:
+def _native(spec: str) -> tuple[Loss, float]:
     """Return the loss of this name, its parameters bound, and its temperature."""
-    return create(spec), float(losses.resolve(spec).options.get("temperature", 1.0))
+    native = losses.resolve(spec)
+    temperature = native.options.get("temperature")
+    return native.create(), float(temperature) if isinstance(temperature, (int, float)) else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,3 +60,7 @@ class Targets:
     def log_probabilities(self, temperature: float = 1.0) -> Tensor:
         """Return log_softmax(logits / temperature), [B, C], detached."""
         return (self.logits() / temperature).log_softmax(dim=1)
+
+
+#: What a loss is: the student's logits, [B, C], and the targets -> a scalar.
+Loss = Callable[[Tensor, Targets], Tensor]

@@ -6,19 +6,22 @@ keyword-only parameters are the ones that a board may set. `timm/NAME` is any cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from harness.core.errors import DataError, PluginError, UnknownName
 from harness.core.registry import Registry
-from harness.core.spec import Spec
+from harness.core.resolved import Resolved
+from harness.core.spec import Named
 
 if TYPE_CHECKING:
     from torch import nn
 
+    MakeModel = Callable[["Shape", int], nn.Module]
+
 Shape = tuple[int, int, int]
 
-registry: Registry[Any] = Registry("model", group="giftbench.models")
+registry: Registry[MakeModel] = Registry("model", group="giftbench.models")
 register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
 
 for _depth in range(1, 9):
@@ -41,7 +44,7 @@ for _name, _target in {
     registry.add(_name, f"harness.models.{_target}")
 
 
-def build(spec: str | Mapping[str, Any] | Spec, shape: Shape, classes: int) -> nn.Module:
+def build(spec: Named | Resolved[object], shape: Shape, classes: int) -> nn.Module:
     """Return a new student for images of `shape`, its weights drawn from torch's global random stream.
 
     Args:
@@ -59,7 +62,7 @@ def build(spec: str | Mapping[str, Any] | Spec, shape: Shape, classes: int) -> n
     full = registry.resolve(spec)
     if full.name.endswith("/*"):
         raise UnknownName(f"model {full.name!r} stands for many; name one of them, such as 'timm/resnet10t'")
-    model = registry.create(full)((int(shape[0]), int(shape[1]), int(shape[2])), int(classes))
+    model = full.create()((int(shape[0]), int(shape[1]), int(shape[2])), int(classes))
 
     from torch import nn
 

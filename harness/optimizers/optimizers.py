@@ -5,26 +5,55 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from harness.core.errors import BadOption, UnknownName, suggest
-from harness.core.registry import Registry, check_type, like
-from harness.core.spec import Spec, render
+from harness.core.registry import Registry
+from harness.core.resolved import Resolved
+from harness.core.spec import Named
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
-registry: Registry[Any] = Registry("optimizer")
-schedules: Registry[Any] = Registry("schedule")
+    MakeOptimizer = Callable[[nn.Module], Optimizer]
+    MakeSchedule = Callable[[Optimizer, int], LRScheduler]
 
 #: Optimizers that treat every weight by itself, so that a stack of weights is stepped as each would be alone. Others look at
 #: whole tensors (the norms of LAMB and LARS, Muon's matrices), or choose what to do by a tensor's size.
 ELEMENTWISE = frozenset({"sgd", "adam", "adamw", "sgd-weights-only", "adamw-weights-only"})
 #: What a timm optimizer's constructor takes that is no hyperparameter, or that boards have another word for.
 _NOT_SETTABLE = {"params", "self", "foreach", "fused", "capturable", "differentiable", "maximize", "fallback_list"}
+
+
+def _of_timm(name: str) -> tuple[Callable[..., Optimizer], dict[str, object]]:
+    """Return what makes an optimizer of timm, and the parameters that may be set. Raises UnknownName with a suggestion."""
+    timm, short = importlib.import_module("timm.optim"), name.removeprefix("timm/")  # its optimizers are not typed
+    if short not in timm.list_optimizers():
+        raise UnknownName(f"no optimizer {name!r}; {suggest(short, {*registry.names(), *timm.list_optimizers()})}")
+
+    def make(model: nn.Module, **options: object) -> Optimizer:
+        given = {option: tuple(value) if isinstance(value, list) else value for option, value in options.items()}
+        optimizer: Optimizer = timm.create_optimizer_v2(model, short, filter_bias_and_bn=False, **given)
+        return optimizer
+
+    info = timm.get_optimizer_info(short)
+    plain = (int, float, str, bool, tuple, list, type(None))
+    defaults = {
+        p.name: list(p.default) if isinstance(p.default, tuple) else p.default
+        for p in inspect.signature(info.opt_class.__init__).parameters.values()
+        if p.name not in _NOT_SETTABLE and p.default is not p.empty and isinstance(p.default, plain)
+    }
+    defaults = {"lr": 1e-3, "weight_decay": 0.0} | defaults | dict(info.defaults or {})
+    return make, {option: 1e-3 if option == "lr" and value is None else value for option, value in defaults.items()}
+
+
+#: A name that is not ours is looked for in timm.
+registry: Registry[MakeOptimizer] = Registry("optimizer", others=_of_timm)
+schedules: Registry[MakeSchedule] = Registry("schedule")
+resolve, label = registry.resolve, registry.label
 
 
 @registry.register("sgd")
@@ -77,7 +106,7 @@ def adamw_weights_only(
     return AdamW(_decayed_weights(model), lr, (beta1, beta2), weight_decay=weight_decay, fused=True)
 
 
-def _decayed_weights(model: nn.Module) -> list[dict[str, Any]]:
+def _decayed_weights(model: nn.Module) -> list[dict[str, float | Sequence[nn.Parameter]]]:
     """Return two parameter groups: weights of two dimensions or more, and the rest, without weight decay."""
     weights: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
@@ -136,62 +165,11 @@ def constant(optimizer: Optimizer, epochs: int) -> LRScheduler:
     return LambdaLR(optimizer, lambda epoch: 1.0)
 
 
-def resolve(spec: str | Mapping[str, Any] | Spec) -> Spec:
-    """Return an optimizer's spec with every parameter filled in; a name that is not ours is looked for in timm.
-
-    Raises: UnknownName and BadOption, with suggestions.
-    """
-    given = Spec.model_validate(spec)
-    if given.name in registry:
-        return registry.resolve(given)
-    defaults = _timm_defaults(given.name)
-    for option, value in given.options.items():
-        if option not in defaults:
-            raise BadOption(f"optimizer {given.name!r} has no parameter {option!r}; {suggest(option, defaults)}")
-        check_type(f"optimizer {given.name!r}: {option}", defaults[option], value)
-    return Spec(name=given.name, options=defaults | {k: like(defaults[k], v) for k, v in given.options.items()})
-
-
-def label(spec: str | Mapping[str, Any] | Spec) -> str:
-    """Return the short form: only the parameters that differ from their defaults."""
-    full = resolve(spec)
-    defaults = registry.parameters(full.name) if full.name in registry else _timm_defaults(full.name)
-    return render(full.name, {k: v for k, v in full.options.items() if v != defaults[k]})
-
-
-def create(spec: str | Mapping[str, Any] | Spec, model: nn.Module) -> Optimizer:
+def create(spec: Named | Resolved[object], model: nn.Module) -> Optimizer:
     """Return the optimizer of all of the model's parameters."""
-    full = resolve(spec)
-    if full.name in registry:
-        make: Callable[..., Optimizer] = registry.create(full)
-        return make(model)
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in full.options.items()}
-    made: Optimizer = _timm().create_optimizer_v2(model, full.name.removeprefix("timm/"), filter_bias_and_bn=False, **options)
-    return made
+    return registry.create(spec)(model)
 
 
-def create_schedule(spec: str | Mapping[str, Any] | Spec, optimizer: Optimizer, epochs: int) -> LRScheduler:
+def create_schedule(spec: Named | Resolved[object], optimizer: Optimizer, epochs: int) -> LRScheduler:
     """Return the schedule, to be stepped once after every epoch."""
-    make: Callable[..., LRScheduler] = schedules.create(spec)
-    return make(optimizer, epochs)
-
-
-def _timm() -> Any:  # its optimizers are not typed
-    return importlib.import_module("timm.optim")
-
-
-def _timm_defaults(name: str) -> dict[str, Any]:
-    """Return the settable parameters of a timm optimizer. Raises UnknownName with a suggestion."""
-    timm, short = _timm(), name.removeprefix("timm/")
-    if short not in timm.list_optimizers():
-        raise UnknownName(f"no optimizer {name!r}; {suggest(short, {*registry.names(), *timm.list_optimizers()})}")
-    info = timm.get_optimizer_info(short)
-    signature = inspect.signature(info.opt_class.__init__)
-    plain = (int, float, str, bool, tuple, list, type(None))
-    found = {
-        p.name: list(p.default) if isinstance(p.default, tuple) else p.default
-        for p in signature.parameters.values()
-        if p.name not in _NOT_SETTABLE and p.default is not p.empty and isinstance(p.default, plain)
-    }
-    found = {"lr": 1e-3, "weight_decay": 0.0} | found | dict(info.defaults or {})
-    return {k: 1e-3 if k == "lr" and v is None else v for k, v in found.items()}
+    return schedules.create(spec)(optimizer, epochs)

@@ -12,19 +12,21 @@ from harness.boards.board import Board, ScenarioSpec
 from harness.boards.protocol import Protocol
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, MissingTargets, at, suggest
-from harness.core.spec import Spec
+from harness.core.resolved import Resolved
+from harness.core.spec import Named, Spec, read
 from harness.planning.preparation import PreparedSet, Workshop
 from harness.planning.resolution import (
     ResolvedLoss,
     ResolvedModel,
-    ResolvedOptimizer,
-    probe_loss,
+    resolve_loss,
     resolve_model,
     resolve_optimizer,
 )
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
+    from harness.losses.targets import Loss
+    from harness.optimizers.optimizers import MakeOptimizer
 
 
 #: What a board calls the loss that a set's authors train with.
@@ -89,9 +91,9 @@ class Plan:
     def vary(
         self,
         *,
-        model: Any = None,
-        optimizer: Any = None,
-        losses: Sequence[Any] | None = None,
+        model: Named | None = None,
+        optimizer: Named | None = None,
+        losses: Sequence[Named | Resolved[object]] | None = None,
         seeds: Sequence[int] | None = None,
         sets: Sequence[PreparedSet] | None = None,
         protocol: Mapping[str, Any] | None = None,
@@ -102,7 +104,7 @@ class Plan:
         chosen = self.protocol if protocol is None else Protocol.model_validate(self.protocol.model_dump() | dict(protocol))
         student = self.resolve_model(self.model if model is None else model)
         given = optimizer if optimizer is not None else self.spec.optimizer
-        asked = [Spec.model_validate(loss) for loss in (self.losses if losses is None else losses)]
+        asked = self._asked(self.losses if losses is None else losses)
         for prepared in self.sets if sets is None else sets:
             full = self._resolved(chosen, prepared)
             with at(f"{self.place}: optimizer"):
@@ -119,43 +121,42 @@ class Plan:
                         labels={"order": next(self.counter), **described, **(labels or {})},
                     )
 
-    def resolve_model(self, spec: Any) -> ResolvedModel:
+    def resolve_model(self, spec: Named | Resolved[object]) -> ResolvedModel:
         """Return a student's full spec, label and adaptation, having built it once without weights."""
         with at(f"{self.place}: model"):
-            given = Spec.model_validate(spec)
-            return resolve_model(given.model_dump_json(), self.dataset.shape, len(self.dataset.classes))
+            return resolve_model(spec, self.dataset.shape, len(self.dataset.classes))
 
-    def _each_loss(self, given: Sequence[Spec], prepared: PreparedSet) -> list[Spec]:
-        """Return the losses for one set: `native` is its own, and left out where the board names that one too."""
-        if all(loss.name != NATIVE for loss in given):
-            return [*given]
-        named = []
-        others = {losses.registry.label(loss) for loss in given if loss.name != NATIVE}
-        for loss in given:
-            if loss.name != NATIVE:
-                named.append(loss)
-            elif prepared.native is None:
-                raise BoardError(
-                    f'{self.place}: losses: set {prepared.name!r} states no native loss; give its [[sets]] native = "…", '
-                    "or name a loss"
-                )
-            elif prepared.native_label not in others:
-                named.append(prepared.native)
-        return named
-
-    def resolve_loss(self, spec: Any, prepared: PreparedSet, protocol: Protocol) -> ResolvedLoss:
-        """Return a loss's full spec and where its soft labels come from. Raises MissingTargets when they cannot come."""
+    def _asked(self, given: Sequence[Named | Resolved[object]]) -> list[Resolved[Loss] | None]:
+        """Return the losses that are asked for; None stands for the native one of each set."""
         with at(f"{self.place}: losses"):
-            given = Spec.model_validate(spec)
-            probe = probe_loss(given.model_dump_json())
+            return [None if _is_native(loss) else losses.registry.resolve(loss) for loss in given]
+
+    def _each_loss(self, asked: Sequence[Resolved[Loss] | None], prepared: PreparedSet) -> list[Resolved[Loss]]:
+        """Return the losses for one set: `native` is its own, and left out where the board names that one too."""
+        others = [loss for loss in asked if loss is not None]
+        if len(others) == len(asked):
+            return others
+        if prepared.native is None:
+            raise BoardError(
+                f'{self.place}: losses: set {prepared.name!r} states no native loss; give its [[sets]] native = "…", '
+                "or name a loss"
+            )
+        with at(f"{self.place}: losses"):
+            native = losses.registry.resolve(prepared.native)
+        return others if native in others else [native if loss is None else loss for loss in asked]
+
+    def resolve_loss(self, spec: Named | Resolved[object], prepared: PreparedSet, protocol: Protocol) -> ResolvedLoss:
+        """Return a loss, and where its soft labels come from. Raises MissingTargets when they cannot come."""
+        with at(f"{self.place}: losses"):
+            loss = resolve_loss(spec)
             stored = prepared.has_soft and protocol.labels in ("auto", "stored")
             taught = not stored and protocol.labels in ("auto", "teacher", "fixed")
-            if probe.needs_soft and not stored and not taught:
+            if loss.looks.needs_soft and not stored and not taught:
                 raise MissingTargets(
-                    f"loss {str(given)!r} needs soft labels; set {prepared.name!r} stores none and the protocol's labels are "
+                    f"loss {loss.label!r} needs soft labels; set {prepared.name!r} stores none and the protocol's labels are "
                     f"{protocol.labels!r}: use labels = \"teacher\" or a loss on hard labels such as 'ce'"
                 )
-            return replace(probe, taught=taught and probe.uses_soft)
+            return replace(loss, taught=taught and loss.looks.soft)
 
     def _resolved(self, protocol: Protocol, prepared: PreparedSet) -> Protocol:
         """Return the protocol with everything filled in that depends on the set. Raises BoardError when the set lacks it."""
@@ -169,14 +170,14 @@ class Plan:
                 provenance=facts.get("provenance"),
                 replay_batch=facts.get("replay_batch", 0),
             )
-        return full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule)})
+        return full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule).spec})
 
     def _common(
         self,
         prepared: PreparedSet,
         student: ResolvedModel,
         loss: ResolvedLoss,
-        optimizer: ResolvedOptimizer,
+        optimizer: Resolved[MakeOptimizer],
         full: Protocol,
     ) -> dict[str, Any]:
         """Return the fields of trials that differ only in their seed, without the scenario's options."""
@@ -197,7 +198,7 @@ class Plan:
         prepared: PreparedSet,
         student: ResolvedModel,
         loss: ResolvedLoss,
-        optimizer: ResolvedOptimizer,
+        optimizer: Resolved[MakeOptimizer],
         full: Protocol,
         protocol: str,
     ) -> dict[str, Any]:
@@ -223,3 +224,7 @@ class Plan:
             "augmentation": full.augmentation if full.mixing in ("none", STORED) else f"{full.augmentation}, {full.mixing}",
             "precision": full.precision,
         }
+
+
+def _is_native(loss: Named | Resolved[object]) -> bool:
+    return not isinstance(loss, Resolved) and read(loss)[0] == NATIVE

@@ -12,6 +12,7 @@ from harness import datasets, losses, models
 from harness.boards.board import Board, SetSpec, TeacherSpec
 from harness.core.digests import digest_json
 from harness.core.errors import DataError, NotAtHand, at
+from harness.core.resolved import Resolved
 from harness.core.spec import Spec
 from harness.distilled import distillers
 from harness.distilled.files import SetFile
@@ -24,6 +25,7 @@ from harness.training.devices import resolve_device
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
+    from harness.distilled import Distil
     from harness.teachers.files import TeacherFile
     from harness.teachers.teacher import Teacher
 
@@ -215,22 +217,22 @@ class Workshop:
             resolved = distillers.resolve(Spec(name=spec.method, options=spec.options))
             for ipc in spec.ipc:
                 recipe = {
-                    "method": resolved.model_dump(),
+                    "method": resolved.spec.model_dump(),
                     "ipc": ipc,
                     "seed": spec.seed,
                     "dataset": self.dataset.digest,
                 }
                 yield self._prepared(spec.name, self._made(spec, resolved, ipc, recipe), native, spec.distilled_on)
 
-    def _made(self, spec: SetSpec, resolved: Spec, ipc: int, recipe: dict[str, Any]) -> SetFile:
+    def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, recipe: dict[str, Any]) -> SetFile:
         return self.artefacts.distilled(recipe, self.teacher_digests, self._distil(resolved, ipc, spec))
 
-    def _distil(self, method: Spec, ipc: int, spec: SetSpec) -> Callable[[], DistilledSet]:
+    def _distil(self, method: Resolved[Distil], ipc: int, spec: SetSpec) -> Callable[[], DistilledSet]:
         def make() -> DistilledSet:
             what = f"{spec.name} of {self.dataset.name} at IPC {ipc}"
             self.progress(what, 0, 1)
             source = Source(self.dataset, ipc, spec.seed, self.resolved_device, self.teacher)
-            made = distillers.create(method)(source)
+            made = method.create()(source)
             if not isinstance(made, DistilledSet):
                 raise DataError(f"distiller {method.name!r} returned {type(made).__name__}, not a DistilledSet")
             self.progress(what, 1, 1)
@@ -294,7 +296,7 @@ class Rehearsal(Workshop):
         found: list[TeacherFile] = self._kept["teachers"]
         return found
 
-    def _made(self, spec: SetSpec, resolved: Spec, ipc: int, recipe: dict[str, Any]) -> SetFile:
+    def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, recipe: dict[str, Any]) -> SetFile:
         classes = len(self.dataset.classes)
         return SetFile(
             Path(), digest_json([recipe, self.teacher_digests()]), ipc * classes, {"classes": classes, "method": resolved.name}

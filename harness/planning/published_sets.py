@@ -124,7 +124,7 @@ def _key(spec: Spec, path: Path, card: Card, ipc: int | None) -> str:
     named = [Path(value).expanduser() for value in spec.options.values() if isinstance(value, str) and value]
     others = (start / name for name in named for start in (path, path.parent, Path()))  # where readers look for them
     places = [path, *(place for place in others if place.exists())]
-    facts = [VERSION, readers.resolve(spec).model_dump(), [card.name, card.shape, card.classes, card.mean, card.std], ipc]
+    facts = [VERSION, readers.resolve(spec).spec.model_dump(), [card.name, card.shape, card.classes, card.mean, card.std], ipc]
     return digest_json([facts, [[str(place), *_listing(place)] for place in places]])[:32]
 
 

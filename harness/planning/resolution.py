@@ -2,109 +2,104 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness import losses, models, optimizers
-from harness.core.errors import DataError, GiftbenchError, PluginError
-from harness.core.spec import Spec
+from harness.core.errors import GiftbenchError, PluginError
+from harness.core.resolved import Resolved
+from harness.core.spec import Named, Spec, read
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from harness.losses.looks import Looks
+    from harness.losses.targets import Loss
+    from harness.models import MakeModel, Shape
+    from harness.optimizers.optimizers import MakeOptimizer
+
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    spec: Spec
-    label: str
+    """A student, and how it was changed to meet images of the dataset's size."""
+
+    resolved: Resolved[MakeModel]
     adaptation: str
 
+    @property
+    def spec(self) -> Spec:
+        return self.resolved.spec
 
-@dataclass(frozen=True)
-class ResolvedOptimizer:
-    spec: Spec
-    label: str
+    @property
+    def label(self) -> str:
+        return self.resolved.label
 
 
 @dataclass(frozen=True)
 class ResolvedLoss:
-    """A loss, whether it cannot do without soft labels, whether it looks at them, and whether a teacher gives them."""
+    """A loss, what it looks at, and whether a teacher gives its soft labels."""
 
-    spec: Spec
-    label: str
-    needs_soft: bool
-    uses_soft: bool
+    resolved: Resolved[Loss]
+    looks: Looks
     taught: bool = False
+
+    @property
+    def spec(self) -> Spec:
+        return self.resolved.spec
+
+    @property
+    def label(self) -> str:
+        return self.resolved.label
+
+
+def resolve_model(spec: Named | Resolved[object], shape: Shape, classes: int) -> ResolvedModel:
+    """Check a student by building it, once, on torch's meta device, which costs no memory."""
+    return _built(models.registry.resolve(spec), shape, classes)
 
 
 @cache
-def resolve_model(spec: str, shape: tuple[int, int, int], classes: int) -> ResolvedModel:
-    """Check a student by building it on torch's meta device, which costs no memory."""
+def _built(model: Resolved[MakeModel], shape: Shape, classes: int) -> ResolvedModel:
     import torch
 
-    given = Spec.model_validate_json(spec)
-    full = models.registry.resolve(given)
     try:
         with torch.device("meta"):
-            built = models.build(full, shape, classes)
+            built = models.build(model, shape, classes)
     except GiftbenchError:
         raise
     except Exception:  # a plugin may compute with its tensors while it builds, which meta tensors cannot
-        built = _really_built(full, shape, classes)
-    return ResolvedModel(full, models.registry.label(given), str(getattr(built, "giftbench_adaptation", "")))
+        built = _really_built(model, shape, classes)
+    return ResolvedModel(model, models.adaptation(built))
 
 
-def _really_built(spec: Spec, shape: tuple[int, int, int], classes: int) -> nn.Module:
+def _really_built(model: Resolved[MakeModel], shape: Shape, classes: int) -> nn.Module:
     import torch
 
     try:
         with torch.random.fork_rng():
-            return models.build(spec, shape, classes)
+            return models.build(model, shape, classes)
     except GiftbenchError:
         raise
     except Exception as error:
-        raise PluginError(f"model {spec.name!r} cannot be built for images {shape}: {type(error).__name__}: {error}") from error
+        raise PluginError(f"model {model.name!r} cannot be built for images {shape}: {type(error).__name__}: {error}") from error
+
+
+def resolve_loss(spec: Named | Resolved[object]) -> ResolvedLoss:
+    """Check a loss by calling it, once, on a small batch. Raises as `harness.losses.looks.probe_small` does."""
+    return _probed(losses.registry.resolve(spec))
 
 
 @cache
-def probe_loss(spec: str) -> ResolvedLoss:
-    """Find out what a loss takes by calling it on a small batch with and without soft labels."""
-    import torch
+def _probed(loss: Resolved[Loss]) -> ResolvedLoss:
+    from harness.losses.looks import probe_small
 
-    from harness.losses.targets import Targets
-
-    given = Spec.model_validate_json(spec)
-    full = losses.registry.resolve(given)
-    loss, draws = losses.create(full), torch.Generator().manual_seed(0)
-    logits, soft = torch.randn(2, 4, 3, generator=draws)
-    hard = torch.tensor([0, 1, 2, 1])
-
-    def value(targets: Targets) -> float:
-        found = loss(logits, targets)
-        if not isinstance(found, torch.Tensor) or found.dim() != 0:
-            raise DataError(f"loss {full.name!r} must return a scalar tensor, not {found!r}")
-        return float(found)
-
-    label = losses.registry.label(given)
-    try:
-        with_soft = value(Targets(hard, soft))
-    except GiftbenchError:
-        raise
-    except Exception as error:
-        raise PluginError(f"loss {full.name!r} fails on a small batch: {type(error).__name__}: {error}") from error
-    try:
-        without = value(Targets(hard))
-    except Exception:  # MissingTargets from ours; whatever None does to somebody else's
-        return ResolvedLoss(full, label, needs_soft=True, uses_soft=True)
-    return ResolvedLoss(full, label, needs_soft=False, uses_soft=with_soft != without)
+    return ResolvedLoss(loss, probe_small(loss.create()))
 
 
-def resolve_optimizer(spec: Any, model: str) -> ResolvedOptimizer:
+def resolve_optimizer(spec: Named, model: str) -> Resolved[MakeOptimizer]:
     """Fill in an optimizer's parameters; AdamW takes the paper's 1e-4 on Swin and ViT unless a rate is given."""
-    given = Spec.model_validate(spec)
-    label = optimizers.label(given)
+    resolved = optimizers.resolve(spec)
     transformer = model.removeprefix("timm/").startswith(("swin", "vit"))
-    if given.name in ("adamw", "adamw-weights-only") and "lr" not in given.options and transformer:
-        given = Spec(name=given.name, options={"lr": 1e-4, **given.options})
-    return ResolvedOptimizer(optimizers.resolve(given), label)
+    if resolved.name in ("adamw", "adamw-weights-only") and transformer and "lr" not in read(spec)[1]:
+        return replace(optimizers.resolve(spec, lr=1e-4), label=resolved.label)
+    return resolved

@@ -16,7 +16,7 @@ from harness.core.spec import Spec
 from harness.distilled import distillers, readers
 from harness.planning.plan import NATIVE, Plan
 from harness.planning.preparation import Workshop
-from harness.planning.resolution import probe_loss
+from harness.planning.resolution import resolve_loss
 from harness.running.scenario import named
 
 
@@ -114,8 +114,7 @@ def check_names(board: Board, source: str) -> None:
 def _check_loss(spec: Spec) -> None:
     if spec.name == NATIVE and not spec.options:
         return
-    losses.registry.resolve(spec)
-    probe_loss(spec.model_dump_json())  # only a call tells a value out of its range
+    resolve_loss(spec)  # only a call tells a value out of its range
 
 
 def _check_protocol(protocol: Protocol, place: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from harness.core.errors import PluginError, UnknownName
 from harness.core.registry import Description, Registry
+from harness.core.spec import Spec
 from harness.running.about import Measure, Paper
 from harness.running.costs import one_training
 from harness.running.scenario_options import ScenarioOptions
@@ -177,12 +178,12 @@ def _outcome(fit: Fit, together: int = 1) -> Outcome:
     )
 
 
-registry: Registry[type[Scenario]] = Registry("scenario", group="giftbench.scenarios", base=Scenario)
+registry: Registry[Scenario] = Registry("scenario", group="giftbench.scenarios", base=Scenario)
 
 
 def named(name: str) -> Scenario:
     """Return an instance of the scenario of this name. Raises UnknownName with a suggestion."""
-    scenario = registry.get(name)()
+    scenario = registry.create(Spec(name=name))
     scenario.name = name
     return scenario
 

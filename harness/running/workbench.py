@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import datasets, losses, models, teachers
+from harness import datasets, losses, models, optimizers, teachers
 from harness.boards.protocol import Precision
 from harness.boards.trial import Trial
 from harness.core import seeds
@@ -184,8 +184,7 @@ class Workbench:
 
     def loss(self, trial: Trial) -> Callable[[Tensor, Targets], Tensor]:
         """Return the trial's loss with its parameters bound."""
-        made: Callable[[Tensor, Targets], Tensor] = losses.create(trial.loss)
-        return made
+        return losses.create(trial.loss)
 
     def fit(self, student: nn.Module, material: Material, trial: Trial, **changes: Any) -> Fit:
         """Train `student` on `material` by the trial's protocol, testing it on the dataset's test split as the protocol says.
@@ -322,8 +321,8 @@ def recipe(trial: Trial) -> Recipe:
     return Recipe(
         epochs=protocol.epochs,
         batch_size=protocol.batch_size,
-        optimizer=trial.optimizer,
-        schedule=protocol.schedule,
+        optimizer=optimizers.resolve(trial.optimizer),
+        schedule=optimizers.schedules.resolve(protocol.schedule),
         augmentation=protocol.augmentation,
         mixing=protocol.mixing,
         precision=protocol.precision,

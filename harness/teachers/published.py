@@ -38,7 +38,7 @@ def checkpoint_recipe(path: Path, model: Spec, dataset: Dataset, spec: TeacherSp
         "checkpoint": sha,
         "dataset": dataset.name,
         "dataset_digest": dataset.digest,
-        "model": models.registry.resolve(model).model_dump(),
+        "model": models.registry.resolve(model).spec.model_dump(),
     }
     finite = all(math.isfinite(value) for value in (*spec.mean, *spec.std)) and all(value > 0 for value in spec.std)
     if len(spec.mean) not in (0, dataset.shape[0]) or not finite:

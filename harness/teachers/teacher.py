@@ -15,7 +15,6 @@ from harness import losses, models, optimizers
 from harness.boards.board import TeacherSpec
 from harness.core import seeds
 from harness.core.errors import DataError
-from harness.core.spec import Spec
 from harness.datasets.base import Dataset, normalise
 from harness.models.fitting import Renormalised
 from harness.teachers.files import Average, TeacherFile, read_network, save
@@ -101,11 +100,11 @@ def recipes(spec: TeacherSpec, dataset: Dataset) -> list[dict[str, Any]]:
             "version": RECIPE_VERSION,
             "dataset": dataset.name,
             "dataset_digest": dataset.digest,
-            "model": models.registry.resolve(model).model_dump(),
+            "model": models.registry.resolve(model).spec.model_dump(),
             "epochs": spec.epochs or dataset.teacher_epochs,
             "batch_size": spec.batch_size,
-            "optimizer": optimizers.resolve(spec.optimizer).model_dump(),
-            "schedule": optimizers.schedules.resolve(spec.schedule).model_dump(),
+            "optimizer": optimizers.resolve(spec.optimizer).spec.model_dump(),
+            "schedule": optimizers.schedules.resolve(spec.schedule).spec.model_dump(),
             "augmentation": spec.augmentation,
             "precision": spec.precision,
             "seed": spec.seed,
@@ -130,8 +129,8 @@ def train(
         steps = Recipe(
             epochs=recipe["epochs"],
             batch_size=recipe["batch_size"],
-            optimizer=Spec.model_validate(recipe["optimizer"]),
-            schedule=Spec.model_validate(recipe["schedule"]),
+            optimizer=optimizers.resolve(recipe["optimizer"]),
+            schedule=optimizers.schedules.resolve(recipe["schedule"]),
             augmentation=recipe["augmentation"],
             precision=recipe["precision"],
             evaluations=recipe["epochs"],

@@ -74,8 +74,8 @@ def check_loss(loss: str | Callable[..., Tensor], /, *, stop_gradient: bool = Fa
 
 def _made(loss: str | Callable[..., Tensor], options: dict[str, Any]) -> _Loss:
     if isinstance(loss, str):
-        full = losses.registry.resolve(loss, **options)
-        return _Loss(f"loss {losses.registry.label(full)!r}", losses.create(full))
+        resolved = losses.registry.resolve(loss, **options)
+        return _Loss(f"loss {resolved.label!r}", resolved.create())
     return _Loss(f"loss {getattr(loss, '__name__', repr(loss))!r}", partial(loss, **options))
 
 

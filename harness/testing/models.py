@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness import models
-from harness.core.registry import Registry, keyword_defaults
+from harness.core.options import keyword_defaults
+from harness.core.registry import Registry
+from harness.core.resolved import Resolved
 from harness.core.spec import Spec
 from harness.testing.checks import expect, no_waiting, works
 
@@ -24,9 +25,9 @@ class _Model:
     """A student to be: how to build it and what to call it."""
 
     name: str
-    registry: Registry[Any]
-    spec: Spec
-    builder: Callable[[Shape, int], Any]
+    registry: Registry[object]
+    spec: Resolved[object]
+    builder: Callable[[Shape, int], object]
     classes: int
 
     def build(self, shape: Shape, seed: int = 0) -> nn.Module:
@@ -53,7 +54,9 @@ class _Model:
         return logits
 
 
-def check_model(model: str | Callable[..., nn.Module], *, shape: Shape = (1, 16, 16), classes: int = 10, **options: Any) -> None:
+def check_model(
+    model: str | Callable[..., nn.Module], *, shape: Shape = (1, 16, 16), classes: int = 10, **options: object
+) -> None:
     """Check that a student keeps what giftbench expects of one.
 
     It is built for images of one and three channels, of the size in `shape` and of twice that; it returns finite logits
@@ -81,18 +84,18 @@ def check_model(model: str | Callable[..., nn.Module], *, shape: Shape = (1, 16,
     _shows_its_parameters(made)
 
 
-def _made(model: str | Callable[..., nn.Module], options: dict[str, Any], classes: int) -> _Model:
+def _made(model: str | Callable[..., nn.Module], options: dict[str, object], classes: int) -> _Model:
     entry = models.registry.get(models.registry.resolve(model, **options).name) if isinstance(model, str) else model
     remedy = "register a function model(shape, classes, *, option=default) that returns an instance"
     expect(not isinstance(entry, type), f"model {getattr(entry, '__name__', '')!r}", f"is a class; {remedy}")
     if isinstance(model, str):
         spec = models.registry.resolve(model, **options)
-        return _Model(f"model {models.registry.label(spec)!r}", models.registry, spec, partial(models.build, spec), classes)
-    registry: Registry[Any] = Registry("model")
+        return _Model(f"model {spec.label!r}", models.registry, spec, partial(models.build, spec), classes)
+    registry: Registry[models.MakeModel] = Registry("model")
     name = getattr(model, "__name__", "model")
     registry.register(name)(model)
-    spec = registry.resolve(Spec(name=name, options=options))
-    return _Model(f"model {registry.label(spec)!r}", registry, spec, registry.create(spec), classes)
+    resolved = registry.resolve(Spec(name=name), **options)
+    return _Model(f"model {resolved.label!r}", registry, resolved, resolved.create(), classes)
 
 
 def _shapes(shape: Shape) -> Iterator[Shape]:
@@ -171,7 +174,7 @@ def _does_not_wait(made: _Model, shape: Shape) -> None:
 
 
 def _shows_its_parameters(made: _Model) -> None:
-    usual = made.registry.label(made.spec)
+    usual = made.spec.label
     for option, default in keyword_defaults(made.registry.get(made.spec.name)).items():
         given = made.spec.options[option]
         changed = Spec(name=made.spec.name, options={**made.spec.options, option: _another(given, default)})
@@ -179,7 +182,7 @@ def _shows_its_parameters(made: _Model) -> None:
         expect(shown, made.name, f"has the same label whatever {option} is; give it a default that compares by its value")
 
 
-def _another(value: Any, default: Any) -> Any:
+def _another(value: object, default: object) -> object:
     """Return another value of the same type; nothing is built with it."""
     if isinstance(value, bool):
         return not value

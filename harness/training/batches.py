@@ -5,7 +5,7 @@ Batches are shuffled, augmented and mixed by a recipe (`Shuffled`), or are those
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
@@ -20,12 +20,11 @@ from harness.augmentation.words import STORED
 from harness.core.errors import DataError
 from harness.core.seeds import derive
 from harness.losses.classic import full_precision
-from harness.losses.targets import Kind, Targets
+from harness.losses.looks import probe
+from harness.losses.targets import Kind, Loss, Targets
 
 if TYPE_CHECKING:
     from harness.training.values import Material, Recipe
-
-Loss = Callable[[Tensor, Targets], Tensor]
 
 
 @dataclass(frozen=True)
@@ -124,16 +123,16 @@ class MixedLoss:
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
-        self._looks: bool | None = None
+        self._looks_at_hard: bool | None = None
 
     def __call__(self, logits: Tensor, own: Targets, partner: Targets | None, mix: Mix | None) -> Tensor:
         """Return the loss of logits [B, C], a scalar."""
         if partner is None or mix is None:
             return self.loss(logits, own)
         if own.soft is not None and own.soft is partner.soft:
-            if self._looks is None:
-                self._looks = looks_at_hard_labels(self.loss, logits.detach(), own)
-            if not self._looks:
+            if self._looks_at_hard is None:
+                self._looks_at_hard = own.hard is not None and probe(self.loss, logits, own).hard
+            if not self._looks_at_hard:
                 return self.loss(logits, own)
         share = mix.share
         return share * self.loss(logits, own) + (1 - share) * self.loss(logits, partner)
@@ -144,19 +143,6 @@ def partners(own: Targets, mix: Mix, final: bool) -> Targets:
     hard = None if own.hard is None else own.hard.index_select(0, mix.partner)
     soft = own.soft if final or own.soft is None else own.soft.index_select(0, mix.partner)
     return Targets(hard, soft, own.kind, own.progress)
-
-
-def looks_at_hard_labels(loss: Loss, logits: Tensor, targets: Targets) -> bool:
-    """Tell whether a loss changes with the hard labels, at the beginning, in the middle or at the end of a training."""
-    if targets.hard is None:
-        return False
-    others = (targets.hard + 1) % logits.shape[1]
-    if logits.shape[1] == 1:  # there is no other label to try
-        return True
-    given = [(targets.hard, progress) for progress in (0.0, 0.5, 1.0)] + [(others, progress) for progress in (0.0, 0.5, 1.0)]
-    with torch.no_grad():
-        found = torch.stack([loss(logits, Targets(hard, targets.soft, targets.kind, progress)) for hard, progress in given])
-    return not torch.equal(found[:3], found[3:])
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from harness import optimizers
 from harness.boards.protocol import Precision
 from harness.core import seeds
 from harness.core.errors import DataError
-from harness.losses.targets import Targets
-from harness.training.batches import Batch, Criterion, Loss, Replayed, Shuffled
+from harness.losses.targets import Loss
+from harness.training.batches import Batch, Criterion, Replayed, Shuffled
 from harness.training.devices import autocast
 from harness.training.stack import Alone, Stacked
 from harness.training.values import Fit, Material, Member, Recipe
@@ -29,7 +29,7 @@ STEPS_PER_CHECK = 100
 def fit(
     student: nn.Module,
     material: Material,
-    loss: Callable[[Tensor, Targets], Tensor],
+    loss: Loss,
     recipe: Recipe,
     *,
     seed: int,

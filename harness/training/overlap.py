@@ -6,14 +6,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from harness import optimizers
-from harness.training.batches import Loss
+from harness.core.resolved import resolved_from
+from harness.losses.targets import Loss
 from harness.training.graphs import Captured, Recorder, capturable, timed
 from harness.training.loop import run
 from harness.training.values import Fit, Material, Member, Recipe
@@ -177,9 +177,9 @@ class Graphs:
         return self.latest
 
 
-def signature(loss: Loss) -> Any:
-    """Return what two losses share when they are the same registered function with the same parameters; else what is its own."""
-    return (loss.func, repr(loss.args), repr(sorted(loss.keywords.items()))) if isinstance(loss, partial) else id(loss)
+def signature(loss: Loss) -> object:
+    """Return what two losses share when they have one registered name and the same parameters; else what is its own."""
+    return resolved_from(loss) or id(loss)
 
 
 def structure(student: nn.Module) -> tuple[Any, ...] | None:

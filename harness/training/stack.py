@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,9 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from harness import optimizers
-from harness.core.spec import Spec
+if TYPE_CHECKING:
+    from harness.core.resolved import Resolved
+    from harness.optimizers.optimizers import MakeOptimizer
 
 #: torch.func says this of operators that it calls once a student, to the people who write torch.
 warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching rule")
@@ -42,8 +43,8 @@ class Alone:
     def train(self) -> None:
         self.students[0].train()
 
-    def optimizer(self, spec: Spec) -> Optimizer:
-        return optimizers.create(spec, self.students[0])
+    def optimizer(self, resolved: Resolved[MakeOptimizer]) -> Optimizer:
+        return resolved.create()(self.students[0])
 
 
 class Stacked:
@@ -77,10 +78,10 @@ class Stacked:
     def train(self) -> None:
         """Nothing to do: it is the students that are put into eval mode and back, not the stack."""
 
-    def optimizer(self, spec: Spec) -> Optimizer:
+    def optimizer(self, resolved: Resolved[MakeOptimizer]) -> Optimizer:
         """Return the optimizer of all students' weights; its groups are those of one student. An elementwise one."""
         first = self.students[0]
-        made = optimizers.create(spec, first)
+        made = resolved.create()(first)
         stacks = {id(parameter): self.parameters[name] for name, parameter in first.named_parameters()}
         for group in made.param_groups:
             group["params"] = [stacks[id(parameter)] for parameter in group["params"]]

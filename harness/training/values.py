@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from harness.boards.protocol import Precision
 from harness.datasets.base import normalise
-from harness.losses.targets import Kind, Targets
+from harness.losses.targets import Kind, Loss
 
 if TYPE_CHECKING:
-    from harness.core.spec import Spec
+    from harness.core.resolved import Resolved
+    from harness.optimizers.optimizers import MakeOptimizer, MakeSchedule
     from harness.training.replay import Replay
 
 
@@ -28,8 +29,8 @@ class Recipe:
 
     epochs: int
     batch_size: int
-    optimizer: Spec
-    schedule: Spec
+    optimizer: Resolved[MakeOptimizer]
+    schedule: Resolved[MakeSchedule]
     augmentation: str
     precision: Precision = "float32"
     evaluations: int = 1
@@ -90,6 +91,6 @@ class Member:
     """One of several trainings that are made together, as `fit` takes it."""
 
     student: nn.Module
-    loss: Callable[[Tensor, Targets], Tensor]
+    loss: Loss
     seed: int
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None

@@ -13,20 +13,19 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness import losses, models
+from harness import losses, models, optimizers
 from harness.augmentation import DSA, Mix
 from harness.augmentation.mixing import mixing
 from harness.augmentation.words import known_mixing
 from harness.core import seeds
 from harness.core.errors import GiftbenchError
-from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.training.batches import MixedLoss, looks_at_hard_labels, partners
+from harness.training.batches import MixedLoss, partners
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
 
 SHAPE, CLASSES = (1, 16, 16), 3
-RECIPE = Recipe(3, 5, Spec(name="sgd"), Spec(name="constant"), "none", mixing="cutmix(alpha=1.0)")
+RECIPE = Recipe(3, 5, optimizers.resolve("sgd"), optimizers.schedules.resolve("constant"), "none", mixing="cutmix(alpha=1.0)")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -169,22 +168,8 @@ def test_a_loss_without_hard_labels_is_called_once_a_step() -> None:
     mixed = MixedLoss(lambda z, t: (calls.append(1), loss(z, t))[1])
     values = [mixed(logits, own, partners(own, mix, final=True), mix) for _ in range(4)]
     assert torch.equal(values[0], loss(logits, own))
-    assert len(calls) == 4 + 6  # one a step, and six to find out
+    assert len(calls) == 4 + 9  # one a step; to find out, four with either hard label, and one that soft labels are missing for
     assert len(set(map(float, values))) == 1
-
-
-@pytest.mark.parametrize("name", losses.names())
-def test_whether_a_loss_looks_at_hard_labels_is_found_out(name: str) -> None:
-    logits, own, _ = case()
-    soft_alone = {"kl", "mse", "soft_ce", "cosine"}
-    assert looks_at_hard_labels(losses.create(name), logits, own) == (name not in soft_alone)
-
-
-def test_a_loss_that_looks_at_hard_labels_late_is_found_out() -> None:
-    logits, own, _ = case()
-    assert looks_at_hard_labels(
-        lambda z, t: z.mean() + t.progress * F.cross_entropy(z, t.labels()), logits, replace(own, progress=0.0)
-    )
 
 
 # -- in training -------------------------------------------------------------------------------------------------------------
@@ -238,7 +223,7 @@ def test_the_teacher_is_asked_of_the_mixed_batch_that_the_student_sees(material:
 
 def test_a_step_is_the_step_by_hand(material: Material) -> None:
     """One epoch of one batch with CutMix and cross-entropy, done again here from the streams that training draws from."""
-    recipe = replace(RECIPE, epochs=1, batch_size=10, optimizer=Spec(name="sgd", options={"lr": 0.5, "weight_decay": 0.0}))
+    recipe = replace(RECIPE, epochs=1, batch_size=10, optimizer=optimizers.resolve("sgd(lr=0.5, weight_decay=0)"))
     network = student().train()
     order = torch.randperm(10, generator=seeds.generator(3, "order"))
     images, labels = material.images[order], material.labels[order]

@@ -52,7 +52,7 @@ def test_a_stack(benchmark: Any, model: str, side: int, batch: int) -> None:
         for one in members():
             fit(one.student, material, loss, recipe, seed=one.seed, teacher=teacher)
 
-    operations = batch * forward_operations(models.registry.resolve(model).model_dump_json(), shape, 10)
+    operations = batch * forward_operations(models.registry.resolve(model).spec.model_dump_json(), shape, 10)
     torch.set_num_threads(1)  # as the harness's workers have it
     try:
         what = f"{model}, {side} px, batch {batch}, {operations:.1e} operations: {TOGETHER} stacked / one after another"

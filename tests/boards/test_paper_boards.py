@@ -210,7 +210,7 @@ def plant(folder: Path, what: Key, best: list[float], order: int, **changes: Any
             dataset={"name": what.dataset, "digest": what.dataset},
             distilled=" ".join(map(str, what[:4])),
             model=what.model,
-            loss=losses.registry.resolve(what.loss),
+            loss=losses.registry.resolve(what.loss).spec,
             optimizer=what.optimizer,
             protocol=full,
             seed=seed,

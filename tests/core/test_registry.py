@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from harness import datasets, losses, models
 from harness.core import plugins
 from harness.core.errors import BadOption, PluginError, UnknownName
 from harness.core.registry import Registry
+from harness.core.resolved import resolved_from
+from harness.core.spec import Spec
 from harness.running.scenario import Scenario
 from harness.running.scenario import registry as scenarios
 
 MODULE = '''
 """A lazy module of the tests."""
 from harness.core.registry import Registry
+from harness.core.resolved import resolved_from
+from harness.core.spec import Spec
 
 def scale(x, *, factor: float = 2.0, mode: str = "up", steps=(1, 2), wild=max):
     """Multiply. The rest of the docstring."""
@@ -274,6 +279,75 @@ def test_resolving_fills_in_every_parameter() -> None:
     assert losses.registry.resolve({"name": "gift", "gamma": 0.2}) == losses.registry.resolve("gift", gamma=0.2)
 
 
+def test_a_name_with_the_same_parameters_is_one_value_however_it_is_written(registry: Registry[Any]) -> None:
+    @registry.register("thing")
+    def thing(x: int, *, size: float = 1.0, flag: bool = False, words: tuple[str, ...] = ("a",)) -> float:
+        return x * size
+
+    first = registry.resolve("thing")
+    same: list[Any] = ["thing(size=1)", "thing(flag=false, size=1.0)", {"name": "thing", "words": ["a"]}, first, first.spec]
+    for form in same:
+        assert registry.resolve(form) is first
+        assert registry.resolve(form).label == "thing"
+    assert registry.resolve("thing", size=2) is registry.resolve("thing(size=2)") is registry.resolve(first, size=2) is not first
+    assert registry.resolve("thing(flag)").options["flag"] is True
+    with pytest.raises(BadOption, match="flag must be true or false, not 1"):  # though 1 == true, which is known by now
+        registry.resolve("thing(flag=1)")
+
+
+def test_what_is_resolved_is_not_checked_again(registry: Registry[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.register("double")(lambda x, *, times=2: x * times)
+    resolved = registry.resolve("double(times=3)")
+    monkeypatch.setattr("harness.core.registry.filled", None)
+    monkeypatch.setattr(Spec, "model_validate", None)
+    for form in (resolved, resolved.spec, "double(times=3)"):
+        assert registry.resolve(form) is resolved
+        assert registry.label(form) == "double(times=3)"
+        assert registry.create(form)(5) == 15
+    assert (resolved.name, resolved.options, resolved.create()(5)) == ("double", {"times": 3}, 15)
+
+
+def test_a_name_that_is_given_anew_is_resolved_anew(registry: Registry[Any]) -> None:
+    registry.register("x")(lambda *, size=1: size)
+    assert registry.create("x")() == 1
+    registry.remove("x")
+    registry.register("x")(lambda *, size=2: size)
+    assert (registry.create("x")(), registry.label("x(size=1)")) == (2, "x(size=1)")
+
+
+def test_what_was_made_by_its_name_says_what_it_is(registry: Registry[Any]) -> None:
+    class Plain:
+        pass
+
+    class Slots:
+        __slots__ = ()
+
+    registry.register("function")(lambda *, size=1: size)
+    registry.register("plain")(Plain)
+    registry.register("slots")(Slots)
+    for name in ("function", "function(size=2)", "plain"):
+        assert resolved_from(registry.create(name)) is registry.resolve(name)
+    for other in (registry.create("slots"), Plain(), partial(registry.create("function")), len, None):
+        assert resolved_from(other) is None
+
+
+def test_others_serve_names_that_nothing_was_entered_under() -> None:
+    def others(name: str) -> tuple[Any, dict[str, object]]:
+        if name != "elsewhere":
+            raise UnknownName(f"no widget {name!r}, here or elsewhere")
+        return (lambda x, *, size: x * size), {"size": 2}
+
+    registry: Registry[Any] = Registry("widget", others=others)
+    registry.register("here")(lambda x, *, size=1: x * size)
+    assert (registry.create("here")(5), registry.create("elsewhere")(5), registry.create("elsewhere(size=3)")(5)) == (5, 10, 15)
+    assert registry.label("elsewhere(size=2)") == "elsewhere"
+    assert registry.names() == ["here"]
+    with pytest.raises(UnknownName, match="no widget 'nowhere', here or elsewhere"):
+        registry.resolve("nowhere")
+    with pytest.raises(BadOption, match=r"widget 'elsewhere' has no parameter 'sise'; did you mean 'size'\?"):
+        registry.resolve("elsewhere(sise=1)")
+
+
 def test_a_label_shows_only_what_differs_from_the_defaults() -> None:
     assert losses.registry.label("gift(gamma=0.1)") == "gift"
     assert losses.registry.label("kl(temperature=4, rescale)") == "kl(rescale, temperature=4.0)"
@@ -295,7 +369,7 @@ def test_a_parameter_without_default_must_be_given(registry: Registry[Any]) -> N
     def needy(*, first: int, second: int = 2) -> int:
         return first + second
 
-    with pytest.raises(BadOption, match="widget 'needy' needs first"):
+    with pytest.raises(BadOption, match=r"widget 'needy' needs first, as needy\(first=…\)"):
         registry.create("needy")
     assert registry.create("needy(first=1)")() == 3
     assert registry.describe("needy").parameters == {"first": "required", "second": "2"}

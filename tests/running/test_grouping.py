@@ -75,7 +75,7 @@ def test_operations_are_those_of_the_layers() -> None:
     """ConvNet-1: a 3x3 convolution and a linear layer, two operations a multiplication."""
     from harness import models
 
-    model = models.registry.resolve("convnet1(width=8)").model_dump_json()
+    model = models.registry.resolve("convnet1(width=8)").spec.model_dump_json()
     assert forward_operations(model, (1, 8, 8), 10) == 2 * (64 * 9 * 8 + 8 * 16 * 10)
     assert forward_operations('{"name": "no such model"}', SHAPE, 10) == float("inf") > SMALL_STEP
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ import torch
 from harness import DistilledSet, readers
 from harness.boards.board import load_board
 from harness.boards.records import RecordStore
+from harness.cli.registries import REGISTRIES
+from harness.cli.registries import registry as registry_of
+from harness.core import registry
 from harness.core.errors import BadOption, BoardError, DataError
+from harness.core.spec import Spec
 from harness.distilled.reading import Reading
 from harness.planning.artefacts import Artefacts
 from harness.planning.supplies import Supplies
@@ -18,6 +23,7 @@ from harness.running.options import Options, Silent
 from harness.running.parts import Parts
 from harness.running.planning import Overrides
 from harness.running.run import run_board
+from tests.large_boards import large_board, parts_of
 
 HEAD = """
 model = "convnet1(width=4)"
@@ -185,3 +191,27 @@ def test_a_scenario_may_name_a_set_and_an_ipc_that_are_not_at_hand(tmp_path: Pat
     trials, lines = planned(board(tmp_path / "board", text), f"stripes={tmp_path}/file")
     assert trials == {("digits", 1, loss, "convnet") for loss in ("kl", "ce")}
     assert any("Other of digits at IPC 3" in line and "give --set other=PATH" in line for line in lines)
+
+
+def test_a_rehearsal_checks_each_name_with_its_parameters_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many sets, losses and scenarios meet: four times as many trials rest on the same names."""
+    checked: list[tuple[str, str, str]] = []
+    validated: list[object] = []
+    fill, validate = registry.filled, Spec.model_validate
+
+    def counted(kind: str, name: str, defaults: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+        checked.append((kind, name, repr(given)))
+        return fill(kind, name, defaults, given)
+
+    monkeypatch.setattr(registry, "filled", counted)
+    monkeypatch.setattr(Spec, "model_validate", lambda content: validated.append(content) or validate(content))
+    counts = []
+    for trials in (100, 400):
+        for kind in REGISTRIES:
+            monkeypatch.setattr(registry_of(kind), "_resolved", {})
+        checked.clear(), validated.clear()
+        parts_of(large_board(tmp_path / str(trials), trials, seeds=1)).rehearse()
+        assert len(checked) == len(set(checked))
+        counts.append((len(checked), len(validated)))
+    assert counts[0] == counts[1]
+    assert counts[0][0] > counts[0][1]

@@ -13,9 +13,9 @@ from harness.boards.board import Board
 from harness.boards.protocol import PROTOCOLS
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption, BoardError, GiftbenchError, MissingTargets, PluginError, UnknownName
-from harness.core.spec import Spec
+from harness.planning import resolution
 from harness.planning.preparation import Workshop
-from harness.planning.resolution import probe_loss, resolve_optimizer
+from harness.planning.resolution import resolve_loss, resolve_optimizer
 from harness.running.planning import Overrides
 
 Planner = Callable[..., list[Trial]]
@@ -331,7 +331,7 @@ def test_a_loss_that_fails_is_named_before_anything_is_trained() -> None:
 
     try:
         with pytest.raises(PluginError, match="loss 'failing' fails on a small batch: RuntimeError: no luck"):
-            probe_loss(Spec(name="failing").model_dump_json())
+            resolve_loss("failing")
     finally:
         losses.registry.remove("failing")
 
@@ -340,15 +340,15 @@ def test_a_loss_that_returns_no_scalar_is_refused() -> None:
     losses.register("vector")(lambda logits, targets: logits)
     try:
         with pytest.raises(GiftbenchError, match="loss 'vector' must return a scalar tensor"):
-            probe_loss(Spec(name="vector").model_dump_json())
+            resolve_loss("vector")
     finally:
         losses.registry.remove("vector")
 
 
 @pytest.mark.parametrize(("loss", "needs", "uses"), [("ce", False, False), ("gift", True, True), ("kl(rescale)", True, True)])
 def test_what_a_loss_takes_is_found_out_by_calling_it(loss: str, needs: bool, uses: bool) -> None:
-    probe = probe_loss(Spec.model_validate(loss).model_dump_json())
-    assert (probe.needs_soft, probe.uses_soft) == (needs, uses)
+    found = resolve_loss(loss).looks
+    assert (found.needs_soft, found.soft) == (needs, uses)
 
 
 @pytest.mark.usefixtures("no_teacher")
@@ -409,12 +409,10 @@ def test_planning_does_a_fixed_amount_of_work_a_trial(plan: Planner) -> None:
 
 @pytest.mark.usefixtures("no_teacher")
 def test_planning_builds_each_student_once(plan: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.planning.resolution import resolve_model
-
     built = []
     build = models.build
     monkeypatch.setattr(models, "build", lambda spec, *rest: built.append(str(spec)) or build(spec, *rest))
-    resolve_model.cache_clear()
+    resolution._built.cache_clear()
     plan(scenarios=[STUDENTS, OPTIMIZERS], losses=["ce"], seeds=5)
     assert len(built) == 2
 

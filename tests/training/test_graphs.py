@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from torch import Generator, Tensor, nn
 
 from harness import losses, models, optimizers
 from harness.core import seeds
+from harness.losses.targets import Targets
 from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
-from harness.training.graphs import Captured, Step, capturable, looks_at_progress
+from harness.training.graphs import Captured, Step, capturable
 from harness.training.loop import fit
 from harness.training.values import Fit, Material, Member, Recipe
 
@@ -148,17 +150,40 @@ def test_timing_steps_leaves_the_weights_alone() -> None:
     assert torch.equal(weights(made.job.network.students[0]), before)
 
 
+class Scaled:
+    """A loss that is a class: half the squared distance to the teacher's logits, times a scale."""
+
+    def __init__(self, *, scale: float = 1.0) -> None:
+        self.scale = scale
+
+    def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
+        return self.scale / 2 * (logits - targets.logits()).square().mean()
+
+
+@pytest.fixture
+def scaled() -> Iterator[str]:
+    losses.register("scaled")(Scaled)
+    yield "scaled"
+    losses.registry.remove("scaled")
+
+
+def test_a_loss_that_is_a_class_is_captured_like_a_function(scaled: str) -> None:
+    assert capturable(MATERIAL, RECIPE, [losses.create(scaled)])
+    assert not capturable(MATERIAL, RECIPE, [Scaled()])  # nobody's name stands for it
+    one = member(3, f"{scaled}(scale=0.5)")
+    found = captured([member(0, f"{scaled}(scale=0.5)")]).fit([one], RECIPE)[0]
+    expected, history = alone(3, loss=f"{scaled}(scale=0.5)")
+    torch.testing.assert_close(weights(one.student), expected, rtol=1e-4, atol=1e-6)
+    assert found.history == history.history
+
+
 def test_what_cannot_be_captured() -> None:
     plain = [losses.create("gift")]
     assert capturable(MATERIAL, RECIPE, plain)
+    assert not capturable(MATERIAL, RECIPE, [partial(plain[0])])  # made of another: who knows what else it does
     assert not capturable(MATERIAL, RECIPE, [losses.create("dkd(warmup=0.5)")])
     assert not capturable(MATERIAL, RECIPE, [lambda logits, targets: plain[0](logits, targets)])
     assert not capturable(MATERIAL, replace(RECIPE, optimizer=optimizers.resolve("lamb")), plain)
-
-
-def test_losses_that_look_at_the_progress() -> None:
-    assert looks_at_progress(losses.create("dkd(warmup=0.5)"))
-    assert not any(looks_at_progress(losses.create(name)) for name in losses.names())
 
 
 @pytest.mark.gpu

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from harness import losses, models
-from harness.core.spec import Spec
+from harness import losses, models, optimizers
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
 from harness.training.batches import batch_sizes
@@ -21,7 +20,9 @@ from harness.training.loop import evaluation_epochs, fit
 from harness.training.values import Material, Recipe
 
 SHAPE, CLASSES = (1, 16, 16), 3
-RECIPE = Recipe(3, 4, Spec(name="adamw"), Spec(name="constant"), "color_crop_cutout_flip_scale_rotate")
+RECIPE = Recipe(
+    3, 4, optimizers.resolve("adamw"), optimizers.schedules.resolve("constant"), "color_crop_cutout_flip_scale_rotate"
+)
 
 
 def student(seed: int = 0) -> nn.Module:
@@ -158,9 +159,10 @@ def test_material_that_is_too_large_for_floats_stays_uint8(monkeypatch: pytest.M
 
 def test_the_learning_rate_falls_as_the_schedule_says(material: Material) -> None:
     rates: list[float] = []
+    sgd, multistep = optimizers.resolve("sgd"), optimizers.schedules.resolve("multistep")
     hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
     try:
-        trained(material, replace(RECIPE, epochs=6, batch_size=10, optimizer=Spec(name="sgd"), schedule=Spec(name="multistep")))
+        trained(material, replace(RECIPE, epochs=6, batch_size=10, optimizer=sgd, schedule=multistep))
     finally:
         hook.remove()
     assert rates == pytest.approx([0.1] * 4 + [0.02] + [0.004])
@@ -242,7 +244,7 @@ def test_the_hot_loop_never_asks_for_a_value_on_the_host(material: Material, mon
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_an_epoch_runs_without_a_synchronisation_and_learns_what_the_cpu_learns(material: Material) -> None:
-    recipe = replace(RECIPE, augmentation="none", optimizer=Spec(name="sgd"))
+    recipe = replace(RECIPE, augmentation="none", optimizer=optimizers.resolve("sgd"))
     on_gpu = student().to("cuda")
     there = Material(material.images.cuda(), material.labels.cuda())
     fit(on_gpu, there, losses.create("ce"), recipe, seed=0)

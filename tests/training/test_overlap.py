@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from harness import losses, models, optimizers
 from harness.core import seeds
+from harness.losses.targets import Targets
 from harness.training.batches import Criterion
 from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
@@ -103,7 +106,61 @@ def test_timing_them_leaves_the_weights_alone() -> None:
 
 def test_signatures_tell_losses_apart() -> None:
     assert signature(losses.create("gift")) == signature(losses.create("gift"))
+    assert signature(losses.create("gift")) == signature(losses.create({"name": "gift", "gamma": 0.1}))
     assert signature(losses.create("gift")) != signature(losses.create("gift(gamma=0.2)"))
+    assert signature(losses.create("gift")) != signature(losses.create("gift_reference"))
+
+
+def test_what_is_made_of_a_loss_has_a_signature_of_its_own() -> None:
+    plain = losses.create("gift")
+
+    @functools.wraps(plain)  # which copies what the loss says of itself
+    def doubled(logits: Tensor, targets: Targets) -> Tensor:
+        return 2 * plain(logits, targets)
+
+    assert len({signature(loss) for loss in (plain, doubled, functools.partial(plain), copy.copy(plain))}) == 4
+
+
+class Distance:
+    """A loss that is a class."""
+
+    def __init__(self, *, power: float = 2.0) -> None:
+        self.power = power
+
+    def __call__(self, logits: Tensor, targets: Targets) -> Tensor:
+        return (logits - targets.logits()).abs().pow(self.power).mean()
+
+
+class Module(nn.Module):
+    """A loss that is a module."""
+
+    def __init__(self, *, power: float = 2.0) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, logits: Tensor, targets: Targets) -> Tensor:
+        return (logits - targets.logits()).abs().pow(self.power).mean()
+
+
+@pytest.fixture(params=[Distance, Module])
+def distance(request: pytest.FixtureRequest) -> Iterator[str]:
+    losses.register("distance")(request.param)
+    yield "distance"
+    losses.registry.remove("distance")
+
+
+def test_two_instances_of_a_class_are_one_loss_where_their_parameters_are_the_same(distance: str) -> None:
+    one, other = losses.create(distance), losses.create(distance)
+    assert one is not other
+    assert signature(one) == signature(other) != signature(losses.create(f"{distance}(power=3)"))
+    assert signature(Distance()) != signature(Distance())
+
+
+def test_a_name_that_was_given_to_something_else_is_another_loss(distance: str) -> None:
+    before = losses.create(distance)
+    losses.registry.remove(distance)
+    losses.register(distance)(lambda logits, targets: logits.square().mean())
+    assert signature(losses.create(distance)) != signature(before)
 
 
 def test_structures_tell_students_apart() -> None:
@@ -125,6 +182,13 @@ class TestGraphs:
         assert first is not None
         assert graphs.get([member(1)], MATERIAL, replace(RECIPE, epochs=99, evaluations=1), taught) is first
         assert graphs.get([member(1, "kl")], MATERIAL, RECIPE, taught) is not first
+
+    def test_a_loss_that_is_a_class_is_kept_like_a_function(self, distance: str) -> None:
+        graphs, taught = Graphs(), teacher()
+        first = graphs.get([member(0, distance)], MATERIAL, RECIPE, taught)
+        assert first is not None
+        assert graphs.get([member(1, distance)], MATERIAL, RECIPE, taught) is first
+        assert graphs.get([member(1, f"{distance}(power=3)")], MATERIAL, RECIPE, taught) is not first
 
     def test_a_refusal_is_said_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(step: Step, streams: Iterable[Generator], at: Any = None) -> Step:

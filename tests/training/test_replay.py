@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.v2.functional import hflip, resized_crop
 
-from harness import losses, models
+from harness import losses, models, optimizers
 from harness.augmentation import RandomResizedCrop
 from harness.boards.board import Board
 from harness.boards.trial import Trial
 from harness.core.errors import DataError
-from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets
@@ -26,7 +25,7 @@ from harness.training.replay import Replay
 from harness.training.values import Material, Recipe
 
 SHAPE, CLASSES, IMAGES, BATCH, EPOCHS = (3, 16, 12), 4, 11, 4, 2
-RECIPE = Recipe(3, 50, Spec(name="sgd"), Spec(name="constant"), "stored", mixing="stored")
+RECIPE = Recipe(3, 50, optimizers.resolve("sgd"), optimizers.schedules.resolve("constant"), "stored", mixing="stored")
 
 
 def made_up(mix: str = "cutmix", images: int = IMAGES, height: int = 16, width: int = 12, classes: int = CLASSES) -> Replay:
@@ -138,7 +137,7 @@ def test_labels_are_the_stored_ones_and_hard_labels_those_of_image_and_partner(m
 @pytest.mark.parametrize("loss", ["kl(temperature=4)", "mse_ce(weight=0.2)", "ce"])
 def test_training_is_the_reference_loop(material: Material, loss: str) -> None:
     """Plain SGD over the reference's batches gives the same weights."""
-    recipe = replace(RECIPE, optimizer=Spec(name="sgd", options={"lr": 0.05, "momentum": 0.0, "weight_decay": 0.0}))
+    recipe = replace(RECIPE, optimizer=optimizers.resolve("sgd(lr=0.05, momentum=0, weight_decay=0)"))
     network, made = student().train(), losses.create(loss)
     optimizer = torch.optim.SGD(network.parameters(), 0.05)
     assert material.replay is not None

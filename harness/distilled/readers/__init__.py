@@ -5,11 +5,16 @@ A reader plugin is a function `name(reading: Reading, *, option=default) -> Dist
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from harness.core.registry import Registry
 
-registry: Registry[Any] = Registry("reader", group="giftbench.readers")
+if TYPE_CHECKING:
+    from harness.distilled.reading import Reading
+    from harness.distilled.set import DistilledSet
+
+registry: Registry[Callable[[Reading], DistilledSet]] = Registry("reader", group="giftbench.readers")
 register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
 resolve, add, remove = registry.resolve, registry.add, registry.remove
 
