@@ -36,7 +36,8 @@ def {stem}(logits: Tensor, targets: Targets, *, weight: float = 1.0) -> Tensor:
     Raises: MissingTargets when soft labels are absent.
     """
     # targets.logits() and targets.probabilities(temperature) are the soft labels,
-    # [B, C], detached; targets.labels() are the hard ones, [B]. Each says when they are missing.
+    # [B, C], detached; targets.labels() are the hard ones, [B]. Each says when they
+    # are missing.
     return weight * (logits - targets.logits()).square().mean()
 '''
 
