@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness.boards.board import Board, checked
 from harness.boards.trial import Trial
 from harness.core.errors import GiftbenchError
+
+if TYPE_CHECKING:
+    from harness.planning.artefacts import Artefacts
 
 TINY: dict[str, Any] = {
     "dataset": "digits",
@@ -39,6 +42,14 @@ def giftbench_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test a cache that is empty and its own, and no data folder."""
+    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GIFTBENCH_DATA", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
 def refused() -> Refused:
     """Return a context in which exactly this error is raised, in one line that holds all these words."""
 
@@ -61,9 +72,16 @@ def tiny() -> Callable[..., Board]:
 
 
 @pytest.fixture
-def plan(tiny: Callable[..., Board], tmp_path: Path) -> Planner:
-    """Return a planner: a tiny board with changed keys, and perhaps overrides, in; its trials out."""
+def artefacts(tmp_path: Path) -> Artefacts:
+    """Return the store of sets and teachers that a test's plan fills."""
     from harness.planning.artefacts import Artefacts
+
+    return Artefacts(tmp_path / "artefacts")
+
+
+@pytest.fixture
+def plan(tiny: Callable[..., Board], artefacts: Artefacts) -> Planner:
+    """Return a planner: a tiny board with changed keys, and perhaps overrides, in; its trials out."""
     from harness.planning.preparation import Workshop
     from harness.running.planning import Overrides
     from harness.running.planning import plan as planned
@@ -72,6 +90,6 @@ def plan(tiny: Callable[..., Board], tmp_path: Path) -> Planner:
         board = tiny(**changes)
         if overrides is not None:
             board = overrides.apply(board)
-        return planned(Workshop(board, "board.toml", Artefacts(tmp_path / "artefacts"), device="cpu"))
+        return planned(Workshop(board, "board.toml", artefacts, device="cpu"))
 
     return run

@@ -1,4 +1,4 @@
-"""What the dataset tests share: a cache of their own."""
+"""What the tests of datasets share: each has a cache of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("GIFTBENCH_DATA", raising=False)
-    return tmp_path / "home"
+def own_cache(cache: Path) -> Path:
+    """Have every test of this room start from an empty cache."""
+    return cache

@@ -10,7 +10,6 @@ from PIL import Image
 from harness import datasets
 from harness.core.errors import BadOption, DataError, UnknownName
 from harness.datasets.cards import Card
-from harness.datasets.subsets import SUBSETS
 
 CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -65,58 +64,3 @@ def test_wrong_names_and_options_are_refused_as_by_load(tmp_path: Path, refused)
             ask("imagenet-1k(sise=3)")
     with refused(DataError, tmp_path):
         datasets.card("folder:absent", tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("spec", "sign", "place"),
-    [
-        ("cifar10", "cifar-10-batches-py", "cifar-10-batches-py"),
-        ("cifar10", "cifar-10-batches-bin", "cifar-10-batches-bin"),
-        ("cifar100", "cifar-100-binary", "cifar-100-binary"),
-        ("fashion-mnist", "FashionMNIST/raw/train-images-idx3-ubyte", "FashionMNIST/raw"),
-        ("tiny-imagenet", "tiny-imagenet-200/wnids.txt", "tiny-imagenet-200"),
-        ("imagenet-1k(size=64)", "imagenet/val/x", "imagenet"),
-        ("imagenette", "imagenette2/val/n01440764/x", "imagenette2"),
-        ("imagenette", "ILSVRC2012/val/n01440764/x", "ILSVRC2012"),
-        ("folder:pets", "pets/x", "pets"),
-    ],
-)
-def test_files_are_found_by_their_names(spec: str, sign: str, place: str, tmp_path: Path) -> None:
-    present, remedy = datasets.at_hand(spec, tmp_path)
-    assert not present
-    assert remedy
-    assert "\n" not in remedy
-    (tmp_path / sign).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / sign).touch()
-    assert datasets.at_hand(spec, tmp_path) == (True, str(tmp_path / place))
-
-
-def test_without_a_data_folder_the_remedy_says_how_to_give_one() -> None:
-    for name in ("cifar10", "tiny-imagenet", "imagenet-1k", "imagewoof"):
-        present, remedy = datasets.at_hand(name)
-        assert not present
-        assert "--data-dir" in remedy
-        assert "GIFTBENCH_DATA" in remedy
-
-
-def test_digits_are_always_there() -> None:
-    assert datasets.at_hand("digits")[0]
-
-
-def test_tiny_imagenet_is_not_taken_for_imagenet(tmp_path: Path) -> None:
-    (tmp_path / "val" / "n01440764").mkdir(parents=True)
-    (tmp_path / "wnids.txt").write_text("n01440764\n")
-    assert datasets.at_hand("tiny-imagenet", tmp_path)[0]
-    assert not datasets.at_hand("imagenet-1k", tmp_path)[0]
-    assert not datasets.at_hand("imagenette", tmp_path)[0]
-
-
-def test_named_subsets_are_ten_classes_each_in_the_order_of_imagenet() -> None:
-    from harness.datasets.imagenet import synsets
-
-    known = synsets()
-    assert known == sorted(known)
-    for name, classes in SUBSETS.items():
-        assert len(classes) == 10, name
-        assert list(classes) == sorted(classes), name
-        assert list(classes.values()) == [known[place] for place in classes], name

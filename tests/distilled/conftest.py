@@ -12,10 +12,9 @@ from harness.datasets.split import Split
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("GIFTBENCH_DATA", raising=False)
-    return tmp_path / "home"
+def own_cache(cache: Path) -> Path:
+    """Have every test of this room start from an empty cache."""
+    return cache
 
 
 @pytest.fixture
