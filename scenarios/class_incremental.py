@@ -83,7 +83,7 @@ class ClassIncremental(Scenario):
 
         GDumb and Cumulative train on the images of those, Replay on the step's and as many of its memory, others on the step's.
         """
-        images, steps = float(trial.labels.get("images") or 1), trial.options["steps"]
+        images, steps = float(trial.labels.images or 1), trial.options["steps"]
         for step in range(1, steps + 1):
             met = {"GDumb": step, "Cumulative": step, "Replay": min(step, 2)}.get(trial.options["strategy"]["name"], 1)
             yield images * met / steps, tests * step / steps

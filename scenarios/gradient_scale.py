@@ -54,9 +54,8 @@ class GradientScale(Scenario):
             scale = Fraction(str(multiplier)).limit_denominator(10**6)
             for optimizer in options.optimizers:
                 for trial in self.vary(view, optimizer=optimizer, options={"multiplier": float(scale)}):
-                    row = f"{trial.labels['loss']}, {trial.labels['optimizer']}"
-                    labels = {**trial.labels, "multiplier": str(scale), "loss and optimizer": row}
-                    yield trial.model_copy(update={"labels": labels})
+                    row = f"{trial.labels.loss}, {trial.labels.optimizer}"
+                    yield trial.labelled({"multiplier": str(scale), "loss and optimizer": row})
 
     def loss(self, trial: Trial, workbench: Workbench) -> Callable[[Tensor, Targets], Tensor]:
         plain, multiplier = workbench.loss(trial), trial.options["multiplier"]

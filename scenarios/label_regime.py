@@ -42,8 +42,8 @@ class LabelRegime(Scenario):
         for name, kind, losses in regimes:
             for loss in losses:
                 for trial in self.vary(view, losses=[loss], protocol={"labels": kind}):
-                    shown = {"labels": f"{name} ({trial.labels['loss']})", "baseline": baseline, "protocol": usual}
-                    yield trial.model_copy(update={"labels": {**trial.labels, **shown}})
+                    shown = {"labels": f"{name} ({trial.labels.loss})", "baseline": baseline, "protocol": usual}
+                    yield trial.labelled(shown)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
         made = harness.pivot(records, self.rows, self.columns, decided=["loss", "baseline"], gains="")

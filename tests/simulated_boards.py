@@ -14,7 +14,7 @@ from harness.boards.protocol import Protocol
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.spec import Spec
-from harness.running.costs import Costs, Facts, kind
+from harness.running.costs import Costs, Facts
 from harness.running.estimate import Estimate
 from harness.running.scenario import trainings
 from harness.running.scheduling import bundles
@@ -94,7 +94,7 @@ class Run:
     def seconds(self, given: Trial) -> float:
         """By how much a student and a kind of trial differ from their cost is drawn once; noise, for every trial."""
         usual = 3 * COSTS(given) * self.factor(str(given.model), 0.2) * self.factor(given.scenario, 0.2)
-        return usual * self.factor(kind(given), 0.1) * math.exp(self.random.gauss(0, self.noise))
+        return usual * self.factor(given.workload, 0.1) * math.exp(self.random.gauss(0, self.noise))
 
     def events(self) -> Iterator[int]:
         """Play the run; yield how many trials have ended, whenever one has."""

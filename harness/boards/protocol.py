@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from harness.augmentation.words import STORED, for_factor, known_augmentation, known_mixing
 from harness.boards.native import RECIPES, Case, Recipe, missing
@@ -16,6 +24,10 @@ from harness.core.spec import Spec
 #: "tf32" is for GPUs: float32 whose products and convolutions are rounded to 10 bits after the point.
 Precision = Literal["float32", "bf16", "tf32"]
 Count = Annotated[int, Field(gt=0, strict=True)]
+
+#: Fields of a protocol that came after the first records, and the value that says what protocols without them did. At that value
+#: they stay out of a setup's hash, and unless they were stated out of its JSON, so that those records keep their ids and bytes.
+ADDED_LATER = {"mixing": "none"}
 
 #: What a protocol says where the recipe of a set's authors fills in.
 NATIVE = "native"
@@ -75,6 +87,10 @@ class Protocol(Frozen):
         if said and self.name not in RECIPES:
             raise ValueError(f"{said[0]} = {NATIVE!r} goes with the name of a recipe: {', '.join(RECIPES)}; not {self.name!r}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if name not in ADDED_LATER or name in self.model_fields_set}
 
     def resolved(
         self,

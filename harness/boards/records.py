@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from harness.boards.board import board_path
+from harness.boards.labels import Stated
+from harness.boards.setup import Setups
 from harness.boards.trial import Trial
 from harness.files import atomic
 
@@ -25,6 +27,26 @@ if TYPE_CHECKING:
 
 SCHEMA = "giftbench.record/1"
 Status = Literal["done", "diverged", "failed"]
+
+
+class Environment(Stated):
+    """Where a record was made, and with what. Further facts are kept by name.
+
+    Attributes:
+        versions: of Python and the packages that numbers depend on.
+        device: the processor's or the GPU's name, `CPU …` or NVIDIA's.
+        threads: how many torch computed with.
+        precision: of the trial's protocol.
+        commit: of the checkout that the harness ran from, with a plus when it was changed; empty outside of one.
+        together: how many trainings were made in the same pass, of whose time this one's is a share.
+    """
+
+    versions: dict[str, str] = Field(default_factory=dict)
+    device: str = ""
+    threads: int = 0
+    precision: str = ""
+    commit: str = ""
+    together: int = 1
 
 
 class Record(BaseModel):
@@ -36,7 +58,7 @@ class Record(BaseModel):
         history: one entry an evaluation: epoch, accuracy, top5_accuracy.
         error: what went wrong, when the status is `failed`.
         timing: seconds by phase.
-        environment: versions, device, threads, precision, commit.
+        environment: where it was made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +71,7 @@ class Record(BaseModel):
     history: list[dict[str, float]] = Field(default_factory=list)
     error: str = ""
     timing: dict[str, float] = Field(default_factory=dict)
-    environment: dict[str, Any] = Field(default_factory=dict)
+    environment: Environment = Field(default_factory=Environment)
     created: str = ""
 
     @classmethod
@@ -114,7 +136,8 @@ class RecordStore:
 
     def frame(self) -> pandas.DataFrame:
         """Return the records as a DataFrame: see `to_frame`."""
-        return to_frame(self.read())
+        with uncollected():
+            return to_frame(list(self))
 
 
 def records(board: str | Path) -> pandas.DataFrame:
@@ -147,60 +170,62 @@ def _names(folder: Path) -> list[str]:
 
 
 class Reader:
-    """Reads records, and checks what trials share, all but their seed and labels, once for all of them."""
+    """Reads records, and checks the setup that trials share once for all of them."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Trial] = {}
+        self.setups = Setups()
 
     def read(self, content: bytes) -> Record:
         """Return the record of a file's bytes. Raises ValidationError."""
         try:
-            read = from_json(content)
-            trial = read["trial"]
-            seed, labels = trial.pop("seed"), trial.pop("labels")
-            if type(seed) is not int or not isinstance(labels, dict):
-                raise TypeError
-            key = to_json(trial)  # of one text, so of one meaning: 1, 1.0 and true are three
+            record = from_json(content)
+            trial = record["trial"]
+            own = {name: trial.pop(name) for name in ("seed", "labels")}
+            record["trial"] = {"setup": self.setups.read(trial), **own}
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return Record.model_validate_json(content)  # which says what is wrong with it
-        first = self._known.get(key)
-        if first is None:
-            record = Record.model_validate_json(content)
-            self._known[key] = record.trial
-            return record
-        read["trial"] = first.reseeded(seed, labels)
-        return Record.model_validate(read)
+        return Record.model_validate(record)
+
+
+#: Columns of a frame of records, beside those that trials state and metrics: facts in words, and what is none.
+FACTS = (
+    *("scenario", "scenario_version", "dataset_digest", "distilled", "teacher_digest", "setup"),
+    *("status", "error", "device", "versions", "id"),
+)
+REST = ("options", "seed", "seconds", "history")
 
 
 def to_frame(records: list[Record]) -> pandas.DataFrame:
-    """Return one row a record: the trial's labels and options, status, seed, metrics, and what it ran on.
+    """Return one row a record: the trial's labels, `FACTS` and `REST`, and metrics.
 
-    Sorted by the order in which the board planned the trials, then by id, so that the same records give the same frame.
+    `dataset_digest`, `distilled` and `teacher_digest` are of the data, `setup` is the hash of all but the seed: labels that look
+    alike may hide that these differ. Sorted by the order in which the board planned the trials, then by id, so that the same
+    records give the same frame.
     """
     import pandas
 
-    rows = []
-    for record in records:
-        trial, environment = record.trial, record.environment
-        rows.append(
-            {
-                **trial.labels,
-                "scenario": trial.scenario,
-                "scenario_version": trial.version,
-                "options": trial.options,
-                "distilled": trial.distilled,
-                "seed": trial.seed,
-                "status": record.status,
-                "error": record.error,
-                "seconds": record.timing.get("total", 0.0),
-                "device": environment.get("device", ""),
-                "versions": ", ".join(f"{k} {v}" for k, v in environment.get("versions", {}).items()),
-                "history": record.history,
-                "id": record.id,
-                **record.metrics,
-            }
-        )
-    frame = pandas.DataFrame(rows)
-    if frame.empty:
-        return frame
-    return frame.sort_values(["order", "id"], kind="stable", ignore_index=True)
+    frame = pandas.DataFrame([_row(record) for record in records])
+    return frame if frame.empty else frame.sort_values(["order", "id"], kind="stable", ignore_index=True)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    trial, environment = record.trial, record.environment
+    return {
+        **trial.labels.stated(),
+        "scenario": trial.scenario,
+        "scenario_version": trial.version,
+        "dataset_digest": trial.dataset.digest,
+        "distilled": trial.distilled,
+        "teacher_digest": "+".join(trial.teacher),
+        "setup": trial.setup.hash,
+        "status": record.status,
+        "error": record.error,
+        "device": environment.device,
+        "versions": ", ".join(f"{name} {version}" for name, version in environment.versions.items()),
+        "id": record.id,
+        "options": trial.options,
+        "seed": trial.seed,
+        "seconds": record.timing.get("total", 0.0),
+        "history": record.history,
+        **record.metrics,
+    }

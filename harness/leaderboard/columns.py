@@ -7,17 +7,17 @@ from typing import Any
 
 import pandas
 
+from harness.boards.labels import Labels
+from harness.boards.records import FACTS, REST
 from harness.leaderboard.text import as_text
 
-#: Labels and facts of a record that tables know. What a plugin's records lack is empty.
-LABELS = [
-    *("scenario", "scenario_version", "dataset", "dataset_digest", "method", "ipc", "images", "distilled", "loss", "native"),
-    *("optimizer", "learning_rate", "model", "adaptation", "teacher", "teacher_accuracy", "teacher_digest", "protocol", "epochs"),
-    *("batch_size", "augmentation", "precision", "device", "versions", "status", "error", "id", "bundle"),
-]
+#: What trials say of themselves, as every scenario's do.
+STATED = [name for name in Labels.model_fields if name != "order"]
 METRICS = ["accuracy", "best_accuracy", "top5_accuracy"]
+#: What a record says in words: its trial's labels, and the facts of the record. What one lacks is empty.
+LABELS = [*STATED, *FACTS]
 #: Columns of the frame that are neither compared nor shown as labels.
-OTHER = ["order", "seed", "seconds", "history", "options", "set_title", "created", *METRICS]
+OTHER = ["order", *REST, *METRICS]
 #: What tables usually have as axes; an axis of another name is a scenario's own.
 AXES = ("loss", "optimizer", "model")
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from harness.boards.board import Board, board_path, load_board
+from harness.boards.labels import Labels
 from harness.boards.records import RecordStore
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
@@ -243,8 +244,8 @@ def _flags(row: Row) -> list[str]:
 
 
 def _setting(trial: Trial) -> str:
-    protocol = trial.labels.get("protocol") or trial.protocol.name
-    return f"{trial.labels.get('model')}, set {trial.distilled[:8]}, protocol {protocol}"
+    protocol = trial.labels.protocol or trial.protocol.name
+    return f"{trial.labels.model}, set {trial.distilled[:8]}, protocol {protocol}"
 
 
 def _footnote_marks(rows: Sequence[Row]) -> dict[str, str]:
@@ -288,12 +289,12 @@ def _teachers(board: Board, rows: Iterable[Row]) -> Iterator[str]:
     }
     found: dict[str, None] = {}
     for row in rows:
-        labels = row.match.trial.labels if row.match else {}
-        if labels.get("teacher") and labels.get("teacher_accuracy") is not None:
-            known = expected.get((row.cell.dataset, str(labels["teacher"])))
+        labels = row.match.trial.labels if row.match else Labels()
+        if labels.teacher and labels.teacher_accuracy is not None:
+            known = expected.get((row.cell.dataset, labels.teacher))
             shown = f" ({known:g} in the paper)" if known is not None else ""
-            accuracy = fixed(float(labels["teacher_accuracy"]), 2)
-            found[f"{escape(row.cell.dataset)}: {escape(str(labels['teacher']))}, {accuracy} %{shown}"] = None
+            accuracy = fixed(labels.teacher_accuracy, 2)
+            found[f"{escape(row.cell.dataset)}: {escape(labels.teacher)}, {accuracy} %{shown}"] = None
     if found:
         yield f"Our teachers, accuracy on the test split: {'; '.join(found)}."
 
@@ -332,12 +333,12 @@ def _fields(row: Row) -> dict[str, str]:
         "ours_last": _full(last.mean),
         "ours_last_std": _full(last.std),
         "diverged": str(row.diverged),
-        "model": str(trial.labels.get("model", "")),
-        "protocol": str(trial.labels.get("protocol") or trial.protocol.name),
+        "model": trial.labels.model,
+        "protocol": trial.labels.protocol or trial.protocol.name,
         "deviations": "; ".join(f"{name} {change}" for name, change in deviations(trial).items()),
         "other_settings": str(row.match.others),
-        "teacher": str(trial.labels.get("teacher") or ""),
-        "teacher_accuracy": number(trial.labels.get("teacher_accuracy")),
+        "teacher": trial.labels.teacher,
+        "teacher_accuracy": number(trial.labels.teacher_accuracy),
         "teacher_digest": "+".join(trial.teacher),
         "distilled": trial.distilled,
     }

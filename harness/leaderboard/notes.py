@@ -7,28 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.leaderboard.cells import Cell
+from harness.leaderboard.columns import STATED
 from harness.leaderboard.text import code, escape, fixed, letter, listed, runs
 
 MEASURE = "Accuracy in percent on the test split after the last epoch, mean ± standard deviation (ddof 1)."
 #: The columns of records that notes are made of.
-FACTS = [
-    *(
-        "dataset",
-        "method",
-        "ipc",
-        "images",
-        "distilled",
-        "row",
-        "column",
-        "loss",
-        "optimizer",
-        "learning_rate",
-        "model",
-        "adaptation",
-    ),
-    *("teacher", "teacher_accuracy", "teacher_digest", "protocol", "epochs", "batch_size", "augmentation", "precision", "device"),
-    "versions",
-]
+FACTS = [*STATED, "row", "column", "distilled", "teacher_digest", "device", "versions"]
 
 Facts = Sequence[Any]  # named tuples with the fields of FACTS, all text, each combination once
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import pandas
 
 from harness.boards.board import Board, board_path, load_board
-from harness.boards.records import RecordStore, to_frame, uncollected
+from harness.boards.records import RecordStore, uncollected
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
 from harness.files.atomic import update
 from harness.leaderboard.cores import on_cores
@@ -74,7 +74,7 @@ def render(board_file: Path, scenarios: Scenarios) -> list[Path]:
     """
     file = board_path(board_file).resolve()
     with uncollected():
-        board, frame = load_board(file), records_of(file)
+        board, frame = load_board(file), RecordStore(file.parent / "records").frame()
         sections = sections_of(board, frame, scenarios)
         contents = {
             "README.md": _readme(file, board, frame, sections),
@@ -113,7 +113,7 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios) -> str:
     )
     if not marked.search(text):
         raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
-    frame = records_of(file)
+    frame = RecordStore(file.parent / "records").frame()
     sections = [replace(section, figures=[]) for section in sections_of(load_board(file), frame, scenarios)]
 
     def block(found: re.Match[str]) -> str:
@@ -130,23 +130,6 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios) -> str:
         return found[1] + (lines.replace("\n", "\r\n") if "\r\n" in text else lines) + found[4]
 
     return marked.sub(block, text)
-
-
-def records_of(file: Path) -> pandas.DataFrame:
-    """Return a board's records as a DataFrame, with the digests of dataset and teachers and the bundle of each trial.
-
-    Labels of trials that look alike may hide that these differ; tables keep such trials apart.
-    """
-    with uncollected():
-        records = RecordStore(file.parent / "records").read()
-        frame = to_frame(records)
-        if frame.empty:
-            return frame
-        trials = {record.id: record.trial for record in records}
-        frame["dataset_digest"] = [trials[i].dataset.get("digest", "") for i in frame["id"]]
-        frame["teacher_digest"] = ["+".join(trials[i].teacher) for i in frame["id"]]
-        frame["bundle"] = [trials[i].bundle for i in frame["id"]]
-        return frame
 
 
 def sections_of(board: Board, frame: pandas.DataFrame, scenarios: Scenarios) -> list[Section]:

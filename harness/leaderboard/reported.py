@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,24 +103,24 @@ class ReportedCell:
         A trial with options of its scenario (steps of a stream, a multiplier) does something else.
         """
         labels = trial.labels
-        made_with = labels.get("distilled_on") or self.distilled_on or ""
+        made_on = labels.distilled_on or self.distilled_on
         return (
             not trial.options
-            and plain(str(labels.get("method", ""))) == plain(self.method)
-            and labels.get("ipc") == self.ipc
-            and labels.get("loss") == self.ours
-            and labels.get("optimizer") == self.optimizer
-            and labels.get("model") in self.networks
-            and (not self.distilled_on or made_with == self.distilled_on)
+            and plain(labels.method) == plain(self.method)
+            and labels.ipc == self.ipc
+            and labels.loss == self.ours
+            and labels.optimizer == self.optimizer
+            and labels.model in self.networks
+            and (not self.distilled_on or made_on == self.distilled_on)
             and self._is_on(trial)
         )
 
     def _is_on(self, trial: Trial) -> bool:
         try:
-            named = Spec.model_validate(trial.dataset.get("name", ""))
+            named = Spec.model_validate(trial.dataset.name)
         except GiftbenchError:  # a folder's path, perhaps
-            named = Spec(name=str(trial.labels.get("dataset", "")))
-        if self.dataset not in (named.name, trial.labels.get("dataset")):
+            named = Spec(name=trial.labels.dataset)
+        if self.dataset not in (named.name, trial.labels.dataset):
             return False
         return self.dataset != "imagenet-1k" or named.options.get("size", 224) == SIZES.get(self.network, 224)
 
@@ -226,7 +225,7 @@ def of_tables(cells: Sequence[ReportedCell], tables: Sequence[str], source: str)
 def match(cells: Iterable[ReportedCell], records: Iterable[Record]) -> dict[ReportedCell, Match]:
     """Return the records of each cell that has any; failed ones and those without an accuracy do not count."""
     counting = [r for r in records if r.status != "failed" and "accuracy" in r.metrics]
-    counting.sort(key=lambda record: (record.trial.labels.get("order", 0), record.id))
+    counting.sort(key=lambda record: (record.trial.labels.order, record.id))
     found = {cell: _matched(cell, [record for record in counting if cell.fits(record.trial)]) for cell in cells}
     return {cell: matched for cell, matched in found.items() if matched is not None}
 
@@ -234,33 +233,26 @@ def match(cells: Iterable[ReportedCell], records: Iterable[Record]) -> dict[Repo
 def _matched(cell: ReportedCell, fitting: Sequence[Record]) -> Match | None:
     groups: dict[str, dict[int, Record]] = {}
     for record in fitting:  # two scenarios may ask for the same training: its seeds count once
-        groups.setdefault(_setting(record.trial), {}).setdefault(record.trial.seed, record)
+        groups.setdefault(record.trial.setup.training, {}).setdefault(record.trial.seed, record)
     if not groups:
         return None
 
     def distance(seeds: Mapping[int, Record]) -> tuple[int, int]:
         trial = next(iter(seeds.values())).trial
-        return len(deviations(trial)), cell.networks.index(trial.labels["model"])
+        return len(deviations(trial)), cell.networks.index(trial.labels.model)
 
     nearest: Callable[[Mapping[int, Record]], tuple[int, int]] = distance
     best = min(groups.values(), key=nearest)  # the first planned of equals
     return Match(tuple(best[seed] for seed in sorted(best)), len(groups) - 1)
 
 
-def _setting(trial: Trial) -> str:
-    content = json.loads(trial.canonical)
-    for name in ("seed", "scenario", "version"):
-        content.pop(name, None)
-    return json.dumps(content, sort_keys=True)
-
-
 def deviations(trial: Trial) -> dict[str, str]:
     """Return what of a trial's protocol is not the paper's: {field: "ours instead of theirs"}; optimizers are not looked at."""
-    images, dataset = trial.labels.get("images"), str(trial.labels.get("dataset", ""))
-    theirs = Protocol.model_validate("paper").resolved(images if isinstance(images, int) else 1, dataset)
+    images = trial.labels.images
+    theirs = Protocol.model_validate("paper").resolved(1 if images is None else images, trial.labels.dataset)
     found = {}
     for name in Protocol.model_fields:
-        if name in ("name", "optimizer") or (name == "batch_size" and not isinstance(images, int)):
+        if name in ("name", "optimizer") or (name == "batch_size" and images is None):
             continue
         ours, usual = getattr(trial.protocol, name), getattr(theirs, name)
         if name == "schedule":

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import pandas
 
-from harness.leaderboard.columns import each, follows_an_axis, follows_own_axis, uniform
+from harness.leaderboard.columns import STATED, each, follows_an_axis, follows_own_axis, uniform
 from harness.leaderboard.text import escape, listed, number
 
-#: What makes a setting, in the order in which a heading looks for what differs, and how the heading says it.
+#: What makes a setting, in the order in which a heading looks for what differs, and how the heading says it. Whatever else a
+#: trial says of itself makes one too, unless an axis decides it.
 PHRASES: Mapping[str, str] = {
     "dataset": "{}",
     "model": "model {}",
@@ -31,6 +32,8 @@ PHRASES: Mapping[str, str] = {
     "dataset_digest": "dataset files {}",
     "scenario": "scenario {}",
 }
+#: What trials say of themselves that makes no setting: it tells rows apart, or is told with what does.
+WITHIN = ("method", "ipc", "images", "native", "teacher_accuracy")
 ABSENT = {"adaptation": "not adapted", "options": "no options", "device_kind": "on an unknown device", "teacher": "no teacher"}
 
 
@@ -75,9 +78,9 @@ def _keyed(
 ) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """Return the records and, row by row beside them, the keys whose every combination is a setting."""
     keys = pandas.DataFrame({name: records[name] for name in PHRASES if name not in (rows, columns, "teacher", *decided)})
-    for name in records.columns:
-        said = name.removeprefix("label ") in decided
-        if name.startswith("label ") and not said and not follows_an_axis(records[name], records):
+    stated = [name for name in STATED if name not in (*PHRASES, *WITHIN, rows, columns)]
+    for name in [*stated, *(name for name in records.columns if name.startswith("label "))]:
+        if name.removeprefix("label ") not in decided and not follows_an_axis(records[name], records):
             keys[name] = records[name]
     soft = ["epochs", "batch_size", "learning_rate", "adaptation", "device_kind"]
     strict = _ids(keys.drop(columns=[name for name in soft if name in keys]))
@@ -98,10 +101,10 @@ def _keyed(
 
 
 def _doubtful(records: pandas.DataFrame) -> set[int]:
-    """Return the settings in which a set has several digests, or a cell several trials of a seed or several bundles."""
+    """Return the settings in which a set has several digests, or a cell several trials of a seed or several setups."""
     cell = ["setting", "method", "ipc", "row", "column"]
     repeated = records.duplicated([*cell, "seed"])
-    for name in ("distilled", "bundle"):
+    for name in ("distilled", "setup"):
         repeated |= records.groupby(cell[:3] if name == "distilled" else cell)[name].transform("nunique") > 1
     return set(records["setting"][repeated])
 
@@ -198,13 +201,13 @@ def _by_digest(setting: Setting) -> list[Setting]:
 
 
 def _by_variant(setting: Setting) -> list[Setting]:
-    """Split where one cell has several trials of a seed, or several bundles, that no label tells apart."""
+    """Split where one cell has several trials of a seed, or several setups, that no label tells apart."""
     records, cell = setting.records, ["method", "ipc", "row", "column"]
     variant = records.groupby([*cell, "seed"]).cumcount()
-    if (records["bundle"] != "").all():
-        bundles = records.drop_duplicates([*cell, "bundle"])
-        bundles = bundles.assign(variant=bundles.groupby(cell).cumcount())
-        merged = records[[*cell, "bundle"]].merge(bundles[[*cell, "bundle", "variant"]], how="left")["variant"]
+    if (records["setup"] != "").all():
+        setups = records.drop_duplicates([*cell, "setup"])
+        setups = setups.assign(variant=setups.groupby(cell).cumcount())
+        merged = records[[*cell, "setup"]].merge(setups[[*cell, "setup", "variant"]], how="left")["variant"]
         variant = pandas.Series(merged.to_numpy(), index=records.index)
     if not variant.any():
         return [setting]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from harness import losses, optimizers
 from harness.augmentation.words import STORED
 from harness.boards.board import Board, ScenarioSpec
+from harness.boards.labels import Labels, Scalar
 from harness.boards.protocol import Protocol
+from harness.boards.setup import DatasetReference, Setup
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, MissingTargets, at, suggest
 from harness.core.resolved import Resolved
@@ -111,15 +113,12 @@ class Plan:
                 made = resolve_optimizer(full.own_optimizer if given is None else given, student.spec.name)
             for loss in self._each_loss(asked, prepared):
                 resolved = self.resolve_loss(loss, prepared, chosen)
-                common = self._common(prepared, student, resolved, made, full)
+                setup = self._setup(prepared, student, resolved, made, full, options or {})
                 described = self._described(prepared, student, resolved, made, full, chosen.label)
+                with at(self.place):
+                    said = Labels.of({**described, **(labels or {})})
                 for seed in self.seeds if seeds is None else seeds:
-                    yield Trial.model_construct(
-                        **common,
-                        options=dict(options or {}),
-                        seed=seed,
-                        labels={"order": next(self.counter), **described, **(labels or {})},
-                    )
+                    yield Trial(setup=setup, seed=seed, labels=said.numbered(next(self.counter)))
 
     def resolve_model(self, spec: Named | Resolved[object]) -> ResolvedModel:
         """Return a student's full spec, label and adaptation, having built it once without weights."""
@@ -172,26 +171,28 @@ class Plan:
             )
         return full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule).spec})
 
-    def _common(
+    def _setup(
         self,
         prepared: PreparedSet,
         student: ResolvedModel,
         loss: ResolvedLoss,
         optimizer: Resolved[MakeOptimizer],
         full: Protocol,
-    ) -> dict[str, Any]:
-        """Return the fields of trials that differ only in their seed, without the scenario's options."""
-        return {
-            "scenario": self.spec.name,
-            "version": self.version,
-            "dataset": {"name": str(self.board.dataset), "digest": self.dataset.digest},
-            "distilled": prepared.file.digest,
-            "teacher": self.workshop.trial_teacher() if loss.taught else (),
-            "model": student.spec,
-            "loss": loss.spec,
-            "optimizer": optimizer.spec,
-            "protocol": full,
-        }
+        options: Mapping[str, Any],
+    ) -> Setup:
+        """Return what trials that differ only in their seed share; its parts are checked already."""
+        return Setup.model_construct(
+            scenario=self.spec.name,
+            version=self.version,
+            options=dict(options),
+            dataset=DatasetReference(name=str(self.board.dataset), digest=self.dataset.digest),
+            distilled=prepared.file.digest,
+            teacher=self.workshop.trial_teacher() if loss.taught else (),
+            model=student.spec,
+            loss=loss.spec,
+            optimizer=optimizer.spec,
+            protocol=full,
+        )
 
     def _described(
         self,
@@ -201,8 +202,8 @@ class Plan:
         optimizer: Resolved[MakeOptimizer],
         full: Protocol,
         protocol: str,
-    ) -> dict[str, Any]:
-        """Return the labels of trials that differ only in their seed."""
+    ) -> dict[str, Scalar]:
+        """Return what trials that differ only in their seed say of themselves."""
         teachers = self.workshop.teacher_files() if loss.taught else []
         return {
             "dataset": self.dataset.name,

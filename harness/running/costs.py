@@ -6,7 +6,7 @@ rest from those that have ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
@@ -92,7 +92,7 @@ class Costs:
     ) -> None:
         self.rates = RATES["cpu" if device == "cpu" else "cuda"]
         self.datasets, self.teachers, self.trainings = datasets, teachers or {}, trainings or one_training
-        self._known: dict[tuple[Any, ...], float] = {}
+        self._known: dict[Hashable, float] = {}
 
     @classmethod
     def of(
@@ -110,14 +110,14 @@ class Costs:
         return cls(device, facts, taught, trainings)
 
     def __call__(self, trial: Trial) -> float:
-        """Return the cost of a trial, above 0. Trials of one kind cost the same."""
-        key = kind(trial)
+        """Return the cost of a trial, above 0. Trials of one workload cost the same."""
+        key = trial.workload
         if key not in self._known:
             self._known[key] = self._cost(trial)
         return self._known[key]
 
     def _cost(self, trial: Trial) -> float:
-        facts, protocol, rates = self.datasets[trial.dataset["digest"]], trial.protocol, self.rates
+        facts, protocol, rates = self.datasets[trial.dataset.digest], trial.protocol, self.rates
         student = operations(trial.model.model_dump_json(), facts.shape, facts.classes)
         taught = self.teachers.get(trial.teacher, ()) if protocol.labels != "fixed" else ()
         teachers = [operations(model.model_dump_json(), facts.shape, facts.classes) for model in taught]
@@ -134,32 +134,9 @@ class Costs:
         return max(cost, 1e-9)
 
 
-def kind(trial: Trial) -> tuple[Any, ...]:
-    """Return what trials share that take the same time: all but the set's images, the loss's own work and the seed."""
-    protocol = trial.protocol
-    return (
-        trial.scenario,
-        repr(trial.options),
-        trial.dataset["digest"],
-        _named(trial.model),
-        trial.labels.get("images"),
-        protocol.epochs,
-        protocol.batch_size,
-        protocol.evaluations,
-        protocol.precision,
-        protocol.labels,
-        trial.teacher,
-        trial.optimizer.name,
-    )
-
-
-def _named(spec: Spec) -> tuple[str, str]:
-    return spec.name, repr(spec.options)
-
-
 def one_training(trial: Trial, tests: int) -> Iterator[tuple[float, float]]:
     """Yield the one training that most trials are: images of the distilled set, and tests in all of its evaluations."""
-    yield float(trial.labels.get("images") or 1), float(tests * trial.protocol.evaluations)
+    yield float(trial.labels.images or 1), float(tests * trial.protocol.evaluations)
 
 
 def operations(model: str, shape: Shape, classes: int) -> Operations:

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from harness.running.costs import kind
-
 if TYPE_CHECKING:
     from harness.boards.records import Record
     from harness.boards.trial import Trial
     from harness.running.costs import Costs
 
-#: Tells the seconds of a trial, of this kind and this kind's trial, stacked or not.
+#: Tells the seconds of a workload, of which this is a trial, stacked or not.
 Expected = Callable[[Hashable, "Trial", bool], float]
 #: What is left of a bundle that takes longer than expected: this share of the time that it is late.
 OVERRUN = 0.5
@@ -26,7 +24,7 @@ OVERRUN = 0.5
 
 @dataclass
 class _Seen:
-    """A trial of one kind, and the seconds that such trials took: those that had to wait for something to load, and others."""
+    """A trial of one workload, and the seconds that such trials took: where something had to be loaded first, and else."""
 
     trial: Trial
     first: list[float] = field(default_factory=list)
@@ -38,27 +36,27 @@ class _Seen:
 
 
 class Seconds:
-    """Tells how long trials take: what those of their kind took, else their cost at the rate of those nearest to them."""
+    """Tells how long trials take: what those of their workload took, else their cost at the rate of those nearest to them."""
 
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
-        self._kinds: dict[tuple[Hashable, bool], _Seen] = {}
+        self._workloads: dict[tuple[Hashable, bool], _Seen] = {}
         self._around: list[float] = []  # what a trial takes beside training and testing
         self._loading: dict[frozenset[str], list[float]] = defaultdict(list)
         self._rates: dict[Hashable, float] = {}
 
     def __bool__(self) -> bool:
         """Whether anything has been learned."""
-        return bool(self._kinds)
+        return bool(self._workloads)
 
     def learn(self, trial: Trial, record: Record, loads: frozenset[str] = frozenset()) -> None:
         """Take in what a trial took; `loads` are the kinds of things that its worker met for the first time."""
         if record.status == "failed":
             return
-        together = int(record.environment.get("together", 1))
+        together = record.environment.together
         total, phases = record.timing.get("total", 0.0), [record.timing.get(name) for name in ("train", "evaluate")]
         inside = None if None in phases else sum(filter(None, phases))
-        seen = self._kinds.setdefault((kind(trial), together > 1), _Seen(trial))
+        seen = self._workloads.setdefault((trial.workload, together > 1), _Seen(trial))
         self._rates = {}
         if not loads:
             seen.later.append(total)
@@ -76,14 +74,14 @@ class Seconds:
         return fmean(found) if found else 0.0
 
     def knows(self, trial: Trial) -> bool:
-        """Whether a trial of this kind has ended."""
-        return any((kind(trial), stacked) in self._kinds for stacked in (False, True))
+        """Whether a trial of this workload has ended."""
+        return any((trial.workload, stacked) in self._workloads for stacked in (False, True))
 
     def __call__(self, trial: Trial, stacked: bool = False) -> float:
         """Return the expected seconds of a trial; of one that is trained in one pass with others, its share."""
-        own = kind(trial)
-        if (own, stacked) in self._kinds:
-            return self._kinds[own, stacked].mean
+        own = trial.workload
+        if (own, stacked) in self._workloads:
+            return self._workloads[own, stacked].mean
         rates = self._learned()
         return self._cost(trial, stacked) * next((rates[level] for level in _levels(trial, stacked) if level in rates), 0.0)
 
@@ -94,7 +92,7 @@ class Seconds:
         """Return seconds per unit of cost, by what a trial has in common with others; over all, each student counts the same."""
         if not self._rates:
             sums: dict[Hashable, list[float]] = defaultdict(lambda: [0.0, 0.0])
-            for (_, stacked), seen in self._kinds.items():
+            for (_, stacked), seen in self._workloads.items():
                 for level in _levels(seen.trial, stacked):
                     sums[level][0] += seen.mean
                     sums[level][1] += self._cost(seen.trial, stacked)
@@ -106,37 +104,37 @@ class Seconds:
 
 def _levels(trial: Trial, stacked: bool) -> Iterator[Hashable]:
     """Yield what a trial has in common with others, from the most to the least telling."""
-    student = (trial.model.name, repr(trial.model.options), trial.protocol.precision)
-    yield "kind", kind(trial)
-    yield "scenario", trial.scenario, repr(trial.options), student, trial.dataset["digest"], stacked
-    yield "dataset", student, trial.dataset["digest"], stacked
-    yield "student", student, stacked
-    yield "student", student
+    setup = trial.setup
+    yield "workload", trial.workload
+    yield "scenario", setup.student_in_scenario, stacked
+    yield "dataset", setup.student_on_dataset, stacked
+    yield "student", setup.student, stacked
+    yield "student", setup.student
     yield "all"
 
 
 @dataclass
 class _Bundle:
-    """Trials that are handed out together: one of each kind with how many there are, and what they need to be loaded."""
+    """Trials that are handed out together: one of each workload with how many there are, and what they need to be loaded."""
 
     trials: dict[str, Trial]
-    kinds: list[tuple[Hashable, Trial, int]]
+    workloads: list[tuple[Hashable, Trial, int]]
     needs: dict[str, str]
     stacked: bool
 
     @classmethod
     def of(cls, trials: Sequence[Trial]) -> _Bundle:
-        samples = [(kind(trial), trial) for trial in trials]
+        samples = [(trial.workload, trial) for trial in trials]
         counts = Counter(key for key, _ in samples)
         needs = {f"scenario {trial.scenario}": "scenario" for trial in trials}
-        needs |= {trial.dataset["digest"]: "dataset" for trial in trials}
+        needs |= {trial.dataset.digest: "dataset" for trial in trials}
         needs |= {digest: "teacher" for trial in trials for digest in trial.teacher}
         found: list[tuple[Hashable, Trial, int]] = [(key, trial, counts[key]) for key, trial in dict(samples).items()]
         return cls({trial.id: trial for trial in trials}, found, needs, len(trials) > 1)
 
     def seconds(self, expected: Expected) -> float:
         """Return how long the bundle is expected to take."""
-        return sum(count * expected(key, trial, self.stacked) for key, trial, count in self.kinds)
+        return sum(count * expected(key, trial, self.stacked) for key, trial, count in self.workloads)
 
     def loads(self, loaded: set[str]) -> frozenset[str]:
         """Return the kinds of things that a worker has not loaded yet."""
@@ -198,7 +196,7 @@ class Estimate:
     def ended(self, trial: Trial, record: Record, worker: int = 0) -> None:
         """Note that a worker has ended a trial, and learn what it took."""
         at = self._workers[worker]
-        together = int(record.environment.get("together", 1))
+        together = record.environment.together
         self.seconds.learn(trial, record, at.loads)
         if at.made:
             at.made -= 1
@@ -235,14 +233,14 @@ class Estimate:
         return max(at for at, _ in queue)
 
     def _expected(self) -> Expected:
-        """Return what tells the seconds of a trial; those of a kind of which one is still running take longer than that one."""
+        """Return what tells the seconds of a trial; where one of its workload is still running, more than that one's."""
         known: dict[tuple[Hashable, bool], float] = {}
         now = self.clock()
         for worker in self._workers.values():
             running = list(worker.bundle.trials.values()) if worker.bundle is not None else []
             if running and not self.seconds.knows(running[0]):
                 share = (now - worker.since) / len(running)
-                key = kind(running[0]), len(running) > 1
+                key = running[0].workload, len(running) > 1
                 known[key] = max(known.get(key, 0.0), share, self.seconds(running[0], len(running) > 1))
 
         def expected(key: Hashable, trial: Trial, stacked: bool) -> float:

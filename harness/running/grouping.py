@@ -8,8 +8,6 @@ same board gives the same numbers.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING
 
 from harness.augmentation.words import STORED
@@ -30,7 +28,8 @@ SMALL_STEP = 4e7
 def group(trial: Trial, device: str, stack: int = 0, shape: Shape | None = None, classes: int = 0) -> str:
     """Return a key: trainings of one key may be made in one pass. Empty where this one is made alone.
 
-    They differ in seed and loss alone, and are trials of a scenario that trains one student (`Scenario.trains_one_student`).
+    They differ in seed and loss alone (`Setup.together`), and are trials of a scenario that trains one student
+    (`Scenario.trains_one_student`).
     Models that cannot be stacked are found out by the worker, which trains them alone.
 
     Args:
@@ -48,9 +47,7 @@ def group(trial: Trial, device: str, stack: int = 0, shape: Shape | None = None,
             return ""
         if protocol.batch_size * forward_operations(trial.model.model_dump_json(), shape, classes) > SMALL_STEP:
             return ""
-    content = json.loads(trial.canonical)
-    del content["seed"], content["loss"]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+    return trial.setup.together
 
 
 def limit(trial: Trial, device: str, stack: int = 0) -> int:

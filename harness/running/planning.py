@@ -10,7 +10,7 @@ from typing import Any
 from harness import datasets, losses, models, optimizers
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.protocol import Protocol
-from harness.boards.trial import Kinds, Trial
+from harness.boards.trial import Trial
 from harness.core.errors import BoardError, at
 from harness.core.spec import Spec
 from harness.distilled import distillers, readers
@@ -133,13 +133,12 @@ def plan(workshop: Workshop, counter: Iterator[int] | None = None) -> list[Trial
     """
     check_names(workshop.board, workshop.source)
     trials: dict[str, Trial] = {}
-    counter, kinds = count() if counter is None else counter, Kinds()
+    counter = count() if counter is None else counter
     for i, spec in enumerate(workshop.board.scenarios):
         scenario = named(spec.name)
         view = Plan(workshop, spec, f"{workshop.source}: scenarios[{i}]", counter, scenario.version)
         within: set[str] = set()
         for trial in scenario.ask(view):
-            kinds.share(trial)
             if trial.id in within:
                 raise BoardError(
                     f"{view.place}: scenario {spec.name!r} yields two trials with one id ({describe(trial)}); "
@@ -153,5 +152,5 @@ def plan(workshop: Workshop, counter: Iterator[int] | None = None) -> list[Trial
 def describe(trial: Trial) -> str:
     """Return a trial in a few words, for messages."""
     labels = trial.labels
-    words = [labels.get("method"), f"IPC {labels.get('ipc')}", labels.get("loss"), labels.get("model"), labels.get("optimizer")]
+    words = [labels.method, f"IPC {labels.ipc}", labels.loss, labels.model, labels.optimizer]
     return ", ".join(str(word) for word in words if word) + f", seed {trial.seed}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.running.scenario import named
 
@@ -83,19 +83,20 @@ def _evenly(trials: Sequence[Trial], most: int) -> Iterator[Sequence[Trial]]:
 
 
 def _keys(costs: Costs, device: str, stack: int) -> Callable[[Trial], tuple[str, str]]:
-    """Return what tells how a trial is bundled, and with which others; looked up once for all seeds of a kind."""
+    """Return what tells how a trial is bundled, and with which others; looked up once a setup."""
     from harness.running.grouping import group
 
     known: dict[str, tuple[str, str]] = {}
 
     def key(trial: Trial) -> tuple[str, str]:
-        if trial.bundle not in known:
-            facts = costs.datasets[trial.dataset["digest"]]
-            scenario = _scenario(trial.scenario)
+        setup = trial.setup
+        if setup.hash not in known:
+            facts = costs.datasets[setup.dataset.digest]
+            scenario = _scenario(setup.scenario)
             stacked = group(trial, device, stack, facts.shape, facts.classes) if scenario.trains_one_student else ""
-            seeds = trial.bundle if scenario.runs_bundles else ""
-            known[trial.bundle] = ("seeds", seeds) if seeds else ("stack", stacked) if stacked else ("alone", "")
-        return known[trial.bundle]
+            seeds = setup.hash if scenario.runs_bundles else ""
+            known[setup.hash] = ("seeds", seeds) if seeds else ("stack", stacked) if stacked else ("alone", "")
+        return known[setup.hash]
 
     return key
 
@@ -123,42 +124,20 @@ def _ordered(given: Sequence[Bundle]) -> list[Bundle]:
     rest: list[Bundle] = []
     tried: set[Hashable] = set()
     for bundle in sorted(given, key=lambda bundle: -bundle.cost):  # stable: as planned where costs are equal
-        new = {part for trial in bundle.trials for part in _tries(trial)} - tried
+        new = {part for trial in bundle.trials for part in trial.setup.proves} - tried
         tried |= new
         (pilots if new else rest).append(bundle)
-    return [*pilots, *_shared(rest, _SHARED)]
+    return [*pilots, *_shared(rest)]
 
 
-def _tries(trial: Trial) -> Iterator[Hashable]:
-    """Yield what a trial is the first of its board to show, in that it works and how long it takes."""
-    yield trial.scenario, repr(trial.options), trial.dataset["digest"], trial.model.name, repr(trial.model.options)
-    yield "loss", trial.loss.name, repr(trial.loss.options)
-    yield "optimizer", trial.optimizer.name
-
-
-def _step(trial: Trial) -> Hashable:
-    """Return what trials share whose training steps are the same, whatever the loss and the images."""
-    protocol = trial.protocol
-    parts = (trial.model.name, repr(trial.model.options), trial.optimizer.name, repr(trial.optimizer.options))
-    return (*parts, protocol.batch_size, protocol.precision, protocol.augmentation, protocol.mixing, trial.scenario)
-
-
-_SHARED: tuple[Callable[[Trial], Any], ...] = (
-    lambda trial: trial.dataset["digest"],
-    lambda trial: trial.teacher,
-    _step,
-    lambda trial: trial.distilled,
-)
-
-
-def _shared(given: Sequence[Bundle], levels: Sequence[Callable[[Trial], Any]]) -> list[Bundle]:
-    """Order bundles by what they share, level by level; what they come with, dearest first, where they share all."""
-    if not levels or len(given) < 2:
+def _shared(given: Sequence[Bundle], level: int = 0) -> list[Bundle]:
+    """Order bundles by what they share, level by level; as they come, dearest first, where they share all."""
+    if len(given) < 2 or level == len(given[0].trials[0].setup.neighbours):
         return [*given]
-    groups: dict[Any, list[Bundle]] = defaultdict(list)  # in the order of their dearest bundles
+    groups: dict[Hashable, list[Bundle]] = defaultdict(list)  # in the order of their dearest bundles
     for bundle in given:
-        groups[levels[0](bundle.trials[0])].append(bundle)
-    return [bundle for group in groups.values() for bundle in _shared(group, levels[1:])]
+        groups[bundle.trials[0].setup.neighbours[level]].append(bundle)
+    return [bundle for group in groups.values() for bundle in _shared(group, level + 1)]
 
 
 # -- what may be let go ------------------------------------------------------------------------------------------------------
@@ -184,4 +163,4 @@ class Needed:
 
 def digests(bundle: Sequence[Trial]) -> set[str]:
     """Return the digests of what a bundle's trials rest on."""
-    return {digest for trial in bundle for digest in (trial.dataset["digest"], trial.distilled, *trial.teacher)}
+    return {digest for trial in bundle for digest in (trial.dataset.digest, trial.distilled, *trial.teacher)}

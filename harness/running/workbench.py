@@ -68,13 +68,10 @@ class Workbench:
 
     def dataset(self, trial: Trial) -> Dataset:
         """Return the trial's dataset. Raises DataError when the files here are not the ones that the trial names."""
-        dataset: Dataset = self._once(
-            ("dataset", trial.dataset["name"]), lambda: datasets.load(trial.dataset["name"], self.data_dir)
-        )
-        if dataset.digest != trial.dataset["digest"]:
-            raise DataError(
-                f"dataset {dataset.name} has digest {dataset.digest[:12]}, the trial names {trial.dataset['digest'][:12]}"
-            )
+        name, digest = trial.dataset.name, trial.dataset.digest
+        dataset: Dataset = self._once(("dataset", name), lambda: datasets.load(name, self.data_dir))
+        if dataset.digest != digest:
+            raise DataError(f"dataset {dataset.name} has digest {dataset.digest[:12]}, the trial names {digest[:12]}")
         return dataset
 
     def distilled(self, trial: Trial) -> DistilledSet:
@@ -179,7 +176,7 @@ class Workbench:
                 return Material.on_device(self.device, images, test.labels)
             return Material.on_device(self.device, test.images, test.labels, mean=dataset.mean, std=dataset.std)
 
-        found: Material = self._once(("test", trial.dataset["digest"], whitened), load)
+        found: Material = self._once(("test", trial.dataset.digest, whitened), load)
         return found
 
     def loss(self, trial: Trial) -> Callable[[Tensor, Targets], Tensor]:
@@ -265,7 +262,7 @@ class Workbench:
             with torch.random.fork_rng([images.device.index] if images.is_cuda else []):
                 return agrees([self.student(trial), self.student(trial.model_copy(update={"seed": trial.seed + 1}))], images)
 
-        found: bool = self._once(("stackable", trial.model.model_dump_json(), trial.dataset["digest"]), tried)
+        found: bool = self._once(("stackable", trial.model.model_dump_json(), trial.dataset.digest), tried)
         return found
 
     def _way(

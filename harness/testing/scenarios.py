@@ -88,7 +88,7 @@ def check_scenario(
     """Check that a scenario keeps what giftbench expects of one, on a tiny board in a temporary folder; takes seconds.
 
     It says what it is: a docstring, a version, what it ranks by. It plans the same trials each time, under its own name and
-    version, without training anything, and others for another seed or another value of an option; one trial of each bundle runs,
+    version, without training anything, and others for another seed or another value of an option; one trial of each setup runs,
     twice with equal metrics; and its tables and figures are a pure function of the records, whether there are none, one, all, or
     some that failed or diverged.
 
@@ -111,7 +111,7 @@ def check_scenario(
         _plans_sound_trials(case, trials)
         _plans_other_trials_for_other_words(case, trials)
         _refuses_what_it_does_not_know(case)
-        records = [_runs_twice_alike(case, trial) for trial in _one_a_bundle(trials)]
+        records = [_runs_twice_alike(case, trial) for trial in _one_a_setup(trials)]
         _makes_tables_of_any_records(case, records)
 
 
@@ -189,8 +189,8 @@ def _plans_sound_trials(case: _Case, trials: list[Trial]) -> None:
         good = isinstance(trial, Trial) and (trial.scenario, trial.version) == own
         found = (trial.scenario, trial.version) if isinstance(trial, Trial) else trial
         expect(good, case.name, f"plans a trial of {found!r}, not of {own!r}; make trials by self.vary(view, …)")
-        with works(case.name, "to give its trials options and labels that JSON can hold"):
-            json.dumps([trial.options, trial.labels], allow_nan=False)
+        with works(case.name, "to give its trials options that JSON can hold"):
+            json.dumps(trial.options, allow_nan=False)
     ids = [trial.id for trial in trials]
     twice = len(ids) - len(set(ids))
     expect(not twice, case.name, f"plans {twice} trials twice; put what differs between them into their options")
@@ -225,8 +225,8 @@ def _refuses_what_it_does_not_know(case: _Case) -> None:
 # -- running -------------------------------------------------------------------------------------------------------------
 
 
-def _one_a_bundle(trials: list[Trial]) -> list[Trial]:
-    return list({trial.bundle: trial for trial in reversed(trials)}.values())[::-1]
+def _one_a_setup(trials: list[Trial]) -> list[Trial]:
+    return list({trial.setup.hash: trial for trial in reversed(trials)}.values())[::-1]
 
 
 def _runs_twice_alike(case: _Case, trial: Trial) -> Record:
@@ -242,7 +242,7 @@ def _runs_twice_alike(case: _Case, trial: Trial) -> Record:
 
 def _outcome(case: _Case, trial: Trial) -> Outcome:
     workbench = Workbench(artefacts=Artefacts(case.folder / "artefacts", case.folder / "cache"))
-    with works(case.name, f"to run a trial of loss {trial.labels.get('loss')}, model {trial.labels.get('model')}"):
+    with works(case.name, f"to run a trial of loss {trial.labels.loss}, model {trial.labels.model}"):
         outcomes = list(case.scenario.run_bundle((trial,), workbench))
     expect(len(outcomes) == 1, case.name, f"gives {len(outcomes)} outcomes for one trial; run_bundle yields one a trial")
     outcome = outcomes[0]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from harness import optimizers
 from harness.core.resolved import resolved_from
 from harness.losses.targets import Loss
 from harness.training.graphs import Captured, Recorder, capturable, timed
@@ -147,7 +146,6 @@ class Graphs:
     ) -> Captured | Overlapped | None:
         """Return captured steps for these members, stacked or side by side, or None where there can be none."""
         built = structure(members[0].student)
-        constant = replace(recipe, epochs=0, evaluations=0, schedule=optimizers.schedules.resolve("constant"))
         found = (
             built,
             way if len(members) > 1 else "",
@@ -155,7 +153,7 @@ class Graphs:
             *(signature(member.loss) for member in members),
             id(material),
             teacher,
-            constant,
+            recipe.step,
         )
         if self.latest is not None and found == self.kind:
             return self.latest

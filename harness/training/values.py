@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from harness import optimizers
 from harness.boards.protocol import Precision
 from harness.datasets.base import normalise
 from harness.losses.targets import Kind, Loss
@@ -35,6 +36,11 @@ class Recipe:
     precision: Precision = "float32"
     evaluations: int = 1
     mixing: str = "none"
+
+    @property
+    def step(self) -> Recipe:
+        """The recipe as far as its training steps go, the same for those of other epochs, evaluations and schedules."""
+        return replace(self, epochs=0, evaluations=0, schedule=optimizers.schedules.resolve("constant"))
 
 
 @dataclass(frozen=True)

@@ -137,8 +137,8 @@ def test_a_trial_holds_what_the_recipe_says(plan: Callable[..., list[Trial]]) ->
     assert trial.optimizer.name == "adamw"
     assert trial.optimizer.options["weight_decay"] == 0.01
     assert trial.protocol.schedule.options == {"minimum": 0.0}
-    assert (trial.labels["protocol"], trial.labels["optimizer"]) == ("native:sre2l", "adamw(weight_decay=0.01)")
-    assert trial.labels["augmentation"] == "pad-crop(padding=4)+flip, mixup(alpha=0.8)"
+    assert (trial.labels.protocol, trial.labels.optimizer) == ("native:sre2l", "adamw(weight_decay=0.01)")
+    assert trial.labels.augmentation == "pad-crop(padding=4)+flip, mixup(alpha=0.8)"
     assert Trial.model_validate_json(trial.model_dump_json()).id == trial.id
     assert "native" not in trial.canonical
 

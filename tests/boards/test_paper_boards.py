@@ -69,8 +69,8 @@ def key(row: dict[str, str]) -> Key:
 
 def key_of(trial: Trial) -> Key:
     labels = trial.labels
-    place = (labels["method"], labels["distilled_on"], labels["ipc"])
-    return Key(trial.dataset["name"], *place, labels["model"], labels["optimizer"], labels["loss"])
+    place = (labels.method, labels.distilled_on, labels.ipc)
+    return Key(trial.dataset.name, *place, labels.model, labels.optimizer, labels.loss)
 
 
 # -- the copy ------------------------------------------------------------------------------------------------------------
@@ -176,15 +176,15 @@ def test_a_table_s_board_asks_for_the_cells_of_the_table_and_no_others(table: st
     asked = Counter(key_of(trial) for trial in trials)
     assert asked == dict.fromkeys((key(row) for row in reported() if row["table"] == table), SEEDS)
     assert not any(deviations(trial) for trial in trials)
-    assert {bool(trial.teacher) for trial in trials if trial.labels["method"] == "DATM"} <= {False}
+    assert {bool(trial.teacher) for trial in trials if trial.labels.method == "DATM"} <= {False}
 
 
 def test_the_figures_boards_ask_for_what_they_say():
-    shown = {name: {(t.labels["dataset"], t.labels["method"], t.labels["ipc"]) for t in planned(name)} for name in NAMES[-4:]}
+    shown = {name: {(t.labels.dataset, t.labels.method, t.labels.ipc) for t in planned(name)} for name in NAMES[-4:]}
     assert {ipc for found in shown.values() for _, _, ipc in found} == {10}
     assert {dataset for dataset, _, _ in shown["figure1"]} == {"tiny-imagenet", "imagenet-1k"}
     stream = list(planned("figure2"))
-    assert {(t.options["steps"], t.labels["loss"], t.labels["model"]) for t in stream} == {
+    assert {(t.options["steps"], t.labels.loss, t.labels.model) for t in stream} == {
         (steps, loss, "resnet18-modified") for steps in (5, 10) for loss in ("kl", "gift")
     }
     assert {t.loss.options["gamma"] for t in planned("figure3")} >= {0.0, 0.1, 0.5, 1.0}

@@ -14,7 +14,7 @@ import pytest
 
 import harness
 from harness.boards.protocol import Protocol
-from harness.boards.records import SCHEMA, Record, RecordStore, to_frame
+from harness.boards.records import FACTS, REST, SCHEMA, Record, RecordStore, to_frame
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.core.spec import Spec
@@ -27,6 +27,7 @@ def trial(seed: int = 0, **labels: Any) -> Trial:
         scenario="cross-optimizer",
         dataset={"name": "digits", "digest": "d" * 64},
         distilled="e" * 64,
+        teacher=("a", "b"),
         model=Spec(name="convnet1", options={"width": 8}),
         loss=Spec(name="gift", options={"gamma": 0.1}),
         optimizer=Spec(name="adamw", options={"lr": 1e-3}),
@@ -88,6 +89,20 @@ def test_a_store_without_a_folder_is_empty(store: RecordStore) -> None:
     assert list(store) == []
     assert statuses(store) == {}
     assert store.frame().empty
+
+
+def test_every_committed_record_is_written_as_it_was_read(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda number: None)
+    folders = [*Path(__file__).parents[2].glob("leaderboards/*/records")]
+    assert len(folders) > 4
+    for folder in folders:
+        for read in (
+            RecordStore(folder).read(),
+            [Record.model_validate_json(file.read_bytes()) for file in folder.glob("*.json")],
+        ):
+            assert len(read) == len([*folder.glob("*.json")])
+            for one in read:
+                assert store.write(one).read_bytes() == (folder / f"{one.id}.json").read_bytes()
 
 
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
@@ -216,17 +231,16 @@ def test_all_records_at_once_are_those_of_the_folder_and_collecting_garbage_goes
         gc.enable()
 
 
-def test_records_of_one_bundle_keep_what_is_their_own(store: RecordStore) -> None:
+def test_records_of_one_setup_keep_what_is_their_own(store: RecordStore) -> None:
     for seed in range(3):
-        made = Record.of(
-            trial(seed, method=f"method {seed}", note={"deep": [seed]}), "done", metrics=METRICS | {"accuracy": seed}
-        )
+        made = Record.of(trial(seed, method=f"method {seed}", note=f"note {seed}"), "done", metrics=METRICS | {"accuracy": seed})
         store.write(made)
     found = {one.trial.seed: one for one in store}
-    assert [found[seed].trial.labels["method"] for seed in range(3)] == ["method 0", "method 1", "method 2"]
+    assert [found[seed].trial.labels.method for seed in range(3)] == ["method 0", "method 1", "method 2"]
     assert [found[seed].metrics["accuracy"] for seed in range(3)] == [0, 1, 2]
     assert [found[seed].id for seed in range(3)] == [trial(seed).id for seed in range(3)]
-    assert len({one.trial.bundle for one in found.values()}) == 1
+    assert [found[seed].trial.labels.own for seed in range(3)] == [{"note": f"note {seed}"} for seed in range(3)]
+    assert len({id(one.trial.setup) for one in found.values()}) == 1
 
 
 @pytest.mark.parametrize("seed", [1.0, "1", True])
@@ -241,7 +255,7 @@ def test_a_seed_that_is_written_otherwise_reads_as_it_would_alone(store: RecordS
 
 
 @pytest.mark.parametrize("field", ["model", "protocol", "seed", "labels"])
-def test_a_second_record_of_a_bundle_is_checked_as_the_first_is(
+def test_a_second_record_of_a_setup_is_checked_as_the_first_is(
     store: RecordStore, capsys: pytest.CaptureFixture[str], field: str
 ) -> None:
     for number in range(2):
@@ -254,22 +268,37 @@ def test_a_second_record_of_a_bundle_is_checked_as_the_first_is(
     assert "broken record, set aside" in capsys.readouterr().err
 
 
+# -- where a record was made ----------------------------------------------------------------------------------------------
+
+
+def test_an_environment_says_what_is_known_and_is_written_as_it_was_stated(store: RecordStore) -> None:
+    known = {"versions": {"torch": "2.9"}, "device": "CPU", "threads": 2, "precision": "bf16", "commit": "0123456789ab+"}
+    made = record(environment=known | {"queue": "night"}).environment
+    assert (made.versions, made.device, made.threads, made.commit) == ({"torch": "2.9"}, "CPU", 2, "0123456789ab+")
+    assert made.together == 1
+    assert json.loads(store.write(record(environment=made)).read_text())["environment"] == known | {"queue": "night"}
+
+
+def test_an_environment_of_another_kind_is_broken(store: RecordStore, capsys: pytest.CaptureFixture[str]) -> None:
+    path = store.write(record())
+    path.write_bytes(edited(path.read_bytes(), environment={"threads": "two"}))
+    assert statuses(store) == {}
+    assert "broken record, set aside" in capsys.readouterr().err
+
+
 # -- frames ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_frame_has_a_row_a_record_with_labels_metrics_and_provenance() -> None:
     environment = {"device": "CPU", "versions": {"Python": "3.11", "torch": "2.9"}}
     frame = to_frame([record(3, environment=environment)])
-    assert frame.columns.tolist() == [
-        *("order", "method", "ipc"),
-        *("scenario", "scenario_version", "options", "distilled", "seed", "status", "error", "seconds", "device", "versions"),
-        *("history", "id"),
-        *METRICS,
-    ]
+    assert frame.columns.tolist() == ["order", "method", "ipc", *FACTS, *REST, *METRICS]
     row = frame.iloc[0]
     assert (row["method"], row["ipc"], row["scenario"], row["seed"], row["status"]) == ("random", 1, "cross-optimizer", 3, "done")
     assert (row["accuracy"], row["seconds"], row["device"], row["versions"]) == (50.0, 1.5, "CPU", "Python 3.11, torch 2.9")
     assert row["id"] == trial(3).id
+    assert (row["dataset_digest"], row["distilled"], row["teacher_digest"]) == ("d" * 64, "e" * 64, "a+b")
+    assert row["setup"] == trial(0).setup.hash
 
 
 def test_a_frame_is_in_the_order_of_the_board_whatever_order_the_records_come_in() -> None:

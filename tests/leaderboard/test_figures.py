@@ -106,7 +106,7 @@ def test_a_line_is_named_by_what_tells_it_from_the_others(planter):
     assert [label for _, label in lines(alone)] == ["kl", "gift"]
     assert [label for _, label in lines(both)] == ["RDED, kl", "RDED, gift", "random, kl", "random, gift"]
     assert list(lines(apart)) == [("RDED", "kl"), ("RDED", "gift"), ("random", "kl"), ("random", "gift")]
-    kept = [record for record in planter.records if record.trial.labels["loss"] == "kl"]
+    kept = [record for record in planter.records if record.trial.labels.loss == "kl"]
     planter.records[:] = kept
     [sets] = curves(pivot(planter.frame, columns="gamma"), name="sweep", x_label="gamma")
     assert [label for _, label in lines(sets)] == ["RDED", "random"]

@@ -265,11 +265,11 @@ def test_two_scenarios_that_train_the_same_count_once():
 def test_of_several_settings_the_one_by_the_paper_is_taken_and_the_others_are_counted():
     records = [record(trial(protocol="quick", order=0)), record(trial(order=1)), record(trial(order=2, distilled="e" * 64))]
     (found,) = match([cell()], records).values()
-    assert (found.trial.labels["order"], found.others) == (1, 2)
+    assert (found.trial.labels.order, found.others) == (1, 2)
 
 
 def test_datm_is_compared_with_instance_norm_where_both_were_run():
     datm = {"method": "DATM", "loss": "soft_ce"}
     records = [record(trial(**datm, order=0)), record(trial(**datm, model="convnet3(norm=instance)", order=1))]
     (found,) = match([cell(**datm)], records).values()
-    assert (found.trial.labels["model"], found.others) == ("convnet3(norm=instance)", 1)
+    assert (found.trial.labels.model, found.others) == ("convnet3(norm=instance)", 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.boards.labels import Labels
+from harness.leaderboard.settings import WITHIN
 from harness.leaderboard.tables import pivot
 
 
@@ -30,12 +32,18 @@ DIFFERENT = {
     "teacher": (
         {"weights": "1" * 64},
         {"weights": "2" * 64, "teacher": "resnet18"},
-        ["digits, IPC 10 — teacher convnet3(width=64) (98.24 %)", "digits, IPC 10 — teacher resnet18 (98.24 %)"],
+        [
+            "digits, IPC 10 — teacher convnet3(width=64) (98.24 %) [11111111]",
+            "digits, IPC 10 — teacher resnet18 (98.24 %) [22222222]",
+        ],
     ),
     "teacher accuracy": (
         {},
         {"teacher_accuracy": 97.123456, "weights": "2" * 64},
-        ["digits, IPC 10 — teacher convnet3(width=64) (98.24 %)", "digits, IPC 10 — teacher convnet3(width=64) (97.12 %)"],
+        [
+            "digits, IPC 10 — teacher convnet3(width=64) (98.24 %) [eeeeeeee]",
+            "digits, IPC 10 — teacher convnet3(width=64) (97.12 %) [22222222]",
+        ],
     ),
     "device": ({}, {"device": "NVIDIA H200", "seed": 7}, ["digits, IPC 10 — on the CPU", "digits, IPC 10 — on the GPU"]),
     "version": ({}, {"version": 2}, ["digits, IPC 10 — scenario version 1", "digits, IPC 10 — scenario version 2"]),
@@ -89,7 +97,10 @@ def test_a_loss_without_a_teacher_belongs_with_every_teacher(planter):
     for weights, accuracy in (("1" * 64, 98.0), ("2" * 64, 97.0)):
         planter.cell(80.0, 81.0, loss="kl", weights=weights, teacher_accuracy=accuracy)
     planter.cell(60.0, 61.0, loss="ce", teacher="", teacher_accuracy=None)
-    assert titles(planter.frame) == [f"digits, IPC 10 — teacher convnet3(width=64) ({a}.00 %)" for a in (98, 97)]
+    assert titles(planter.frame) == [
+        "digits, IPC 10 — teacher convnet3(width=64) (98.00 %) [11111111]",
+        "digits, IPC 10 — teacher convnet3(width=64) (97.00 %) [22222222]",
+    ]
     assert counts(planter.frame) == [[2, 2], [2, 2]]
 
 
@@ -155,11 +166,11 @@ def test_trials_that_no_label_tells_apart_are_never_averaged(planter):
     assert "no label shows" in first.notes[0]
 
 
-def test_bundles_tell_trials_apart_where_no_seed_repeats(planter):
+def test_setups_tell_trials_apart_where_no_seed_repeats(planter):
     planter.plant(80.0, seed=0, loss_spec="kl(temperature=4)")
     planter.plant(20.0, seed=1, loss_spec="kl(temperature=1)")
-    bundles = {record.id: record.trial.bundle for record in planter.records}
-    assert counts(planter.frame.assign(bundle=planter.frame["id"].map(bundles))) == [[1], [1]]
+    assert counts(planter.frame) == [[1], [1]]
+    assert counts(planter.frame.drop(columns="setup")) == [[2]]
 
 
 def test_digests_of_data_and_teachers_tell_settings_apart(planter):
@@ -220,3 +231,19 @@ def test_gains_and_ranks_stay_within_a_setting(planter):
     for table in pivot(planter.frame):
         assert table.cells["gain"].dropna().tolist() == [5.0, 2.0]
         assert table.cells["rank"].tolist() == [0, 1, 2]
+
+
+def test_what_a_set_was_distilled_on_tells_settings_apart(planter):
+    for network in ("convnet3", "resnet18"):
+        planter.cell(80.0, distilled_on=network)
+    assert titles(planter.frame) == ["digits, IPC 10 — distilled_on convnet3", "digits, IPC 10 — distilled_on resnet18"]
+    assert titles(planter.frame, columns="distilled_on") == ["digits, IPC 10"]
+
+
+def test_everything_that_trials_state_tells_settings_apart_or_is_said_not_to(planter):
+    assert {*WITHIN} <= {*Labels.model_fields}
+    for name in Labels.model_fields.keys() - {*WITHIN, "order", "batch_size", "learning_rate", "adaptation"}:
+        made = type(planter)()
+        for value in (20, 30) if name == "epochs" else ("one", "two"):
+            made.cell(80.0, **{name: value})
+        assert len(titles(made.frame, rows="method", columns="ipc")) == 2, name

@@ -59,5 +59,5 @@ def test_a_rehearsal_plans_as_many_trials_as_the_real_plan_and_writes_nothing(tm
     assert not (tmp_path / "artefacts").exists()
     real = plan(workshop)
     assert len(rehearsed) == len(real) == 6
-    assert [t.labels["ipc"] for t in rehearsed] == [t.labels["ipc"] for t in real]
+    assert [t.labels.ipc for t in rehearsed] == [t.labels.ipc for t in real]
     assert {t.id for t in rehearsed}.isdisjoint(t.id for t in real)

@@ -31,7 +31,7 @@ def test_a_set_in_memory_is_evaluated_over_seeds(mine: harness.DistilledSet) -> 
     assert str(result).endswith("(n = 3)")
     assert result.records[0].trial.optimizer.name == "sgd"
     assert result.records[0].trial.loss.options["gamma"] == 0.1
-    assert result.records[0].trial.labels["method"] == "mine"
+    assert result.records[0].trial.labels.method == "mine"
 
 
 def test_a_file_and_the_set_that_it_holds_give_the_same_numbers(mine: harness.DistilledSet, tmp_path: Path) -> None:

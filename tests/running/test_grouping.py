@@ -89,7 +89,7 @@ def test_a_scenario_with_its_own_run_goes_alone(trials: list[Trial], monkeypatch
         trains_one_student = True
 
     alike = [trial for trial in trials if key(trial) == key(trials[0])]
-    costs = Costs("cpu", {trials[0].dataset["digest"]: Facts(SHAPE, 10, 500)})
+    costs = Costs("cpu", {trials[0].dataset.digest: Facts(SHAPE, 10, 500)})
     for scenario, sizes in ((Own, {1}), (OfOne, {len(alike)})):
         monkeypatch.setattr("harness.running.scheduling._scenario", lambda name, scenario=scenario: scenario())
         assert {len(bundle) for bundle in bundles(alike, costs, "cpu", len(alike))} == sizes

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harness.boards.records import Record, RecordStore
+from harness.boards.setup import Setup
 from harness.boards.trial import Trial
 from harness.leaderboard import render as rendering
 from harness.running.scenario import named
@@ -113,15 +114,21 @@ def test_reading_lists_the_folder_once_and_opens_every_file_once(boards: dict[in
 def test_what_records_share_is_checked_once(boards: dict[int, tuple[Path, list[Trial]]], monkeypatch: pytest.MonkeyPatch) -> None:
     file, trials = boards[400]
     checked: list[str] = []
-    validate = Record.model_validate_json
+    validate = Setup.model_validate
 
-    def count(content: bytes) -> Record:
-        checked.append(validate(content).trial.bundle)
+    def count(content: Any) -> Setup:
+        checked.append(validate(content).hash)
         return validate(content)
 
-    monkeypatch.setattr(Record, "model_validate_json", count)
+    monkeypatch.setattr(Setup, "model_validate", count)
     found = RecordStore(file.parent / "records").read()
-    assert sorted(checked) == sorted({trial.bundle for trial in trials})
+    assert sorted(checked) == sorted({trial.setup.hash for trial in trials})
+    assert len({id(record.trial.setup) for record in found}) == len(checked)
     monkeypatch.undo()
-    assert found == [validate(path.read_bytes()) for path in sorted((file.parent / "records").glob("*.json"))]
+    assert found == [Record.model_validate_json(path.read_bytes()) for path in sorted((file.parent / "records").glob("*.json"))]
     assert {record.trial.id for record in found} == {trial.id for trial in trials}
+
+
+def test_seeds_that_are_planned_together_share_one_setup(boards: dict[int, tuple[Path, list[Trial]]]) -> None:
+    _, trials = boards[400]
+    assert len({id(trial.setup) for trial in trials}) == len({trial.setup.hash for trial in trials}) == 200

@@ -92,7 +92,7 @@ def planned(folder: Path, *sets: str) -> tuple[set[tuple[str, float, str, str]],
     parts = Parts(load_board(file), file, Artefacts(folder / "artefacts"), options, watcher)
     parts.rehearse()
     labels = [trial.labels for trial in parts.plan()]
-    return {(label["dataset"], label["ipc"], label["loss"], label["distilled_on"]) for label in labels}, watcher.lines
+    return {(label.dataset, label.ipc, label.loss, label.distilled_on) for label in labels}, watcher.lines
 
 
 def test_a_supplied_set_runs_at_each_ipc_and_a_part_without_its_dataset_is_left_out(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_supplied_set_runs_at_each_ipc_and_a_part_without_its_dataset_is_left_
     lines, records = watcher.lines, list(RecordStore(folder / "records"))
     assert [record.error for record in records if record.status != "done"] == []
     labels = [record.trial.labels for record in records]
-    trained = {(label["dataset"], label["ipc"], label["loss"], label["distilled_on"]) for label in labels}
+    trained = {(label.dataset, label.ipc, label.loss, label.distilled_on) for label in labels}
     assert trained == {("digits", ipc, loss, "convnet") for ipc in (1, 2) for loss in ("kl", "ce")}
     assert any(line.startswith("left out: cifar10: ") and "cannot be read" in line for line in lines), lines
     assert lines.count("stripes from 7") == 1

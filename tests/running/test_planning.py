@@ -41,7 +41,7 @@ def forbidden_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def labels(trials: list[Any], *names: str) -> list[tuple[Any, ...]]:
-    return [tuple(trial.labels[name] for name in names) for trial in trials]
+    return [tuple(trial.labels.stated()[name] for name in names) for trial in trials]
 
 
 @pytest.mark.usefixtures("no_teacher")
@@ -51,7 +51,7 @@ def test_trials_come_by_what_varies_then_set_then_loss_then_seed(plan: Planner) 
         (optimizer, ipc, trial.seed) for trial, (optimizer, ipc) in zip(trials, labels(trials, "optimizer", "ipc"), strict=True)
     ]
     assert found == [(optimizer, ipc, seed) for optimizer in ("sgd", "adamw") for ipc in (1, 2) for seed in (4, 7)]
-    assert [trial.labels["order"] for trial in trials] == list(range(8))
+    assert [trial.labels.order for trial in trials] == list(range(8))
     assert len({trial.id for trial in trials}) == 8
 
 
@@ -61,7 +61,7 @@ def test_both_scenarios_of_a_board_are_planned_in_order(plan: Planner) -> None:
     assert labels(trials[:4], "model", "loss") == [
         (model, loss) for model in ("convnet1(width=8)", "convnet1(width=4)") for loss in ("gift", "ce")
     ]
-    assert {trial.labels["optimizer"] for trial in trials[:4]} == {"adamw"}
+    assert {trial.labels.optimizer for trial in trials[:4]} == {"adamw"}
 
 
 @pytest.mark.usefixtures("no_teacher")
@@ -87,7 +87,7 @@ def test_a_trial_has_every_parameter_filled_in(plan: Planner) -> None:
 def test_a_loss_on_hard_labels_has_no_teacher_trained(plan: Planner) -> None:
     trials = plan(losses=["ce"], sets=[{"method": "random", "ipc": 3}])
     assert {trial.teacher for trial in trials} == {()}
-    assert {trial.labels["teacher"] for trial in trials} == {""}
+    assert {trial.labels.teacher for trial in trials} == {""}
 
 
 @pytest.mark.usefixtures("forbidden_teacher")
@@ -99,8 +99,8 @@ def test_a_set_made_without_a_teacher_is_found_again_without_one(plan: Planner) 
 def test_a_loss_on_soft_labels_names_the_teacher(plan: Planner) -> None:
     gift, ce = plan(losses=["gift", "ce"], scenarios=[{"name": "cross-optimizer", "optimizers": ["adamw"]}])
     assert [len(digest) for digest in gift.teacher] == [64]
-    assert gift.labels["teacher"] == "convnet1(width=8)"
-    assert 0 < gift.labels["teacher_accuracy"] <= 100
+    assert gift.labels.teacher == "convnet1(width=8)"
+    assert 0 < gift.labels.teacher_accuracy <= 100
     assert ce.teacher == ()
 
 
@@ -227,7 +227,7 @@ def test_a_scenario_takes_the_sets_and_ipc_that_it_names(plan: Planner) -> None:
 def test_epochs_and_batch_size_follow_the_paper_unless_set(plan: Planner) -> None:
     scenarios, sets = [{"name": "cross-optimizer", "optimizers": ["sgd"]}], [{"method": "random", "ipc": [1, 2, 51]}]
     trials = plan(scenarios=scenarios, sets=sets, losses=["ce"], protocol="paper")
-    assert [(t.labels["images"], t.protocol.batch_size, t.protocol.epochs) for t in trials] == [
+    assert [(t.labels.images, t.protocol.batch_size, t.protocol.epochs) for t in trials] == [
         (10, 10, 1000),
         (20, 50, 1000),
         (510, 100, 1000),

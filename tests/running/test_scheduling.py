@@ -74,8 +74,8 @@ def test_what_follows_shares_datasets_teachers_steps_and_sets_and_goes_from_long
     assert changes("dataset", "teacher") == 2
     assert changes("dataset", "teacher", "model") == 4
     assert changes("dataset", "teacher", "model", "distilled") == 8
-    assert rest[0].dataset["name"] == "two"  # whose trials are longer
-    for _, group in groupby(rest, key=lambda one: (one.dataset["digest"], str(one.model))):
+    assert rest[0].dataset.name == "two"  # whose trials are longer
+    for _, group in groupby(rest, key=lambda one: (one.dataset.digest, str(one.model))):
         given = [costs(one) for one in group]
         assert given == sorted(given, reverse=True)
 
@@ -110,7 +110,7 @@ def test_a_scenario_that_trains_seeds_together_gets_them_together_and_whole() ->
     finally:
         scenarios.remove("together")
     assert [len(bundle) for bundle in made] == [3, 3]
-    assert all(len({one.bundle for one in bundle}) == 1 for bundle in made)
+    assert all(len({one.setup.hash for one in bundle}) == 1 for bundle in made)
 
 
 def test_streams_are_handed_out_one_by_one() -> None:

@@ -24,7 +24,7 @@ def scenario(**options: Any) -> dict[str, Any]:
 
 def test_five_and_ten_steps_of_gdumb_are_the_default(plan: Planner) -> None:
     trials = plan(**scenario())
-    assert [(t.labels["stream"], t.labels["strategy"]) for t in trials] == [
+    assert [(t.labels.own["stream"], t.labels.own["strategy"]) for t in trials] == [
         ("5 steps of 2 classes", "GDumb"),
         ("10 steps of 1 class", "GDumb"),
     ]
@@ -117,7 +117,7 @@ def test_a_record_tells_every_step(streamed: list[Record]) -> None:
     accuracies = [entry["accuracy"] for entry in record.history]
     assert record.metrics["average_incremental"] == pytest.approx(sum(accuracies) / 3)
     assert record.metrics["accuracy"] == accuracies[-1]
-    assert "avalanche-lib" in record.environment["versions"]
+    assert "avalanche-lib" in record.environment.versions
 
 
 def test_seeds_bring_orders_and_one_class_is_always_right(streamed: list[Record]) -> None:
@@ -194,4 +194,4 @@ def test_a_given_order_is_part_of_the_trial_as_the_list_that_it_is(plan: Planner
     order = [3, 1, 0, 2, 4, 5, 6, 7, 9, 8]
     (trial,) = plan(**scenario(class_order=order, steps=5))
     assert trial.options["class_order"] == order
-    assert trial.labels["class order"] == "given"
+    assert trial.labels.own["class order"] == "given"

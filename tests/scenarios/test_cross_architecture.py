@@ -37,7 +37,7 @@ def test_the_default_students_are_those_of_the_paper_and_all_are_registered() ->
 def test_a_board_names_students_with_parameters(plan: Planner) -> None:
     students = ["convnet1(width=4)", {"name": "convnet2", "width": 8}]
     trials = plan(losses=["ce"], scenarios=[{"name": "cross-architecture", "models": students}])
-    assert [trial.labels["model"] for trial in trials] == ["convnet1(width=4)", "convnet2(width=8)"]
+    assert [trial.labels.model for trial in trials] == ["convnet1(width=4)", "convnet2(width=8)"]
     assert [trial.model.name for trial in trials] == ["convnet1", "convnet2"]
     assert {trial.optimizer.name for trial in trials} == {"adamw"}
 
@@ -45,9 +45,9 @@ def test_a_board_names_students_with_parameters(plan: Planner) -> None:
 def test_a_transformer_is_trained_at_the_papers_rate_and_says_how_it_was_fitted(plan: Planner) -> None:
     models_ = ["convnet1(width=4)", "timm/vit_tiny_patch16_224"]
     convnet, vit = plan(losses=["ce"], scenarios=[{"name": "cross-architecture", "models": models_}])
-    assert (convnet.labels["learning_rate"], vit.labels["learning_rate"]) == (1e-3, 1e-4)
-    assert (convnet.labels["adaptation"], vit.labels["adaptation"]) == ("", "patch 2")
-    assert convnet.labels["optimizer"] == vit.labels["optimizer"] == "adamw"
+    assert (convnet.labels.learning_rate, vit.labels.learning_rate) == (1e-3, 1e-4)
+    assert (convnet.labels.adaptation, vit.labels.adaptation) == ("", "patch 2")
+    assert convnet.labels.optimizer == vit.labels.optimizer == "adamw"
 
 
 def test_the_tables_have_a_column_a_student() -> None:

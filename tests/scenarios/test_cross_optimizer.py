@@ -27,7 +27,7 @@ def no_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_default_optimizers_are_those_of_the_paper(plan: Planner) -> None:
     trials = plan(losses=["ce"])
     assert [trial.optimizer.name for trial in trials] == ["sgd", "adam", "adamw"]
-    assert [trial.labels["learning_rate"] for trial in trials] == [0.1, 1e-3, 1e-3]
+    assert [trial.labels.learning_rate for trial in trials] == [0.1, 1e-3, 1e-3]
     assert {trial.scenario for trial in trials} == {"cross-optimizer"}
 
 
@@ -35,7 +35,7 @@ def test_the_default_optimizers_are_those_of_the_paper(plan: Planner) -> None:
 def test_a_board_names_optimizers_with_parameters_and_those_of_timm(plan: Planner) -> None:
     optimizers = ["sgd(momentum=0)", {"name": "adamw", "lr": 0.01}, "lion"]
     trials = plan(losses=["ce"], scenarios=[{"name": "cross-optimizer", "optimizers": optimizers}])
-    assert [trial.labels["optimizer"] for trial in trials] == ["sgd(momentum=0.0)", "adamw(lr=0.01)", "lion"]
+    assert [trial.labels.optimizer for trial in trials] == ["sgd(momentum=0.0)", "adamw(lr=0.01)", "lion"]
 
 
 @pytest.mark.usefixtures("no_teacher")

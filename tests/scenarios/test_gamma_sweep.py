@@ -21,7 +21,7 @@ def test_gamma_is_swept_with_the_other_parameters_held(plan: Planner) -> None:
     trials = plan(scenarios=[{"name": "gamma-sweep", "gammas": [0, 0.5], "loss": "gift(alpha=0.2)"}])
     assert [t.loss.options["gamma"] for t in trials] == [0.0, 0.5]
     assert {t.loss.options["alpha"] for t in trials} == {0.2}
-    assert {t.labels["loss"] for t in trials} == {"gift(alpha=0.2)"}
+    assert {t.labels.loss for t in trials} == {"gift(alpha=0.2)"}
 
 
 def test_a_loss_without_gamma_is_refused(plan: Planner) -> None:

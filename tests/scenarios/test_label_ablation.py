@@ -18,7 +18,7 @@ Run = Callable[..., list[Record]]
 
 def test_the_ablation_takes_each_part_of_gift_alone(plan: Planner) -> None:
     trials = plan(sets=[RDED, {**RANDOM, "native": "soft_ce"}], scenarios=[{"name": "label-ablation", "gamma": 0.2}])
-    found = [(t.labels["method"], t.labels["labels"], t.labels["loss"]) for t in trials]
+    found = [(t.labels.method, t.labels.own["labels"], t.labels.loss) for t in trials]
     assert found == [
         ("RDED", "native", "kl"),
         ("RDED", "native + refinement", "refined(gamma=0.2)"),
@@ -33,7 +33,7 @@ def test_the_ablation_takes_each_part_of_gift_alone(plan: Planner) -> None:
 
 def test_the_ablation_may_leave_rows_out(plan: Planner) -> None:
     trials = plan(sets=[RDED], scenarios=[{"name": "label-ablation", "labels": ["native", "cosine", "gift"]}])
-    assert [t.labels["labels"] for t in trials] == ["native", "cosine", "gift"]
+    assert [t.labels.own["labels"] for t in trials] == ["native", "cosine", "gift"]
 
 
 def test_a_row_that_there_is_not_is_named_with_those_that_there_are(plan: Planner) -> None:
@@ -44,14 +44,14 @@ def test_a_row_that_there_is_not_is_named_with_those_that_there_are(plan: Planne
 
 def test_a_set_trained_with_gift_has_no_second_gift_row(plan: Planner) -> None:
     trials = plan(sets=[{**RANDOM, "native": "gift"}], scenarios=["label-ablation"])
-    assert [t.labels["labels"] for t in trials] == ["native", "native + refinement", "cosine"]
+    assert [t.labels.own["labels"] for t in trials] == ["native", "native + refinement", "cosine"]
 
 
 def test_sets_of_different_native_losses_stand_in_one_table_with_gains_over_their_own(run: Run) -> None:
     records = run({"name": "label-ablation"}, sets=[RDED, {**RANDOM, "native": "mse"}])
     (table,) = tables_of(records)
     assert {method for method, _ in table.row_labels} == {"RDED", "Random"}
-    accuracy = {(r.trial.labels["method"], r.trial.labels["labels"]): r.metrics["accuracy"] for r in records}
+    accuracy = {(r.trial.labels.method, r.trial.labels.own["labels"]): r.metrics["accuracy"] for r in records}
     for method in ("RDED", "Random"):
         assert math.isnan(cell(table, method=method, row="native")["gain"])
         for row in ("native + refinement", "cosine", "gift"):

@@ -25,7 +25,7 @@ Run = Callable[..., list[Record]]
 
 def test_each_set_meets_three_kinds_of_labels(plan: Planner) -> None:
     trials = plan(losses=["gift", "ce"], sets=[RDED, RANDOM], scenarios=["label-regime"])
-    found = [(t.labels["labels"], t.labels["method"], t.protocol.labels, bool(t.teacher)) for t in trials]
+    found = [(t.labels.own["labels"], t.labels.method, t.protocol.labels, bool(t.teacher)) for t in trials]
     assert found == [
         ("hard (ce)", "RDED", "hard", False),
         ("hard (ce)", "Random", "hard", False),
@@ -58,9 +58,7 @@ def test_gains_are_over_the_random_images_under_the_same_labels(plan: Planner) -
     trials = plan(seeds=2, sets=[RANDOM, RDED], scenarios=["label-regime"])
     level = {"hard": 50.0, "fixed": 60.0, "teacher": 70.0}
     ahead = {("RDED", "hard", 0): 4, ("RDED", "hard", 1): 6, ("RDED", "teacher", 0): -2, ("RDED", "teacher", 1): -4}
-    made = fake(
-        trials, lambda t: level[t.protocol.labels] + t.seed + ahead.get((t.labels["method"], t.protocol.labels, t.seed), 0)
-    )
+    made = fake(trials, lambda t: level[t.protocol.labels] + t.seed + ahead.get((t.labels.method, t.protocol.labels, t.seed), 0))
     (table,) = tables_of(made)
     assert (table.groups, table.rows) == ("labels", "set")
     gain = {r: cell(table, method=r, row="RDED", column="gain over random")["mean"] for r, _ in table.row_labels}

@@ -24,7 +24,7 @@ def test_every_loss_meets_every_set_and_ipc_makes_the_columns(run: Run) -> None:
     assert table.row_labels[:3] == (("RDED", "kl"), ("RDED", "gift"), ("RDED", "ce"))  # native first
     assert cell(table, method="RDED", row="kl", ipc="1")["native"]
     gains = cell(table, method="Random", row="ce", ipc="2")["gain"]
-    by_loss = {r.trial.loss.name: r.metrics["accuracy"] for r in records if r.trial.labels["ipc"] == 2}
+    by_loss = {r.trial.loss.name: r.metrics["accuracy"] for r in records if r.trial.labels.ipc == 2}
     assert gains == pytest.approx(by_loss["ce"] - by_loss["kl"])
     (figure,) = named("loss-comparison").figures([table])
     assert figure.categories == ("kl", "gift", "ce")

@@ -467,9 +467,14 @@ class Dicing(Good):
         yield from self.vary(view, options={"draw": random.random()})
 
 
-class NotJson(Good):
+class Listing(Good):
     def trials(self, view: Any, options: Any) -> Iterator[Any]:
         yield from self.vary(view, labels={"size": {1, 2}})
+
+
+class NotJson(Good):
+    def trials(self, view: Any, options: Any) -> Iterator[Any]:
+        yield from self.vary(view, options={"size": {1, 2}})
 
 
 class Eager(Good):
@@ -601,7 +606,8 @@ BAD_SCENARIOS: dict[str, tuple[type[Scenario], str]] = {
     "something else": (NoTrial, "plans a trial of {'seed': 0}"),
     "twins": (Doubled, "plans 1 trials twice; put what differs between them into their options"),
     "dice": (Dicing, "plans other trials the second time"),
-    "labels": (NotJson, "options and labels that JSON can hold: TypeError"),
+    "labels": (Listing, "board: scenarios[0]: label 'size' must be text, a finite number, true, false or none, not {1, 2}"),
+    "options": (NotJson, "options that JSON can hold: TypeError"),
     "training in a plan": (Eager, "trains something while it plans"),
     "files in a plan": (Making, "makes artefacts, notes.txt while it plans"),
     "no seeds": (Seedless, "plans the same trials for another seed"),

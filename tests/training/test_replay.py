@@ -212,7 +212,7 @@ def test_a_set_with_stored_augmentations_is_trained_on_without_a_teacher(stored_
     trial = found.records[0].trial
     assert (trial.protocol.augmentation, trial.protocol.batch_size, trial.teacher) == ("stored", BATCH, ())
     assert found.records[0].metrics["steps"] == 2 * 3
-    assert trial.labels["augmentation"] == "stored"
+    assert trial.labels.augmentation == "stored"
     assert Trial.model_validate_json(trial.model_dump_json()).id == trial.id
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness.boards.records import Record
+from harness.boards.records import Environment, Record
 from harness.boards.trial import Trial
 from harness.core.errors import GiftbenchError, PluginError
 from harness.running.scenario import Outcome, Scenario, named
@@ -75,13 +75,14 @@ def _let_go() -> None:
 
 
 def _record(trial: Trial, outcome: Outcome, seconds: float, workbench: Workbench, facts: dict[str, Any] | None) -> Record:
+    together = {"together": outcome.together} if outcome.together > 1 else {}
     return Record.of(
         trial,
         outcome.status,
         metrics=outcome.metrics,
         history=outcome.history,
         timing={"total": seconds, **outcome.timing},
-        environment=environment(trial, workbench, facts) | ({"together": outcome.together} if outcome.together > 1 else {}),
+        environment=environment(trial, workbench, {**(facts or {}), **together}),
     )
 
 
@@ -93,15 +94,15 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def environment(trial: Trial, workbench: Workbench, facts: dict[str, Any] | None) -> dict[str, Any]:
+def environment(trial: Trial, workbench: Workbench, facts: Mapping[str, Any] | None) -> Environment:
     """Return what a record says of where it was made."""
-    return {
+    known = {
         "versions": versions(_packages(trial.scenario)),
         "device": device_name(workbench.device),
         "threads": torch.get_num_threads(),
         "precision": trial.protocol.precision,
-        **(facts or {}),
     }
+    return Environment.model_validate({**known, **(facts or {})})
 
 
 def _packages(scenario: str) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def test_a_student_trains_on_it_under_its_soft_labels(tmp_path: Path) -> None:
     result = harness.evaluate(made, loss="kl", model="convnet1(width=4)", protocol="smoke", seeds=1)
     record = result.records[0]
     assert record.status == "done", record.error
-    assert record.trial.teacher == () and record.trial.labels["batch_size"] == BATCH
+    assert record.trial.teacher == () and record.trial.labels.batch_size == BATCH
 
 
 def broken(folder: Path, how: str) -> None:

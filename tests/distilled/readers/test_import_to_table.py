@@ -76,10 +76,10 @@ def test_every_format_stands_in_the_table_of_a_board(tmp_path: Path, say) -> Non
         sets += f"\n[[sets]]\nformat = '{form}'\ntitle = '{form.upper()}'\npath = '{path}'\nipc = {ipc}\n{images}"
     (folder / "board.toml").write_text(BOARD + sets)
     say("run", folder, "--jobs", 1)
-    records = {record.trial.labels["method"]: record for record in RecordStore(folder / "records")}
+    records = {record.trial.labels.method: record for record in RecordStore(folder / "records")}
     assert {*records} == {form.upper() for form in FORMATS}
     assert all(record.status == "done" for record in records.values()), [record.error for record in records.values()]
-    natives = {form.lower(): record.trial.labels["loss"] for form, record in records.items()}
+    natives = {form.lower(): record.trial.labels.loss for form, record in records.items()}
     assert natives["datm"] == "soft_ce" and natives["gvbsm"] == "mse_ce" and natives["rded"] == "kl" and natives["mtt"] == "ce"
     table = (folder / "README.md").read_text()
     assert [form for form in FORMATS if f"| {form.upper()} " not in table] == []

@@ -49,7 +49,7 @@ def test_trials_made_in_one_pass_share_its_time_and_say_so(clock: list[float]) -
 
     records = run(Scripted(script))
     assert [record.timing["total"] for record in records] == [10.0, 10.0, 10.0]
-    assert [record.environment["together"] for record in records] == [3, 3, 3]
+    assert [record.environment.together for record in records] == [3, 3, 3]
 
 
 def test_trials_made_one_after_the_other_have_each_their_own_time(clock: list[float]) -> None:
@@ -60,7 +60,7 @@ def test_trials_made_one_after_the_other_have_each_their_own_time(clock: list[fl
 
     records = run(Scripted(script))
     assert [record.timing["total"] for record in records] == [1.0, 2.0, 3.0]
-    assert not any("together" in record.environment for record in records)
+    assert not any("together" in record.environment.stated() for record in records)
 
 
 def test_two_passes_of_one_bundle_share_each_its_own_time(clock: list[float]) -> None:
