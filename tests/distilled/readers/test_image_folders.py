@@ -1,4 +1,4 @@
-"""Readers of class folders: RDED, SRe2L, CDA, G-VBSM."""
+"""What every set of class folders does: names, order, a folder above the set's own, refusals."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import DistilledSet, datasets
+from harness import DistilledSet
 from harness.core.errors import DataError
 from harness.datasets.cards import Card
 from tests.distilled.readers.publishing import COLOUR, NAMES, TINY, decoded, picture, publish_images, read
 
 Refused = Callable[..., AbstractContextManager[None]]
-LARGE = Card("imagenet-1k", (3, 224, 224), 2)
 
 
 @pytest.mark.parametrize("format", NAMES)
@@ -32,22 +31,6 @@ def test_images_labels_and_order_are_those_of_the_files(tmp_path: Path, format: 
     assert (made.method, made.dataset, made.classes, made.soft_labels) == (format, "cifar10", 10, None)
     assert made.native_loss == ("mse_ce" if format == "gvbsm" else "kl")
     assert not made.normalised
-
-
-def test_real_images_survive_the_way_through_jpeg(tmp_path: Path) -> None:
-    digits = datasets.load("digits")
-    card = datasets.card("digits")
-    train = digits.train
-    for label in range(10):
-        for number, image in enumerate(train.images[train.labels == label][:2]):
-            file = tmp_path / NAMES["rded"](label, number)
-            file.parent.mkdir(exist_ok=True)
-            picture(image).save(file, quality=95)
-    made = read("rded", tmp_path, card)
-    assert made.shape == (1, 16, 16)
-    for label in range(10):
-        wanted = train.images[train.labels == label][:2].float()
-        assert float((made.images[made.labels == label].float() - wanted).abs().mean()) < 4
 
 
 @pytest.mark.parametrize("format", NAMES)
@@ -70,39 +53,6 @@ def test_what_was_read_is_saved_and_loaded_with_the_same_digest(tmp_path: Path, 
     assert loaded.metadata == made.metadata
 
 
-def test_provenance_says_which_files_were_read(tmp_path: Path) -> None:
-    publish_images(tmp_path / "set", "sre2l", TINY, 2)
-    facts = read("sre2l", tmp_path / "set", TINY).provenance
-    total = hashlib.sha256()
-    for file in sorted((tmp_path / "set").glob("*/*")):
-        total.update(
-            f"{file.relative_to(tmp_path / 'set').as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode()
-        )
-    assert facts["sha256"] == total.hexdigest()
-    assert (facts["format"], facts["files"], facts["ipc"]) == ("sre2l", 4, 2)
-    assert facts["assumed"]["classes"] == "the folders' numbers"
-
-
-def test_rded_builds_mosaics_of_four_on_imagenet_only(tmp_path: Path) -> None:
-    publish_images(tmp_path / "large", "rded", LARGE, 1)
-    publish_images(tmp_path / "small", "rded", TINY, 1)
-    said: list[str] = []
-    assert read("rded", tmp_path / "large", LARGE, say=said.append).factor == 2
-    assert "mosaic factor 2" in said[0]
-    assert read("rded", tmp_path / "small", TINY).factor == 1
-    assert read("rded", tmp_path / "small", TINY, factor=2).factor == 2
-
-
-def test_another_way_of_encoding_than_the_authors_is_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    read("gvbsm", publish_images(tmp_path / "png", "gvbsm", TINY, 1), TINY, say=said.append)
-    assert said == []
-    read("gvbsm", publish_images(tmp_path / "jpg", "sre2l", TINY, 1), TINY, say=said.append)
-    assert len(said) == 1
-    assert "class000_id000.jpg" in said[0]
-    assert "PNG" in said[0]
-
-
 def test_folders_named_by_wordnet_ids_are_classes_in_their_order(tmp_path: Path) -> None:
     publish_images(tmp_path, "rded", TINY, 2)
     (tmp_path / "00000").rename(tmp_path / "n02000000")
@@ -112,14 +62,6 @@ def test_folders_named_by_wordnet_ids_are_classes_in_their_order(tmp_path: Path)
     assert torch.equal(made.images[0], decoded(tmp_path / "n01000000" / "class00001_id00000.jpg"))
     assert any("names, sorted" in line and "n01000000" in line for line in said)
     assert made.provenance["assumed"]["classes"] == "the folders' names, sorted"
-
-
-def test_hidden_files_and_notes_beside_the_class_folders_are_passed_over(tmp_path: Path) -> None:
-    publish_images(tmp_path, "sre2l", TINY, 1)
-    (tmp_path / "log.txt").write_text("made today")
-    (tmp_path / ".cache").mkdir()
-    (tmp_path / "new000" / ".DS_Store").write_bytes(b"x")
-    assert len(read("sre2l", tmp_path, TINY)) == 2
 
 
 # -- a folder above the set's own ------------------------------------------------------------------------------------------
@@ -272,3 +214,24 @@ def test_an_image_of_another_size(folder: Path, refused: Refused) -> None:
 def test_a_set_larger_than_memory_is_refused_before_it_is_decoded(folder: Path, refused: Refused) -> None:
     with refused(DataError, folder, "GiB of pixels", "above the limit"):
         read("sre2l", folder, Card("toy", (3, 100_000, 100_000), 2))
+
+
+def test_provenance_says_which_files_were_read(tmp_path: Path) -> None:
+    publish_images(tmp_path / "set", "sre2l", TINY, 2)
+    facts = read("sre2l", tmp_path / "set", TINY).provenance
+    total = hashlib.sha256()
+    for file in sorted((tmp_path / "set").glob("*/*")):
+        total.update(
+            f"{file.relative_to(tmp_path / 'set').as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode()
+        )
+    assert facts["sha256"] == total.hexdigest()
+    assert (facts["format"], facts["files"], facts["ipc"]) == ("sre2l", 4, 2)
+    assert facts["assumed"]["classes"] == "the folders' numbers"
+
+
+def test_hidden_files_and_notes_beside_the_class_folders_are_passed_over(tmp_path: Path) -> None:
+    publish_images(tmp_path, "sre2l", TINY, 1)
+    (tmp_path / "log.txt").write_text("made today")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / "new000" / ".DS_Store").write_bytes(b"x")
+    assert len(read("sre2l", tmp_path, TINY)) == 2

@@ -1,4 +1,4 @@
-"""DATM, MTT, TESLA, DC-BENCH's and GIFT's files: written as the authors' code writes them, read to the same numbers."""
+"""What every torch-saved format does: lower IPCs, provenance, refusals by file."""
 
 from __future__ import annotations
 
@@ -7,45 +7,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
 import torch
 from torch import Tensor
 
-from harness import DistilledSet, datasets
-from harness.core.errors import DataError
-from harness.datasets.cards import Card
-from harness.distilled import readers
-from harness.distilled.reading import Reading
-from tests.distilled.readers.published_files import DIGITS, TENSORS, imported, logits, pixels, write
+from harness.core.errors import BadOption, DataError
+from harness.distilled.set import DistilledSet
+from tests.distilled.readers.published_files import TENSORS, imported, write
+from tests.distilled.readers.publishing import read
+from tests.distilled.readers.torch_saved import (
+    DIGITS,
+    HARD,
+    IPC,
+    PUBLISHED,
+    Refused,
+    first_of_each_class,
+    learned_logits,
+    normalised,
+    publish,
+    publish_gift,
+    save,
+)
 
-IPC = 3
-HARD = torch.arange(10).repeat_interleave(IPC)
-CIFAR100 = Card("cifar100", (3, 32, 32), 100, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-
-
-def whitened_by_numpy(images: Tensor) -> Tensor:
-    """What kornia's ZCAWhitening(eps=0.1) makes of uint8 images, fitted on the digits' train split, in float64 by numpy."""
-    train = datasets.load("digits").train.images.double().flatten(1).numpy() / 255
-    values, vectors = numpy.linalg.eigh(numpy.cov(train.T))
-    matrix = vectors @ numpy.diag((values.clip(0) + 0.1) ** -0.5) @ vectors.T
-    return torch.from_numpy((images.double().flatten(1).numpy() / 255 - train.mean(0)) @ matrix).reshape(images.shape).float()
-
-
-def save(folder: Path, **content: Any) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, value in content.items():
-        torch.save(value, folder / f"{name}.pt")
-    return folder
-
-
-def said_by(form: str, path: Path, card: Card = DIGITS, ipc: int | None = None, **options: Any) -> tuple[DistilledSet, list[str]]:
-    said: list[str] = []
-    return readers.create({"name": form, **options})(Reading(path, card, ipc, 1, said.append)), said
-
-
-def first_of_each_class(count: int, ipc: int) -> list[int]:
-    return [place for place in range(count) if place % ipc < 2]
+formats = pytest.mark.parametrize("name", PUBLISHED)
 
 
 # -- all formats -----------------------------------------------------------------------------------------------------------
@@ -85,181 +69,151 @@ def test_classes_in_turn_are_cut_to_the_first_k_in_their_own_order(tmp_path: Pat
     assert made.images[:, 0, 0, 0].tolist() == list(range(20)) and made.labels.tolist() == list(range(10)) * 2
 
 
-# -- DATM ------------------------------------------------------------------------------------------------------------------
+@formats
+def test_a_set_survives_saving_and_loading(tmp_path: Path, pixels: Tensor, name: str) -> None:
+    made = read(name, publish(name, tmp_path, pixels), DIGITS)
+    assert DistilledSet.load(made.save(tmp_path / "out" / "set.safetensors")).digest == made.digest
+    assert made.dataset == "digits" and made.classes == 10
 
 
-def test_datm_has_whitened_images_logits_and_hard_labels_by_place_to_five_digits(tmp_path: Path) -> None:
-    images, soft = whitened_by_numpy(pixels(DIGITS, IPC)), logits(DIGITS, IPC)
-    soft[4] = soft[4].roll(1)  # a learned label may be highest elsewhere; the hard label is index // ipc all the same
-    path = save(tmp_path / "set", images_best=images, labels_best=soft, lr_best=torch.tensor(0.00123))
-    made, said = said_by("datm", path)
-    assert float((made.images - images).abs().max()) < 1e-5 and made.images.dtype == torch.float32
-    assert made.soft_labels is not None and float((made.soft_labels - soft).abs().max()) < 1e-5
-    assert made.labels.tolist() == [index // IPC for index in range(10 * IPC)]
-    assert (made.normalised, made.whitening, made.soft_kind) == (True, "zca", "logits")
-    assert (made.native_loss, made.method) == ("soft_ce", "datm")
-    assert made.provenance["lr"] == pytest.approx(0.00123, rel=1e-5)
-    assert any("ZCA" in line for line in said)
+@formats
+@pytest.mark.parametrize("ipc", [1, 2])
+def test_a_lower_ipc_is_the_first_images_of_each_class(tmp_path: Path, pixels: Tensor, name: str, ipc: int) -> None:
+    path = publish(name, tmp_path, pixels)
+    whole = read(name, path, DIGITS)
+    made = read(name, path / "data.pt" if name == "gift" else path, DIGITS, ipc=ipc)
+    places = [label * 3 + image for label in range(10) for image in range(ipc)]
+    assert torch.equal(made.images, whole.images[places]) and torch.equal(made.labels, whole.labels[places])
+    if whole.soft_labels is not None:
+        assert made.soft_labels is not None and torch.equal(made.soft_labels, whole.soft_labels[places])
+    assert made.provenance["ipc"] == ipc and whole.provenance["ipc"] == 3
 
 
-def test_datm_without_zca_is_normalised_only(tmp_path: Path) -> None:
-    made, said = said_by("datm", write("datm", tmp_path / "set", DIGITS, IPC), zca=False)
-    assert (made.normalised, made.whitening) == (True, "") and any("mean and standard deviation" in line for line in said)
+@formats
+def test_the_provenance_tells_the_files_their_digests_and_what_was_assumed(tmp_path: Path, pixels: Tensor, name: str) -> None:
+    path = publish(name, tmp_path, pixels)
+    said: list[str] = []
+    provenance = read(name, path, DIGITS, say=said.append).provenance
+    found = {file.name: file for file in tmp_path.rglob("*.pt")}
+    assert provenance["format"] == name and set(provenance["files"]) == set(found)
+    assert all(sha == hashlib.sha256(found[file].read_bytes()).hexdigest() for file, sha in provenance["files"].items())
+    assert "normalisation" in provenance["assumed"] and said
 
 
-def test_datm_images_zca_are_pixels_in_spite_of_their_name(tmp_path: Path) -> None:
-    path = save(
-        tmp_path / "set", images_zca_1000=pixels(DIGITS, IPC) / 255, labels_1000=logits(DIGITS, IPC), lr_1000=torch.tensor(0.1)
-    )
-    made, said = said_by("datm", path, images="images_zca_1000.pt", lr="lr_1000.pt")
-    assert (made.normalised, made.whitening) == (False, "") and any(line.startswith("warning: ") for line in said)
-    assert torch.equal((made.images * 255).round().to(torch.uint8), pixels(DIGITS, IPC))
+@formats
+@pytest.mark.parametrize("ipc", [4, 0, -1])
+def test_more_images_a_class_than_there_are_is_refused(
+    tmp_path: Path, pixels: Tensor, refused: Refused, name: str, ipc: int
+) -> None:
+    path = publish(name, tmp_path, pixels)
+    with refused(DataError, ".pt", f"{ipc} images a class", "it has 3"):
+        read(name, path / "data.pt" if name == "gift" else path, DIGITS, ipc=ipc)
 
 
-@pytest.mark.parametrize("rate", [torch.tensor(-1.0), torch.tensor(float("nan")), torch.tensor([0.1, 0.2]), "fast", {"lr": 0.1}])
-def test_datm_refuses_a_learning_rate_that_is_none(tmp_path: Path, rate: Any) -> None:
-    path = write("datm", tmp_path / "set", DIGITS, IPC)
-    torch.save(rate, path / "lr_best.pt")
-    with pytest.raises(DataError, match=r"lr_best\.pt"):
-        said_by("datm", path)
-    assert "lr" not in said_by("datm", path, lr="none")[0].provenance
-
-
-def test_datm_without_its_learning_rate_says_how_to_go_on(tmp_path: Path) -> None:
-    path = write("datm", tmp_path / "set", DIGITS, IPC)
-    (path / "lr_best.pt").unlink()
-    with pytest.raises(DataError, match=r"lr_best\.pt: no such file; datm\(lr=none\)"):
-        said_by("datm", path)
-
-
-def test_datm_refuses_a_number_of_images_that_is_no_multiple_of_the_classes(tmp_path: Path) -> None:
-    path = save(
-        tmp_path / "set", images_best=torch.zeros(19, 1, 16, 16), labels_best=torch.zeros(19, 10), lr_best=torch.tensor(0.1)
-    )
-    with pytest.raises(DataError, match="19 images"):
-        said_by("datm", path)
-
-
-# -- MTT and TESLA ---------------------------------------------------------------------------------------------------------
-
-
-def test_mtt_has_hard_labels_and_no_soft_ones(tmp_path: Path) -> None:
-    images = whitened_by_numpy(pixels(DIGITS, IPC))
-    made, _ = said_by("mtt", save(tmp_path / "set", images_best=images, labels_best=HARD))
-    assert torch.equal(made.images, images) and torch.equal(made.labels, HARD) and made.soft_labels is None
-    assert (made.native_loss, made.whitening) == ("ce", "zca")
-
-
-def test_mtt_in_parts_is_read_in_their_order(tmp_path: Path) -> None:
-    images = whitened_by_numpy(pixels(DIGITS, IPC))
-    parts = {f"images_best_{part}": images[part * 10 : part * 10 + 10].clone() for part in range(3)}
-    made, _ = said_by("mtt", save(tmp_path / "set", labels_best=HARD, **parts))
-    assert torch.equal(made.images, images)
-
-
-def test_mtt_sends_soft_labels_to_the_readers_that_have_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'datm'"):
-        said_by("mtt", write("datm", tmp_path / "set", DIGITS, IPC))
-
-
-def test_the_images_own_file_takes_the_labels_saved_with_it(tmp_path: Path) -> None:
-    path = save(tmp_path / "set", images_best=torch.zeros(10, 1, 16, 16), labels_best=torch.arange(10))
-    save(path, images_500=torch.ones(30, 1, 16, 16), labels_500=HARD)
-    made, _ = said_by("mtt", path / "images_500.pt")
-    assert len(made) == 30 and set(made.provenance["files"]) == {"images_500.pt", "labels_500.pt"}
-
-
-def test_tesla_has_probabilities_or_hard_labels(tmp_path: Path) -> None:
-    images, soft = whitened_by_numpy(pixels(DIGITS, IPC)), logits(DIGITS, IPC).softmax(1)
-    made, _ = said_by("tesla", save(tmp_path / "soft", images_best=images, labels_best=soft))
-    assert made.soft_labels is not None and torch.equal(made.soft_labels, soft) and torch.equal(made.labels, HARD)
-    assert (made.soft_kind, made.native_loss) == ("probabilities", "soft_ce")
-    made, _ = said_by("tesla", save(tmp_path / "hard", images_best=images, labels_best=HARD))
-    assert made.soft_labels is None and made.native_loss == "ce"
-
-
-def test_tesla_refuses_logits(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="do not sum to 1"):
-        said_by("tesla", write("datm", tmp_path / "set", DIGITS, IPC))
-
-
-# -- DC --------------------------------------------------------------------------------------------------------------------
-
-
-def test_dc_takes_the_last_of_its_runs(tmp_path: Path) -> None:
-    mean, std = 0.3052, 0.3185
-    images = (pixels(DIGITS, IPC).float() / 255 - mean) / std
-    (tmp_path / "set").mkdir()
-    torch.save({"data": [[images * 0, HARD], [images, HARD]], "accs_all_exps": {}}, tmp_path / "set" / "res_DSA.pt")
-    made, said = said_by("dc", tmp_path / "set" / "res_DSA.pt", method="dsa")
-    assert torch.equal(made.images, images) and torch.equal(made.labels, HARD)
-    assert (made.method, made.native_loss, made.normalised, made.whitening) == ("dsa", "ce", True, "")
-    assert any("2 runs" in line for line in said)
-
-
-def test_dc_brings_the_authors_normalisation_of_cifar100_to_the_datasets(tmp_path: Path) -> None:
-    real = torch.rand(100, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    theirs, ours = ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)), (CIFAR100.mean, CIFAR100.std)
-
-    def normalised(statistics: Any) -> Tensor:
-        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in statistics)
-        return (real - mean) / std
-
-    torch.save({"data": [[normalised(theirs), torch.arange(100)]]}, tmp_path / "res.pt")
-    made, _ = said_by("dc", tmp_path / "res.pt", CIFAR100)
-    assert float((made.images - normalised(ours)).abs().max()) < 1e-5
-    made, _ = said_by("dc", tmp_path / "res.pt", CIFAR100, statistics="dataset")
-    assert torch.equal(made.images, normalised(theirs))
-
-
-@pytest.mark.parametrize("content", [{}, {"data": []}, {"data": 3}, {"data": [[torch.zeros(2)]]}, [1, 2], torch.zeros(3)])
-def test_dc_refuses_other_structures(tmp_path: Path, content: Any) -> None:
-    torch.save(content, tmp_path / "res.pt")
-    with pytest.raises(DataError, match=r"res\.pt"):
-        said_by("dc", tmp_path / "res.pt")
-
-
-# -- GIFT ------------------------------------------------------------------------------------------------------------------
-
-
+@formats
 @pytest.mark.parametrize(
-    ("label", "kind"),
+    ("change", "words"),
     [
-        (lambda: HARD, None),
-        (lambda: HARD[:, None], None),
-        (lambda: logits(DIGITS, IPC), "logits"),
-        (lambda: logits(DIGITS, IPC).softmax(1), "probabilities"),
+        (lambda images: images.to(torch.float32).where(images != images.max(), torch.nan), "finite"),
+        (lambda images: images.where(images != images.max(), torch.inf), "finite"),
+        (lambda images: (images * 10).to(torch.int32), "floats"),
+        (lambda images: images[:, :, :8], "[N, 1, 16, 16]"),
+        (lambda images: images.expand(-1, 3, -1, -1).contiguous(), "[N, 1, 16, 16]"),
+        (lambda images: images[:29], "29 images"),
+        (lambda images: images[:0], "[N, 1, 16, 16]"),
+        (lambda images: {"images": images}, "tensor"),
     ],
-    ids=["hard", "hard [N, 1]", "logits", "probabilities"],
+    ids=["nan", "infinite", "integers", "shape", "channels", "one too few", "none", "no tensor"],
 )
-def test_gift_labels_are_what_their_numbers_say(tmp_path: Path, label: Callable[[], Tensor], kind: str | None) -> None:
-    file = tmp_path / "set/RDED/digits_ConvNet/ipc3/data.pt"
-    file.parent.mkdir(parents=True)
-    torch.save({"dataset": "digits", "data": pixels(DIGITS, IPC) / 255, "label": label()}, file)
-    made, _ = said_by("gift", tmp_path / "set")
-    assert torch.equal(made.images, pixels(DIGITS, IPC) / 255) and torch.equal(made.labels, HARD)
-    assert (None if made.soft_labels is None else made.soft_kind) == kind
-    assert (made.method, made.native_loss, made.normalised) == ("rded", "kl", False)
+def test_images_that_do_not_fit_are_refused_by_file(
+    tmp_path: Path, pixels: Tensor, refused: Refused, name: str, change: Callable[[Tensor], Any], words: str
+) -> None:
+    writer, images, labels = PUBLISHED[name]
+    changed = change(images(pixels))
+    if name == "dc":
+        torch.save({"data": [[changed, HARD]]}, tmp_path / "res.pt")
+        path = tmp_path / "res.pt"
+    elif name == "gift":
+        path = publish_gift(tmp_path, changed, labels())
+    else:
+        path = writer(tmp_path, images(pixels), labels())
+        torch.save(changed, path / "images_best.pt")
+    with refused(DataError, ".pt: ", words):
+        read(name, path, DIGITS)
 
 
-def test_gift_finds_the_ipc_and_the_dataset_in_a_tree_and_names_the_choices(tmp_path: Path) -> None:
-    for dataset in ("digits", "cifar10"):
-        for ipc in (1, 2):
-            file = tmp_path / f"datm/{dataset}_ConvNet/ipc{ipc}/data.pt"
-            file.parent.mkdir(parents=True)
-            hard = torch.arange(10).repeat_interleave(ipc)
-            torch.save({"dataset": dataset, "data": torch.full((10 * ipc, 1, 16, 16), 0.5), "label": hard}, file)
-    made, _ = said_by("gift", tmp_path, ipc=2)
-    assert len(made) == 20 and made.method == "datm" and made.provenance["place"] == "datm/digits_ConvNet/ipc2/data.pt"
-    with pytest.raises(DataError, match="ipc1"):
-        said_by("gift", tmp_path)
-    with pytest.raises(DataError, match="no sets of IPC 7"):
-        said_by("gift", tmp_path, ipc=7)
-    with pytest.raises(DataError, match="cifar10"):
-        said_by("gift", tmp_path / "datm/cifar10_ConvNet/ipc1/data.pt")
+@formats
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (HARD.float(), "integers"),
+        (HARD > 4, "integers"),
+        (HARD[:29], "29 labels for 30 images"),
+        (HARD + 1, "0..9"),
+        (HARD - 1, "0..9"),
+        (torch.cat([HARD[:-1], HARD[:1]]), "same number of images"),
+        (learned_logits()[:, :9], "9"),
+        (learned_logits()[:29], "29 labels"),
+        (learned_logits().where(learned_logits() < 8, torch.nan), "finite"),
+        (learned_logits().long(), "int"),
+        ([1, 2, 3], "tensor"),
+    ],
+    ids=[
+        "float",
+        "bool",
+        "one too few",
+        "too high",
+        "negative",
+        "uneven",
+        "classes",
+        "soft too few",
+        "nan",
+        "soft integers",
+        "list",
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_by_file(
+    tmp_path: Path, pixels: Tensor, refused: Refused, name: str, labels: Any, words: str
+) -> None:
+    path = publish(name, tmp_path, pixels)
+    if name == "dc":
+        torch.save({"data": [[normalised(pixels), labels]]}, path)
+    elif name == "gift":
+        torch.save({"dataset": "digits", "data": pixels, "label": labels}, path / "data.pt")
+    else:
+        torch.save(labels, path / "labels_best.pt")
+    soft = isinstance(labels, Tensor) and labels.dim() == 2
+    hard = isinstance(labels, Tensor) and labels.dim() == 1
+    if (name in ("mtt", "dc") and soft) or (name == "datm" and hard):  # of the other kind altogether
+        words = "must be"
+    with refused(DataError, ".pt: ", words):
+        read(name, path, DIGITS)
 
 
-def test_gift_refuses_values_that_are_no_pixels(tmp_path: Path) -> None:
-    torch.save({"dataset": "digits", "data": torch.full((10, 1, 16, 16), 1.5), "label": torch.arange(10)}, tmp_path / "data.pt")
-    with pytest.raises(DataError, match=r"data\.pt: pixels"):
-        said_by("gift", tmp_path)
+@formats
+def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path: Path, pixels: Tensor, refused: Refused, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with refused(DataError, "empty"):
+        read(name, tmp_path / "empty", DIGITS)
+    publish(name, tmp_path, pixels)
+    for file in tmp_path.rglob("*.pt"):
+        content = file.read_bytes()
+        file.unlink()
+        with refused(DataError, str(tmp_path), "no such" if name != "dc" else "no"):
+            read(name, file if name in ("dc", "gift") else tmp_path, DIGITS)
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize("content", [[], {"data": []}, {"data": [[1, 2]]}, {"data": [[torch.rand(1)]]}, {"images": 1}, 3])
+@pytest.mark.parametrize("name", ["dc", "gift"])
+def test_a_file_of_another_layout_is_refused(tmp_path: Path, refused: Refused, name: str, content: Any) -> None:
+    torch.save(content, tmp_path / "data.pt")
+    with refused(DataError, "data.pt: ", '"data"'):
+        read(name, tmp_path / "data.pt", DIGITS)
+
+
+def test_an_option_that_a_reader_does_not_have_is_refused(tmp_path: Path, refused: Refused) -> None:
+    with refused(BadOption, "zac"):
+        read("mtt", tmp_path, DIGITS, zac=False)
+    with refused(BadOption, "statistics"):
+        read("dc", tmp_path, DIGITS, statistics="mine")

@@ -1,0 +1,120 @@
+"""GIFT's files: written as the authors' code writes them, read to the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.core.errors import DataError
+from harness.datasets.cards import Card
+from tests.distilled.readers.published_files import logits, pixels
+from tests.distilled.readers.publishing import read
+from tests.distilled.readers.torch_saved import (
+    DIGITS,
+    HARD,
+    IPC,
+    Refused,
+    learned_logits,
+    publish_gift,
+    said_by,
+)
+
+
+def test_gift_takes_pixels_and_says_what_its_labels_are(tmp_path: Path, pixels: Tensor) -> None:
+    said: list[str] = []
+    logits = learned_logits()
+    made = read("gift", publish_gift(tmp_path, pixels, logits), DIGITS, say=said.append)
+    assert torch.equal(made.images, pixels) and not made.normalised
+    assert made.soft_labels is not None and torch.equal(made.soft_labels, logits) and made.soft_kind == "logits"
+    assert (made.method, made.native_loss) == ("rded", "kl") and torch.equal(made.labels, HARD)
+    assert any("logits" in line for line in said)
+
+    made = read("gift", publish_gift(tmp_path, pixels, logits.softmax(1), "datm/digits_ConvNet/ipc3"), DIGITS)
+    assert (made.soft_kind, made.native_loss) == ("probabilities", "soft_ce")
+    for labels in (HARD, HARD[:, None]):
+        place = publish_gift(tmp_path, pixels, labels, f"own{labels.dim()}/digits_ConvNet/ipc3")
+        made = read("gift", place, DIGITS)
+        assert made.soft_labels is None and torch.equal(made.labels, HARD) and made.native_loss == ""
+
+
+def test_gift_takes_the_highest_soft_label_where_images_do_not_lie_class_by_class(tmp_path: Path, pixels: Tensor) -> None:
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
+    said: list[str] = []
+    path = publish_gift(tmp_path, pixels[order], learned_logits()[order])
+    assert torch.equal(read("gift", path, DIGITS, say=said.append).labels, HARD[order])
+    assert any("class by class" in line for line in said)
+
+
+def test_gift_finds_the_only_set_of_the_dataset_and_ipc_below(tmp_path: Path, pixels: Tensor, refused: Refused) -> None:
+    publish_gift(tmp_path, pixels, HARD, "rded/digits_ConvNet/ipc3")
+    publish_gift(tmp_path, pixels[::3], HARD[::3], "rded/digits_ConvNet/ipc1")
+    publish_gift(tmp_path, pixels, HARD, "rded/cifar10_ConvNet/ipc3", dataset="cifar10")
+    file = tmp_path / "rded" / "digits_ConvNet" / "ipc3"
+    for path in (file / "data.pt", file, file.parent, tmp_path / "rded", tmp_path):
+        assert len(read("gift", path, DIGITS, ipc=3)) == 30
+    assert len(read("gift", tmp_path, DIGITS, ipc=1)) == 10
+    with refused(DataError, str(tmp_path), "2 sets", "digits_ConvNet/ipc1", "digits_ConvNet/ipc3"):
+        read("gift", tmp_path, DIGITS)
+    with refused(DataError, "no sets of IPC 5", "digits_ConvNet/ipc3"):
+        read("gift", tmp_path, DIGITS, ipc=5)
+
+
+@pytest.mark.parametrize(
+    ("stated", "name"),
+    [("CIFAR-100", "cifar100"), ("tinyimagenet", "tiny-imagenet"), ("imagenet", "imagenet-1k"), ("imagenet-1k", "imagenet-1k")],
+)
+def test_gift_knows_a_dataset_by_all_its_spellings(tmp_path: Path, stated: str, name: str) -> None:
+    path = publish_gift(tmp_path, torch.rand(8, 3, 8, 8), torch.arange(4).repeat_interleave(2), dataset=stated)
+    assert len(read("gift", path, Card(name, (3, 8, 8), 4))) == 8
+
+
+def test_gift_refuses_a_set_that_says_it_is_of_another_dataset(tmp_path: Path, pixels: Tensor, refused: Refused) -> None:
+    with refused(DataError, "data.pt", "'cifar10'", "'digits'"):
+        read("gift", publish_gift(tmp_path, pixels, HARD, dataset="cifar10"), DIGITS)
+
+
+@pytest.mark.parametrize(
+    ("label", "kind"),
+    [
+        (lambda: HARD, None),
+        (lambda: HARD[:, None], None),
+        (lambda: logits(DIGITS, IPC), "logits"),
+        (lambda: logits(DIGITS, IPC).softmax(1), "probabilities"),
+    ],
+    ids=["hard", "hard [N, 1]", "logits", "probabilities"],
+)
+def test_gift_labels_are_what_their_numbers_say(tmp_path: Path, label: Callable[[], Tensor], kind: str | None) -> None:
+    file = tmp_path / "set/RDED/digits_ConvNet/ipc3/data.pt"
+    file.parent.mkdir(parents=True)
+    torch.save({"dataset": "digits", "data": pixels(DIGITS, IPC) / 255, "label": label()}, file)
+    made, _ = said_by("gift", tmp_path / "set")
+    assert torch.equal(made.images, pixels(DIGITS, IPC) / 255) and torch.equal(made.labels, HARD)
+    assert (None if made.soft_labels is None else made.soft_kind) == kind
+    assert (made.method, made.native_loss, made.normalised) == ("rded", "kl", False)
+
+
+def test_gift_finds_the_ipc_and_the_dataset_in_a_tree_and_names_the_choices(tmp_path: Path) -> None:
+    for dataset in ("digits", "cifar10"):
+        for ipc in (1, 2):
+            file = tmp_path / f"datm/{dataset}_ConvNet/ipc{ipc}/data.pt"
+            file.parent.mkdir(parents=True)
+            hard = torch.arange(10).repeat_interleave(ipc)
+            torch.save({"dataset": dataset, "data": torch.full((10 * ipc, 1, 16, 16), 0.5), "label": hard}, file)
+    made, _ = said_by("gift", tmp_path, ipc=2)
+    assert len(made) == 20 and made.method == "datm" and made.provenance["place"] == "datm/digits_ConvNet/ipc2/data.pt"
+    with pytest.raises(DataError, match="ipc1"):
+        said_by("gift", tmp_path)
+    with pytest.raises(DataError, match="no sets of IPC 7"):
+        said_by("gift", tmp_path, ipc=7)
+    with pytest.raises(DataError, match="cifar10"):
+        said_by("gift", tmp_path / "datm/cifar10_ConvNet/ipc1/data.pt")
+
+
+def test_gift_refuses_values_that_are_no_pixels(tmp_path: Path) -> None:
+    torch.save({"dataset": "digits", "data": torch.full((10, 1, 16, 16), 1.5), "label": torch.arange(10)}, tmp_path / "data.pt")
+    with pytest.raises(DataError, match=r"data\.pt: pixels"):
+        said_by("gift", tmp_path)
