@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import DistilledSet, readers
+from harness import DistilledSet, readers, scenarios
 from harness.boards.board import load_board
 from harness.boards.records import RecordStore
 from harness.cli.registries import REGISTRIES
@@ -195,6 +195,8 @@ def test_a_scenario_may_name_a_set_and_an_ipc_that_are_not_at_hand(tmp_path: Pat
 
 def test_a_rehearsal_checks_each_name_with_its_parameters_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many sets, losses and scenarios meet: four times as many trials rest on the same names."""
+    for scenario in scenarios:
+        scenarios.get(scenario)  # its options have names for defaults, which are read once
     checked: list[tuple[str, str, str]] = []
     validated: list[object] = []
     fill, validate = registry.filled, Spec.model_validate
@@ -212,6 +214,6 @@ def test_a_rehearsal_checks_each_name_with_its_parameters_once(tmp_path: Path, m
         checked.clear(), validated.clear()
         parts_of(large_board(tmp_path / str(trials), trials, seeds=1)).rehearse()
         assert len(checked) == len(set(checked))
-        counts.append((len(checked), len(validated)))
+        counts.append(len(checked))
     assert counts[0] == counts[1]
-    assert counts[0][0] > counts[0][1]
+    assert not validated  # the board was read before
