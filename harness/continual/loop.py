@@ -21,6 +21,7 @@ from harness.core.spec import Spec
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
 from harness.training.batches import Alteration, Batch, batch_sizes
+from harness.training.devices import arithmetic
 from harness.training.loop import Objective, is_checked
 from harness.training.values import Material, Recipe
 
@@ -150,6 +151,11 @@ class ResidentLoop:
     mb_output: Tensor
     _mix: Mix | None = None
 
+    def train(self, *experiences: Any, **options: Any) -> Any:
+        """Train on experiences, as Avalanche does, in the recipe's precision."""
+        with arithmetic(self.material.images.device, self.recipe.precision):
+            return super().train(*experiences, **options)  # type: ignore[misc]
+
     # -- before a step of the stream -----------------------------------------------------------------------------------------
 
     def _before_training_exp(self, **kwargs: Any) -> None:
@@ -157,7 +163,7 @@ class ResidentLoop:
         self.groups.append(sorted(self.experience.classes_in_this_experience))
         self.seen = Seen([c for group in self.groups for c in group], self.classes, device, self.sliced)
         derived = step_seed(self.seed, len(self.groups))
-        torch.manual_seed(seeds.derive(derived, "dropout"))
+        seeds.begin(derived, "dropout")
         self._order = seeds.generator(derived, "order")
         self._draws = seeds.generator(derived, "augmentation", device)
         self._epoch = 0

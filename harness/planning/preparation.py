@@ -21,7 +21,7 @@ from harness.distilled.source import Source
 from harness.planning.artefacts import Artefacts
 from harness.planning.needs import Needs
 from harness.planning.supplies import Supplies
-from harness.training.devices import resolve_device
+from harness.training.devices import arithmetic, resolve_device
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
@@ -232,7 +232,8 @@ class Workshop:
             what = f"{spec.name} of {self.dataset.name} at IPC {ipc}"
             self.progress(what, 0, 1)
             source = Source(self.dataset, ipc, spec.seed, self.resolved_device, self.teacher)
-            made = method.create()(source)
+            with arithmetic(self.resolved_device, "float32"):  # the same set, whatever this process has computed before
+                made = method.create()(source)
             if not isinstance(made, DistilledSet):
                 raise DataError(f"distiller {method.name!r} returned {type(made).__name__}, not a DistilledSet")
             self.progress(what, 1, 1)

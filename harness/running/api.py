@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.records import Record
+from harness.core import seeds as streams
 from harness.core.errors import GiftbenchError
 from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
@@ -74,8 +75,6 @@ def evaluate(
     Returns: an Evaluation; `mean` and `std` are in percent.
     Raises: GiftbenchError and its kin when the input is wrong, or when every seed failed.
     """
-    import torch
-
     from harness.planning.plan import Plan
     from harness.planning.preparation import Workshop
     from harness.running.executors.work import run_bundle
@@ -99,7 +98,7 @@ def evaluate(
     if optimizer is not None:
         spec = spec.model_copy(update={"optimizer": Spec.model_validate(optimizer)})
     check_names(board.model_copy(update={"scenarios": () if scenario is None else (spec,)}), "evaluate")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, streams.kept():
         artefacts = Artefacts(Path(folder))
         workshop = Workshop(board, "evaluate", artefacts, data_dir, device)
         workshop.use(loaded)
@@ -108,8 +107,7 @@ def evaluate(
         plan = Plan(workshop, spec, "evaluate", count(), asked.version)
         trials = list(asked.ask(plan))
         workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})
-        with torch.random.fork_rng():
-            records = tuple(run_bundle(trials, workbench, scenario=asked))
+        records = tuple(run_bundle(trials, workbench, scenario=asked))
     if all(record.status == "failed" for record in records):
         raise GiftbenchError(f"every trial failed: {records[0].error}" if records else "no trials")
     return Evaluation(records)

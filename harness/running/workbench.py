@@ -58,8 +58,6 @@ class Workbench:
         self._graphs = Graphs() if capture and self.device != "cpu" else None
         self._sets = dict(sets or {})
         self._kept: dict[Any, Any] = {}
-        if self.device.startswith("cuda"):
-            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._kept:
@@ -129,9 +127,9 @@ class Workbench:
     def student(self, trial: Trial) -> nn.Module:
         """Return a fresh student on the device; its weights depend on the trial's seed alone."""
         dataset = self.dataset(trial)
-        torch.manual_seed(seeds.derive(trial.seed, "init"))
+        seeds.begin(trial.seed, "init")
         student: nn.Module = models.build(trial.model, dataset.shape, len(dataset.classes))
-        torch.manual_seed(seeds.derive(trial.seed, "dropout"))
+        seeds.begin(trial.seed, "dropout")
         return on_device(student, self.device)
 
     def material(self, trial: Trial) -> Material:

@@ -122,8 +122,8 @@ def train(
     """
     test_material = Material.on_device(device, dataset.test.images, dataset.test.labels, mean=dataset.mean, std=dataset.std)
     train_material = Material.on_device(device, dataset.train.images[:], dataset.train.labels, mean=dataset.mean, std=dataset.std)
-    with torch.random.fork_rng():
-        torch.manual_seed(seeds.derive(recipe["seed"], "teacher"))
+    with seeds.kept():
+        seeds.begin(recipe["seed"], "teacher")
         network = models.build(recipe["model"], dataset.shape, len(dataset.classes))
         network = on_device(network, device)
         steps = Recipe(

@@ -1,10 +1,11 @@
-"""Where and in which precision networks run: the device that a name stands for, autocast, channels-last weights."""
+"""Where and in which precision networks run: the device that a name stands for, a GPU's arithmetic, autocast, channels-last."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -12,20 +13,90 @@ from torch import nn
 from harness.boards.protocol import Precision
 from harness.core.errors import DataError
 
-if TYPE_CHECKING:
-    pass
+Answer = TypeVar("Answer")
+
+
+@contextmanager
+def arithmetic(device: str | torch.device, precision: Precision) -> Iterator[None]:
+    """Have a GPU compute as a precision asks for and by kernels that repeat themselves; then put torch's settings back.
+
+    Products and convolutions of float32 are done in TF32 (10 bits after the point) if that is the precision, and in full float32
+    if not; torch's own default is TF32 for convolutions. cuDNN takes deterministic kernels, and tries none to find the fastest.
+    On the CPU there is nothing to set. Raises DataError for TF32 on the CPU.
+    """
+    tf32 = precision == "tf32"
+    if torch.device(device).type != "cuda":
+        if tf32:
+            raise DataError("precision tf32 is a GPU's; take float32 or bf16 on the CPU")
+        yield
+        return
+    cudnn, before = torch.backends.cudnn, _Settings.now()
+    try:
+        cudnn.benchmark, cudnn.deterministic = False, True
+        torch.backends.cuda.matmul.allow_tf32 = cudnn.allow_tf32 = tf32
+        for kernels in _kernels():
+            kernels.fp32_precision = "tf32" if tf32 else "ieee"
+        yield
+    finally:
+        before.restore()
+
+
+def _kernels() -> tuple[Any, Any, Any]:
+    """Return where torch keeps the precision of products, convolutions and recurrent layers."""
+    cudnn: Any = torch.backends.cudnn
+    return torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """Torch's settings that `arithmetic` changes.
+
+    TF32 has names of two generations, and torch refuses to answer for the older ones where the newer have been set to what these
+    cannot say. Of the newer, "none" follows what is set for all kernels.
+
+    Attributes:
+        search, repeat: whether cuDNN looks for the fastest kernels, and whether for deterministic ones alone.
+        convolutions, products: the older names, `cudnn.allow_tf32` and the float32 matmul precision.
+        kernels: the newer ones, in the order of `_kernels`.
+    """
+
+    search: bool
+    repeat: bool
+    convolutions: bool
+    products: str
+    kernels: tuple[str, ...]
+
+    @classmethod
+    def now(cls) -> _Settings:
+        cudnn = torch.backends.cudnn
+        products, convolutions, _ = found = [kernels.fp32_precision for kernels in _kernels()]
+        return cls(
+            cudnn.benchmark,
+            cudnn.deterministic,
+            _answer(lambda: cudnn.allow_tf32, convolutions == "tf32"),
+            _answer(torch.get_float32_matmul_precision, "high" if products == "tf32" else "highest"),
+            tuple("none" if own == cudnn.fp32_precision else own for own in found),
+        )
+
+    def restore(self) -> None:
+        cudnn, processor = torch.backends.cudnn, cast(Any, torch.backends.mkldnn).matmul
+        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = self.search, self.repeat, self.convolutions
+        kept = processor.fp32_precision
+        torch.set_float32_matmul_precision(self.products)
+        processor.fp32_precision = kept  # which that sets as well
+        for kernels, precision in zip(_kernels(), self.kernels, strict=True):
+            kernels.fp32_precision = precision
+
+
+def _answer(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
+    try:
+        return ask()
+    except RuntimeError:
+        return otherwise
 
 
 def autocast(device: torch.device, precision: Precision) -> Callable[[], AbstractContextManager[Any]]:
-    """Return a maker of the context that forward passes run under: bf16 autocast, or nothing.
-
-    From here on a GPU's products and convolutions of float32 are done in TF32 (10 bits after the point) if that is the
-    precision, and in full float32 if not; torch's own default is TF32 for convolutions. Raises DataError for TF32 on the CPU.
-    """
-    tf32 = precision == "tf32"
-    if tf32 and device.type == "cpu":
-        raise DataError("precision tf32 is a GPU's; take float32 or bf16 on the CPU")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    """Return a maker of the context that forward passes run under: bf16 autocast, or nothing."""
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.boards.protocol import Precision
-from harness.training.devices import autocast
+from harness.training.devices import arithmetic, autocast
 from harness.training.values import Material
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def hits(
     index = torch.arange(len(material.labels), device=device) if index is None else index
     parts = []
     student.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), arithmetic(device, precision):
         for part in torch.split(index, batch_size):
             with cast():
                 logits = student(material.batch(part))

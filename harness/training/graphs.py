@@ -26,7 +26,9 @@ from harness.losses.targets import Loss
 from harness.optimizers.eager import SGD
 from harness.optimizers.optimizers import ELEMENTWISE
 from harness.training.batches import Shuffled
+from harness.training.devices import arithmetic
 from harness.training.loop import Job, run
+from harness.training.stack import undisturbed
 from harness.training.values import Fit, Material, Member, Recipe
 
 Step = Callable[[], None]
@@ -76,8 +78,9 @@ class Captured:
                 group["capturable"] = material.images.is_cuda
         self._rates = [float(group["lr"]) for group in self.job.optimizer.param_groups]
         self.job.network.train()
-        for size in sorted({*self.job.source.sizes}):
-            self._capture(size)
+        with arithmetic(material.images.device, recipe.precision), undisturbed():
+            for size in sorted({*self.job.source.sizes}):
+                self._capture(size)
 
     def fit(self, members: Sequence[Member], recipe: Recipe) -> list[Fit]:
         """Train other members of the same kind in place; `recipe` may differ in epochs, evaluations and schedule."""

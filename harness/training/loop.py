@@ -15,8 +15,8 @@ from harness.core import seeds
 from harness.core.errors import DataError
 from harness.losses.targets import Loss
 from harness.training.batches import Batch, Criterion, Replayed, Shuffled
-from harness.training.devices import autocast
-from harness.training.stack import Alone, Stacked
+from harness.training.devices import arithmetic, autocast
+from harness.training.stack import Alone, Stacked, undisturbed
 from harness.training.values import Fit, Material, Member, Recipe
 
 if TYPE_CHECKING:
@@ -69,9 +69,10 @@ def fit_together(
         material: without stored augmentations when there is more than one member.
         teacher: as in `fit`; asked for the images of all members at once, [S * B, C, H, W].
     """
-    job = Job(members, material, recipe, teacher)
-    schedule = optimizers.create_schedule(recipe.schedule, job.optimizer, recipe.epochs)
-    return run(job, recipe, job, schedule.step)
+    with arithmetic(material.images.device, recipe.precision), undisturbed():
+        job = Job(members, material, recipe, teacher)
+        schedule = optimizers.create_schedule(recipe.schedule, job.optimizer, recipe.epochs)
+        return run(job, recipe, job, schedule.step)
 
 
 class Objective:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
@@ -24,8 +24,13 @@ if TYPE_CHECKING:
     from harness.core.resolved import Resolved
     from harness.optimizers.optimizers import MakeOptimizer
 
-#: torch.func says this of operators that it calls once a student, to the people who write torch.
-warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented the batching rule")
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave out what torch.func says, to the people who write torch, of operators that it calls once a student."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop because we have not yet implemented the batching rule")
+        yield
 
 
 class Alone:
@@ -96,7 +101,7 @@ def agrees(students: Sequence[nn.Module], images: Tensor) -> bool:
     copies = [copy.deepcopy(student).double().train() for student in students]
     images = images.double()  # in which float noise is no difference
     streams = [Generator(images.device).manual_seed(number) for number in range(len(copies))]
-    with torch.no_grad(), torch.random.fork_rng(_cuda(images)):
+    with torch.no_grad(), torch.random.fork_rng(_cuda(images)), undisturbed():
         try:
             alone = []
             for number, student in enumerate(copies):

@@ -38,7 +38,7 @@ from harness.core import seeds
 from harness.losses.targets import Targets
 from harness.optimizers.optimizers import resolve, schedules
 from harness.running.executors.work import device_name, versions
-from harness.training.devices import autocast, on_device
+from harness.training.devices import arithmetic, autocast, on_device
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured, cuda_graph
 from harness.training.loop import fit, fit_together
@@ -326,9 +326,10 @@ def near_the_bare_step(setting: Setting) -> Iterator[dict[str, Any]]:
             data, teacher = material(side, batch, device), student(setting.convnet, side, 99, device).eval()
             steps = recipe(batch, 1, precision)
             ours = captured(members(setting, model, side, 1), data, steps, teacher)
-            bare = bare_step(student(model, side, 0, device), teacher, data, steps)
-            with cudnn(deterministic=False, tf32=torch.backends.cudnn.allow_tf32):
-                free = bare_step(student(model, side, 0, device), teacher, data, steps)
+            with arithmetic(device, precision):
+                bare = bare_step(student(model, side, 0, device), teacher, data, steps)
+                with cudnn(deterministic=False, tf32=torch.backends.cudnn.allow_tf32):
+                    free = bare_step(student(model, side, 0, device), teacher, data, steps)
             _, replay = ours.replays[max(ours.replays)]
             mine, its, fastest = in_turn(setting, *(repeated(step, 3 if setting.tiny else 50) for step in (replay, bare, free)))
             what = f"{model}, {side} px, batch {batch}, {precision}: captured step / bare step in a graph"
@@ -458,7 +459,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = TINY if given.tiny else Sizes()
     sizes = replace(sizes, rounds=given.rounds or sizes.rounds)
     setting = Setting(torch.device(given.device), sizes, out, given.data_dir, given.board, given.tiny)
-    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True  # as a workbench sets them
     report = Report(out, {"device": device_name(given.device), **versions(("avalanche-lib",))})
     failed = False
     for name in given.part or PARTS:

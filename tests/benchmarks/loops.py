@@ -24,7 +24,7 @@ from harness.boards.protocol import Precision
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
 from harness.running.executors import memory
-from harness.training.devices import autocast, on_device
+from harness.training.devices import arithmetic, autocast, on_device
 from harness.training.evaluation import evaluate
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
@@ -103,14 +103,15 @@ def bare_steps(given: Job) -> Callable[[Precision], None]:
     def run(precision: Precision = "float32") -> None:
         cast = autocast(given.images.device, precision)
         student.train()
-        for images, labels in batches * given.epochs:
-            with torch.no_grad(), cast():
-                soft = given.teacher(images).float()
-            optimizer.zero_grad(set_to_none=True)
-            with cast():
-                logits = student(images)
-            given.loss(logits.float(), Targets(labels, soft)).backward()
-            optimizer.step()
+        with arithmetic(given.images.device, precision):
+            for images, labels in batches * given.epochs:
+                with torch.no_grad(), cast():
+                    soft = given.teacher(images).float()
+                optimizer.zero_grad(set_to_none=True)
+                with cast():
+                    logits = student(images)
+                given.loss(logits.float(), Targets(labels, soft)).backward()
+                optimizer.step()
 
     return run
 

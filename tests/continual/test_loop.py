@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -213,6 +215,34 @@ def test_other_strategies_and_plugins_of_avalanche_run_by_name(bench: Bench, nam
     outcome = named("class-incremental").run(trial, workbench)
     assert outcome.status == "done"
     assert len(outcome.history) == 2
+
+
+def test_a_strategy_that_draws_from_pythons_own_stream_gives_its_number_again(bench: Bench) -> None:
+    (trial,), workbench = bench({"steps": 2, "strategies": ["AGEM(patterns_per_exp=4)"]}, losses=["ce"])
+    outcomes = []
+    for number in range(2):
+        random.seed(number)
+        outcomes.append(named("class-incremental").run(trial, workbench))
+    assert outcomes[0].history == outcomes[1].history
+
+
+def test_it_trains_in_the_recipes_precision(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    (trial,), workbench = bench({"steps": 2}, losses=["ce"], protocol={"name": "smoke", "precision": "bf16"})
+    strategy, experiences = learner(trial, workbench)
+    inside: list[tuple[str, str]] = []
+    entered: list[int] = []
+
+    @contextmanager
+    def watched(device: torch.device, precision: str) -> Iterator[None]:
+        inside.append((str(device), precision))
+        yield
+        inside.pop()
+
+    monkeypatch.setattr(loop, "arithmetic", watched)
+    strategy.model.register_forward_hook(lambda *_: entered.append(len(inside)))
+    strategy.train(experiences[0], eval_streams=[])
+    assert set(entered) == {1}
+    assert not inside
 
 
 def test_a_plugin_is_put_on_the_naive_strategy_with_the_same_memory(bench: Bench) -> None:

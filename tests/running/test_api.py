@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import random
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -50,12 +55,47 @@ def test_stored_soft_labels_need_no_teacher(mine: harness.DistilledSet, monkeypa
     assert result.records[0].trial.teacher == ()
 
 
-def test_the_callers_random_stream_is_left_alone(mine: harness.DistilledSet) -> None:
-    torch.manual_seed(3)
-    expected = torch.rand(2)
-    torch.manual_seed(3)
-    harness.evaluate(mine, loss="ce", seeds=1, **SMALL)
-    assert torch.equal(torch.rand(2), expected)
+def test_the_callers_random_streams_are_left_alone(mine: harness.DistilledSet) -> None:
+    states = random.getstate(), numpy.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[union-attr]
+    shuffling = {"name": "class-incremental", "steps": 2, "strategies": ["AGEM(patterns_per_exp=4)"]}  # by Python's own stream
+    harness.evaluate(mine, loss="ce", seeds=1, scenario=shuffling, **SMALL)
+    assert random.getstate() == states[0]
+    assert (numpy.random.get_state()[1] == states[1]).all()  # type: ignore[union-attr]
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_callers_torch_and_warnings_are_left_as_they_were(mine: harness.DistilledSet, fails: bool) -> None:
+    """In a process of its own, where all is as it comes; the libraries are loaded first, for some set filters as they load."""
+    path = mine.save(Path(os.environ["GIFTBENCH_HOME"]) / "mine.safetensors")
+    code = f"""
+import warnings, torch, kornia, timm, pandas, harness
+cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+
+def state():
+    flags = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32, matmul.fp32_precision
+    threads = torch.get_num_threads(), torch.get_num_interop_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+    return [*flags, *threads, list(warnings.filters)]
+
+cudnn.benchmark = matmul.allow_tf32 = True
+before = state()
+
+@harness.losses.register("failing")
+def failing(logits, targets):
+    "Fails on the batches of a trial, and not where it is tried out."
+    if len(logits) >= 10:
+        raise RuntimeError("planted")
+    return logits.square().mean()
+
+try:
+    harness.evaluate({str(path)!r}, loss={"failing" if fails else "ce"!r}, seeds=2, **{SMALL!r})
+    assert not {fails}
+except harness.core.errors.GiftbenchError as error:
+    assert {fails} and "planted" in str(error), error
+assert state() == before, [pair for pair in zip(before, state()) if pair[0] != pair[1]]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_scenario_can_be_run_instead(mine: harness.DistilledSet) -> None:

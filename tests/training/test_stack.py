@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from harness import losses, models, optimizers
 from harness.core import seeds
 from harness.core.errors import DataError
+from harness.losses.targets import Targets
 from harness.optimizers.optimizers import ELEMENTWISE
 from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
@@ -195,3 +197,20 @@ def test_trying_a_stack_changes_neither_students_nor_random_numbers() -> None:
     assert torch.equal(torch.rand(2), expected)
     after = [value for network in pair for value in network.state_dict().values()]
     assert all(torch.equal(ours, own) for ours, own in zip(after, before, strict=True))
+
+
+def margin(logits: Tensor, targets: Targets) -> Tensor:
+    """A loss that torch.func has no rule for, and says so."""
+    return nn.functional.multi_margin_loss(logits, targets.labels())
+
+
+def test_what_torch_says_to_its_own_people_is_left_out_and_filters_stay() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        members = [Member(student(seed, CONVNET), margin, seed) for seed in range(2)]
+        fit_together(members, material(), RECIPE)
+        assert not [str(one.message) for one in caught if "batching rule" in str(one.message)]
+        assert warnings.filters == before
+        torch.func.vmap(partial(nn.functional.multi_margin_loss, target=torch.tensor([0, 1])))(torch.randn(3, 2, 4))
+        assert [str(one.message) for one in caught if "batching rule" in str(one.message)]  # which it would say

@@ -6,7 +6,7 @@ import gc
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from harness.boards.trial import Trial
 from harness.core.errors import GiftbenchError, PluginError
 from harness.running.scenario import Outcome, Scenario, named
 from harness.running.workbench import Workbench
+from harness.training.devices import arithmetic
 
 
 def at_once(trials: Sequence[Trial]) -> int:
@@ -37,7 +38,7 @@ def run_bundle(
     pending = list(trials)
     while pending:
         started, share, sharing, before = time.perf_counter(), 0.0, 0, len(pending)
-        outcomes = (scenario or named(pending[0].scenario)).run_bundle(tuple(pending), workbench)
+        outcomes = _outcomes(scenario or named(pending[0].scenario), pending, workbench)
         try:
             for outcome in outcomes:
                 if not sharing:
@@ -65,6 +66,19 @@ def run_bundle(
             )
             del error
             _let_go()
+
+
+def _outcomes(scenario: Scenario, trials: Sequence[Trial], workbench: Workbench) -> Iterator[Outcome]:
+    """Yield what a scenario makes of trials, each in their precision; between them torch's settings are the caller's."""
+    own = partial(arithmetic, workbench.device, trials[0].protocol.precision)
+    with own():
+        outcomes = iter(scenario.run_bundle(tuple(trials), workbench))
+    while True:
+        with own():
+            outcome = next(outcomes, None)
+        if outcome is None:
+            return
+        yield outcome
 
 
 def _let_go() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -40,6 +41,33 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def run(scenario: Scenario, trials: Sequence[Trial] = TRIALS) -> list[Any]:
     return list(run_bundle(trials, Workbench("cpu"), scenario=scenario))
+
+
+def test_every_outcome_is_made_in_the_trials_precision_and_the_caller_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[tuple[str, str]] = []
+
+    @contextmanager
+    def watched(device: str, precision: str) -> Iterator[None]:
+        inside.append((device, precision))
+        try:
+            yield
+        finally:
+            inside.pop()
+
+    monkeypatch.setattr(work, "arithmetic", watched)
+    found: list[list[tuple[str, str]]] = []
+
+    def script(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        for number, _ in enumerate(trials):
+            found.append(list(inside))
+            if number == 2:
+                raise RuntimeError("planted")
+            yield Outcome(METRICS)
+
+    for record in run_bundle(TRIALS, Workbench("cpu"), scenario=Scripted(script)):
+        assert not inside
+        assert record.status == ("failed" if record.trial.seed == 2 else "done")
+    assert found == [[("cpu", TRIALS[0].protocol.precision)]] * 3
 
 
 def test_trials_made_in_one_pass_share_its_time_and_say_so(clock: list[float]) -> None:

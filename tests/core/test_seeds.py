@@ -1,0 +1,58 @@
+"""Random streams follow from a seed and a role; those that all code shares are begun anew, and put back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy
+import pytest
+import torch
+
+from harness.core import seeds
+
+
+def draws() -> list[float]:
+    """Return a number from each of the streams that all code shares."""
+    return [random.random(), float(numpy.random.rand()), float(torch.rand(()))]
+
+
+@pytest.fixture(autouse=True)
+def _left_alone() -> Iterator[None]:
+    with seeds.kept():
+        yield
+
+
+def test_a_seed_and_a_role_give_the_same_stream_everywhere() -> None:
+    assert seeds.derive(0, "init") == 1519069808562059438
+    numbers = {seeds.derive(seed, role) for seed in range(20) for role in ("init", "order")}
+    assert len(numbers) == 40
+    assert all(0 <= number < 1 << 63 for number in numbers)
+    first, again, other = (torch.rand(3, generator=seeds.generator(1, role)) for role in ("order", "order", "init"))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_streams_that_all_code_shares_begin_anew() -> None:
+    found = []
+    for seed, role in ((0, "init"), (0, "init"), (1, "init"), (0, "dropout")):
+        draws()
+        seeds.begin(seed, role)
+        found.append(draws())
+    assert found[0] == found[1]
+    assert all(len({values[stream] for values in found}) == 3 for stream in range(3))
+
+
+def test_what_is_drawn_inside_is_not_missed_outside() -> None:
+    seeds.begin(0, "test")
+    expected = draws()
+    seeds.begin(0, "test")
+    with seeds.kept():
+        seeds.begin(7, "init")
+        draws()
+    assert draws() == expected
+    seeds.begin(0, "test")
+    with pytest.raises(RuntimeError, match="planted"), seeds.kept():
+        draws()
+        raise RuntimeError("planted")
+    assert draws() == expected
