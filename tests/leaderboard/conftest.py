@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from harness.boards.protocol import Protocol
 from harness.boards.records import Record, RecordStore, to_frame
 from harness.boards.trial import Trial
+from harness.running.scenario import Scenario
+from harness.running.scenario import registry as scenarios
 
 LABELS: dict[str, Any] = {
     "dataset": "digits",
@@ -122,3 +125,15 @@ def planter() -> Planter:
 @pytest.fixture(scope="session")
 def new_planter() -> type[Planter]:
     return Planter
+
+
+@pytest.fixture
+def planted() -> Iterator[type[Scenario]]:
+    """Register the scenario that planted records belong to."""
+
+    @scenarios.register("planted")
+    class Planted(Scenario):
+        summary = "What a test planted."
+
+    yield Planted
+    scenarios.remove("planted")

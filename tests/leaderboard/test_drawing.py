@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
-import random
-import subprocess
-import sys
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,24 +16,8 @@ from matplotlib.lines import Line2D
 
 from harness.leaderboard import drawing
 from harness.leaderboard.drawing import METADATA, STYLE, draw
-from harness.leaderboard.figures import Figure, Line, Panel
-
-
-def figure(lines: int, points: int = 4, panels: int = 2, words: int = 4, seed: int = 0) -> Figure:
-    """A curve of random numbers, every line in every panel; labels have up to so many words."""
-    draws = random.Random(seed)
-    x = tuple(float(i + 1) for i in range(points))
-    labels = [f"{i}" + " word" * draws.randrange(words) for i in range(lines)]
-    made = [
-        Panel(
-            f"IPC {panel}",
-            tuple(
-                Line(label, x, tuple(draws.uniform(10, 90) for _ in x), tuple(draws.uniform(0, 5) for _ in x)) for label in labels
-            ),
-        )
-        for panel in range(panels)
-    ]
-    return Figure("accuracy", "Accuracy", tuple(made), "steps", "accuracy in %")
+from harness.leaderboard.figures import Figure
+from tests.leaderboard.looking import figure
 
 
 @pytest.fixture
@@ -134,44 +113,3 @@ def test_how_far_the_axes_reach_is_not_asked_again_for_every_line(monkeypatch: p
         ends = [y + sign * s for line in panel.lines for y, s in zip(line.y, line.spread, strict=True) for sign in (-1, 1)]
         assert low < min(ends) < max(ends) < high
     assert times[0] == times[1]
-
-
-def test_figures_drawn_on_several_cores_are_those_drawn_on_one(tmp_path: Path) -> None:
-    figures = [replace(figure(3, seed=seed), name=f"figure-{seed}") for seed in range(3)]
-    held = tmp_path / "figures.pickle"
-    held.write_bytes(pickle.dumps(figures))
-    program = f"""
-import pickle, sys
-from pathlib import Path
-from harness.leaderboard import cores, drawing
-forks = []
-pool = cores.multiprocessing.get_context("fork").Pool
-counted = lambda self, count, *rest: (forks.append(count), pool(count, *rest))[1]
-cores.multiprocessing.get_context = lambda kind: type("Context", (), {{"Pool": counted}})()
-cores.cores = lambda: 2
-paths = drawing.draw_all(pickle.loads(Path({str(held)!r}).read_bytes()), Path({str(tmp_path / "many")!r}))
-print(forks, [path.name for path in paths], "torch" in sys.modules)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    names = [f"figure-{seed}.{kind}" for seed in range(3) for kind in METADATA]
-    forked = [2] if sys.platform == "linux" else []
-    assert done.stdout.strip() == f"{forked} {names} False"
-    for one in figures:
-        draw(one, tmp_path / "one")
-    assert [(tmp_path / "many" / name).read_bytes() for name in names] == [
-        (tmp_path / "one" / name).read_bytes() for name in names
-    ]
-
-
-def test_work_that_raises_on_another_core_raises_here() -> None:
-    program = """
-from functools import partial
-from harness.leaderboard import cores
-cores.cores = lambda: 2
-try:
-    cores.on_cores([partial(int, "1"), partial(int, "one")])
-except ValueError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "'one'" in done.stdout

@@ -1,0 +1,53 @@
+"""Work on all cores: the same results as on one, and the same errors."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from harness.leaderboard.drawing import METADATA, draw
+from tests.leaderboard.looking import figure
+
+
+def test_figures_drawn_on_several_cores_are_those_drawn_on_one(tmp_path: Path) -> None:
+    figures = [replace(figure(3, seed=seed), name=f"figure-{seed}") for seed in range(3)]
+    held = tmp_path / "figures.pickle"
+    held.write_bytes(pickle.dumps(figures))
+    program = f"""
+import pickle, sys
+from pathlib import Path
+from harness.leaderboard import cores, drawing
+forks = []
+pool = cores.multiprocessing.get_context("fork").Pool
+counted = lambda self, count, *rest: (forks.append(count), pool(count, *rest))[1]
+cores.multiprocessing.get_context = lambda kind: type("Context", (), {{"Pool": counted}})()
+cores.cores = lambda: 2
+paths = drawing.draw_all(pickle.loads(Path({str(held)!r}).read_bytes()), Path({str(tmp_path / "many")!r}))
+print(forks, [path.name for path in paths], "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    names = [f"figure-{seed}.{kind}" for seed in range(3) for kind in METADATA]
+    forked = [2] if sys.platform == "linux" else []
+    assert done.stdout.strip() == f"{forked} {names} False"
+    for one in figures:
+        draw(one, tmp_path / "one")
+    assert [(tmp_path / "many" / name).read_bytes() for name in names] == [
+        (tmp_path / "one" / name).read_bytes() for name in names
+    ]
+
+
+def test_work_that_raises_on_another_core_raises_here() -> None:
+    program = """
+from functools import partial
+from harness.leaderboard import cores
+cores.cores = lambda: 2
+try:
+    cores.on_cores([partial(int, "1"), partial(int, "one")])
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "'one'" in done.stdout
