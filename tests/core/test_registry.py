@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from harness import datasets, losses, models
 from harness.core import plugins
 from harness.core.errors import BadOption, PluginError, UnknownName
 from harness.core.registry import Registry
-from harness.core.resolved import resolved_from
 from harness.core.spec import Spec
 from harness.running.scenario import Scenario
 from harness.running.scenario import registry as scenarios
@@ -274,27 +272,6 @@ def test_timm_models_and_folders_are_served_by_prefix() -> None:
     assert models.registry.label("timm/resnet10t(drop_path=0.1)") == "timm/resnet10t(drop_path=0.1)"
 
 
-def test_resolving_fills_in_every_parameter() -> None:
-    assert losses.registry.resolve("gift(gamma=0.2)").options == {"gamma": 0.2, "alpha": 0.1, "smoothing": "uniform"}
-    assert losses.registry.resolve({"name": "gift", "gamma": 0.2}) == losses.registry.resolve("gift", gamma=0.2)
-
-
-def test_a_name_with_the_same_parameters_is_one_value_however_it_is_written(registry: Registry[Any]) -> None:
-    @registry.register("thing")
-    def thing(x: int, *, size: float = 1.0, flag: bool = False, words: tuple[str, ...] = ("a",)) -> float:
-        return x * size
-
-    first = registry.resolve("thing")
-    same: list[Any] = ["thing(size=1)", "thing(flag=false, size=1.0)", {"name": "thing", "words": ["a"]}, first, first.spec]
-    for form in same:
-        assert registry.resolve(form) is first
-        assert registry.resolve(form).label == "thing"
-    assert registry.resolve("thing", size=2) is registry.resolve("thing(size=2)") is registry.resolve(first, size=2) is not first
-    assert registry.resolve("thing(flag)").options["flag"] is True
-    with pytest.raises(BadOption, match="flag must be true or false, not 1"):  # though 1 == true, which is known by now
-        registry.resolve("thing(flag=1)")
-
-
 def test_what_is_resolved_is_not_checked_again(registry: Registry[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     registry.register("double")(lambda x, *, times=2: x * times)
     resolved = registry.resolve("double(times=3)")
@@ -315,22 +292,6 @@ def test_a_name_that_is_given_anew_is_resolved_anew(registry: Registry[Any]) -> 
     assert (registry.create("x")(), registry.label("x(size=1)")) == (2, "x(size=1)")
 
 
-def test_what_was_made_by_its_name_says_what_it_is(registry: Registry[Any]) -> None:
-    class Plain:
-        pass
-
-    class Slots:
-        __slots__ = ()
-
-    registry.register("function")(lambda *, size=1: size)
-    registry.register("plain")(Plain)
-    registry.register("slots")(Slots)
-    for name in ("function", "function(size=2)", "plain"):
-        assert resolved_from(registry.create(name)) is registry.resolve(name)
-    for other in (registry.create("slots"), Plain(), partial(registry.create("function")), len, None):
-        assert resolved_from(other) is None
-
-
 def test_others_serve_names_that_nothing_was_entered_under() -> None:
     def others(name: str) -> tuple[Any, dict[str, object]]:
         if name != "elsewhere":
@@ -346,73 +307,3 @@ def test_others_serve_names_that_nothing_was_entered_under() -> None:
         registry.resolve("nowhere")
     with pytest.raises(BadOption, match=r"widget 'elsewhere' has no parameter 'sise'; did you mean 'size'\?"):
         registry.resolve("elsewhere(sise=1)")
-
-
-def test_a_label_shows_only_what_differs_from_the_defaults() -> None:
-    assert losses.registry.label("gift(gamma=0.1)") == "gift"
-    assert losses.registry.label("kl(temperature=4, rescale)") == "kl(rescale, temperature=4.0)"
-
-
-def test_a_whole_number_and_a_float_make_the_same_parameter() -> None:
-    resolved = losses.registry.resolve("kl(temperature=4)")
-    assert isinstance(resolved.options["temperature"], float)
-    assert isinstance(models.registry.resolve("convnet1(width=8.0)").options["width"], int)
-
-
-def test_an_unknown_parameter_is_answered_with_the_nearest() -> None:
-    with pytest.raises(BadOption, match=r"loss 'gift' has no parameter 'gama'; did you mean 'gamma'\?"):
-        losses.create("gift(gama=0.2)")
-
-
-def test_a_parameter_without_default_must_be_given(registry: Registry[Any]) -> None:
-    @registry.register("needy")
-    def needy(*, first: int, second: int = 2) -> int:
-        return first + second
-
-    with pytest.raises(BadOption, match=r"widget 'needy' needs first, as needy\(first=…\)"):
-        registry.create("needy")
-    assert registry.create("needy(first=1)")() == 3
-    assert registry.describe("needy").parameters == {"first": "required", "second": "2"}
-
-
-@pytest.mark.parametrize(
-    ("parameter", "good", "bad", "kind"),
-    [
-        ("flag", ["true", "false"], ["1", "yes", "none"], "true or false"),
-        ("count", ["3", "3.0"], ["3.5", "true", "three", "none"], "a whole number"),
-        ("share", ["3", "0.5"], ["true", "half", "[0.5]"], "a number"),
-        ("word", ["some", "'some words'"], ["3", "true"], "a word"),
-        ("several", ["[1]", "(1, 2)", "[]"], ["1", "one"], "a list"),
-    ],
-)
-def test_a_parameter_keeps_the_type_of_its_default(
-    registry: Registry[Any], parameter: str, good: list[str], bad: list[str], kind: str
-) -> None:
-    @registry.register("typed")
-    def typed(
-        *,
-        flag: bool = False,
-        count: int = 1,
-        share: float = 1.0,
-        word: str = "a",
-        several: tuple[int, ...] = (1,),
-        free: Any = None,
-    ) -> None:
-        return
-
-    for value in good:
-        registry.resolve(f"typed({parameter}={value})")
-    for value in bad:
-        with pytest.raises(BadOption, match=f"widget 'typed': {parameter} must be {kind}, not "):
-            registry.resolve(f"typed({parameter}={value})")
-
-
-@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
-@pytest.mark.parametrize("default", [1, 1.0, None])
-def test_a_number_must_be_finite(registry: Registry[Any], default: Any, value: float) -> None:
-    def thing(*, size: Any = default) -> None:
-        return
-
-    registry.register("thing")(thing)
-    with pytest.raises(BadOption, match="widget 'thing': size must be finite"):
-        registry.resolve({"name": "thing", "size": value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator
 
@@ -56,3 +57,21 @@ def test_what_is_drawn_inside_is_not_missed_outside() -> None:
         draws()
         raise RuntimeError("planted")
     assert draws() == expected
+
+
+def test_a_derived_seed_is_the_first_63_bits_of_a_hash() -> None:
+    expected = int(hashlib.sha256(b"3/init").hexdigest()[:16], 16) >> 1
+    assert seeds.derive(3, "init") == expected
+    assert seeds.derive(0, "order").bit_length() <= 63
+
+
+def test_seeds_and_roles_have_streams_of_their_own() -> None:
+    pairs = [(seed, role) for seed in range(20) for role in ("init", "order", "augmentation")]
+    assert len({seeds.derive(*pair) for pair in pairs}) == len(pairs)
+
+
+def test_a_generator_draws_what_its_derived_seed_says_and_leaves_torchs_own_alone() -> None:
+    before = torch.random.get_rng_state()
+    drawn = torch.rand(4, generator=seeds.generator(3, "init"))
+    assert torch.equal(drawn, torch.rand(4, generator=torch.Generator().manual_seed(seeds.derive(3, "init"))))
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -1,0 +1,81 @@
+"""Parameters by name: checked against their defaults and filled in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness import losses, models
+from harness.core.errors import BadOption
+from harness.core.registry import Registry
+
+
+@pytest.fixture
+def registry() -> Registry[Any]:
+    return Registry("widget")
+
+
+def test_a_whole_number_and_a_float_make_the_same_parameter() -> None:
+    resolved = losses.registry.resolve("kl(temperature=4)")
+    assert isinstance(resolved.options["temperature"], float)
+    assert isinstance(models.registry.resolve("convnet1(width=8.0)").options["width"], int)
+
+
+def test_an_unknown_parameter_is_answered_with_the_nearest() -> None:
+    with pytest.raises(BadOption, match=r"loss 'gift' has no parameter 'gama'; did you mean 'gamma'\?"):
+        losses.create("gift(gama=0.2)")
+
+
+def test_a_parameter_without_default_must_be_given(registry: Registry[Any]) -> None:
+    @registry.register("needy")
+    def needy(*, first: int, second: int = 2) -> int:
+        return first + second
+
+    with pytest.raises(BadOption, match=r"widget 'needy' needs first, as needy\(first=…\)"):
+        registry.create("needy")
+    assert registry.create("needy(first=1)")() == 3
+    assert registry.describe("needy").parameters == {"first": "required", "second": "2"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad", "kind"),
+    [
+        ("flag", ["true", "false"], ["1", "yes", "none"], "true or false"),
+        ("count", ["3", "3.0"], ["3.5", "true", "three", "none"], "a whole number"),
+        ("share", ["3", "0.5"], ["true", "half", "[0.5]"], "a number"),
+        ("word", ["some", "'some words'"], ["3", "true"], "a word"),
+        ("several", ["[1]", "(1, 2)", "[]"], ["1", "one"], "a list"),
+    ],
+)
+def test_a_parameter_keeps_the_type_of_its_default(
+    registry: Registry[Any], parameter: str, good: list[str], bad: list[str], kind: str
+) -> None:
+    @registry.register("typed")
+    def typed(
+        *,
+        flag: bool = False,
+        count: int = 1,
+        share: float = 1.0,
+        word: str = "a",
+        several: tuple[int, ...] = (1,),
+        free: Any = None,
+    ) -> None:
+        return
+
+    for value in good:
+        registry.resolve(f"typed({parameter}={value})")
+    for value in bad:
+        with pytest.raises(BadOption, match=f"widget 'typed': {parameter} must be {kind}, not "):
+            registry.resolve(f"typed({parameter}={value})")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("default", [1, 1.0, None])
+def test_a_number_must_be_finite(registry: Registry[Any], default: Any, value: float) -> None:
+    def thing(*, size: Any = default) -> None:
+        return
+
+    registry.register("thing")(thing)
+    with pytest.raises(BadOption, match="widget 'thing': size must be finite"):
+        registry.resolve({"name": "thing", "size": value})
