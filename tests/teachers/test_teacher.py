@@ -3,62 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from harness import teachers
 from harness.boards.board import TeacherSpec
-from harness.core.errors import DataError, UnknownName
+from harness.core.errors import DataError
 from harness.datasets.base import Dataset, normalise
-from harness.datasets.split import Split
-from harness.teachers.files import FORMAT, TeacherFile
+from harness.teachers.files import TeacherFile
 from harness.training.evaluation import evaluate
 from harness.training.values import Material
-
-MODEL = "convnet1(width=8)"
-
-
-def split(count: int, seed: int) -> Split:
-    """Three classes told apart by where the bright quarter is; noise makes some of them hard."""
-    draws = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 3
-    images = torch.randint(0, 200, (count, 1, 8, 8), dtype=torch.uint8, generator=draws)
-    for image, label in zip(images, labels.tolist(), strict=True):
-        image[0, 4 * (label // 2) :, 4 * (label % 2) :][:4, :4] += 40
-    return Split(images, labels)
-
-
-@pytest.fixture(scope="module")
-def quarters() -> Dataset:
-    return Dataset("quarters", split(60, 0), split(45, 1), ("a", "b", "c"), (0.4,), (0.25,), teacher_epochs=2)
-
-
-def recipe(dataset: Dataset, **changes: Any) -> dict[str, Any]:
-    return teachers.recipes(TeacherSpec.model_validate({"model": MODEL, "epochs": 2, "batch_size": 10} | changes), dataset)[0]
-
-
-def trained(dataset: Dataset, folder: Path, **changes: Any) -> TeacherFile:
-    return teachers.train(recipe(dataset, **changes), dataset, folder, "cpu")
-
-
-@pytest.fixture(scope="module")
-def file(quarters: Dataset, tmp_path_factory: pytest.TempPathFactory) -> TeacherFile:
-    """A trained teacher; tests that damage it work on a copy."""
-    return trained(quarters, tmp_path_factory.mktemp("teacher"))
-
-
-@pytest.fixture
-def copied(file: TeacherFile, tmp_path: Path) -> TeacherFile:
-    path = tmp_path / file.path.name
-    path.write_bytes(file.path.read_bytes())
-    return replace(file, path=path)
+from tests.teachers.training import MODEL, recipe, split, trained
 
 
 def inputs(dataset: Dataset) -> torch.Tensor:
@@ -105,13 +65,6 @@ def test_an_ensemble_has_a_recipe_a_network(quarters: Dataset) -> None:
 
 
 # -- training --------------------------------------------------------------------------------------------------------------
-
-
-def test_weights_are_saved_by_their_digest_and_nothing_else_is_left(quarters: Dataset, file: TeacherFile) -> None:
-    assert [path.name for path in file.path.parent.iterdir()] == [f"teacher-{file.digest[:20]}.safetensors"]
-    read, _ = teachers.read_header(file.path)
-    assert read == file
-    assert (read.model, read.recipe) == (MODEL, recipe(quarters))
 
 
 def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(
@@ -194,89 +147,35 @@ def test_several_networks_give_the_mean_of_their_logits(quarters: Dataset, file:
     assert (both.digests, both.accuracies) == ((file.digest, other.digest), (file.accuracy, other.accuracy))
 
 
-# -- files -----------------------------------------------------------------------------------------------------------------
+class Given(nn.Module):
+    """Answers with the same logits whatever it is shown."""
+
+    def __init__(self, logits: list[list[float]]) -> None:
+        super().__init__()
+        self.register_buffer("logits", torch.tensor(logits))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits
 
 
-def edit(file: TeacherFile, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None]) -> TeacherFile:
-    """Edit what a file says (its facts) or holds (its tensors), keep the rest, and read it again."""
-    with safe_open(str(file.path), framework="pt") as opened:
-        header = dict(opened.metadata())
-    facts, state = json.loads(header["teacher"]), {name: t.clone() for name, t in load_file(str(file.path)).items()}
-    change(facts, state)
-    file.path.unlink()
-    save_file(state, str(file.path), metadata=header | {"teacher": json.dumps(facts)})
-    return teachers.read_header(file.path)[0]
+def ensemble(average: Any) -> teachers.Teacher:
+    networks = Given([[3.0, 0.0], [0.0, 4.0]]), Given([[0.0, 0.0], [15.0, 0.0]])  # norms 5 and 15, 10 on average
+    return teachers.Teacher("two", networks, ("a", "b"), (0.0, 0.0), (0.5,), (0.5,), average)
 
 
-def one_line(error: pytest.ExceptionInfo[DataError], path: Path) -> bool:
-    return str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+def test_logits_are_averaged_plainly_or_after_each_network_is_brought_to_the_mean_norm() -> None:
+    images = torch.zeros(2, 1, 4, 4)
+    assert torch.equal(ensemble("mean").logits(images), torch.tensor([[1.5, 0.0], [7.5, 2.0]]))
+    assert torch.allclose(ensemble("norm").logits(images), torch.tensor([[3.0, 0.0], [5.0, 4.0]]))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda facts, state: state["classifier.bias"].add_(1e-6),
-        lambda facts, state: state.pop("classifier.bias"),
-        lambda facts, state: state.update(more=torch.zeros(1)),
-        lambda facts, state: state.update({"classifier.bias": state["classifier.bias"].double()}),
-        lambda facts, state: facts["recipe"]["model"]["options"].update(norm="instance"),
-        lambda facts, state: facts.update(digest="0" * 64),
-    ],
-)
-def test_edited_weights_are_refused(quarters: Dataset, copied: TeacherFile, change) -> None:
-    edited = edit(copied, change)
-    with pytest.raises(DataError, match="do not have the digest") as caught:
-        teachers.load([edited], quarters, "cpu")
-    assert one_line(caught, copied.path)
+def test_a_network_that_answers_zero_leaves_the_others() -> None:
+    networks = Given([[3.0, 0.0], [0.0, 4.0]]), Given([[0.0, 0.0], [0.0, 0.0]])
+    found = teachers.Teacher("two", networks, ("a", "b"), (0.0, 0.0), (0.5,), (0.5,), "norm").logits(torch.zeros(2, 1, 4, 4))
+    assert torch.allclose(found, torch.tensor([[0.75, 0.0], [0.0, 1.0]]))
 
 
-def test_a_teacher_of_another_number_of_classes_is_refused(quarters: Dataset, file: TeacherFile) -> None:
-    with pytest.raises(DataError, match="does not fit") as caught:
-        teachers.load([file], replace(quarters, classes=("a", "b", "c", "d")), "cpu")
-    assert one_line(caught, file.path)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"weights", 100, -1])
-def test_a_file_that_is_absent_or_cut_short_is_refused(
-    quarters: Dataset, copied: TeacherFile, content: bytes | int | None
-) -> None:
-    whole = copied.path.read_bytes()
-    copied.path.unlink()
-    if content is not None:
-        copied.path.write_bytes(whole[:content] if isinstance(content, int) else content)
-    for read in (lambda: teachers.read_header(copied.path), lambda: teachers.load([copied], quarters, "cpu")):
-        with pytest.raises(DataError) as caught:
-            read()
-        assert one_line(caught, copied.path)
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        None,
-        {"format": "giftbench.distilled-set/1"},
-        {"format": FORMAT},
-        {"format": FORMAT, "teacher": "{"},
-        {"format": FORMAT, "teacher": "[]"},
-        {"format": FORMAT, "teacher": "{}"},
-        {"format": FORMAT, "teacher": "[" * 100_000},
-    ],
-)
-def test_safetensors_that_are_no_teacher_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
-    save_file({"weight": torch.zeros(1)}, str(tmp_path / "x.safetensors"), metadata=metadata)
-    with pytest.raises(DataError, match="not a teacher file") as caught:
-        teachers.read_header(tmp_path / "x.safetensors")
-    assert one_line(caught, tmp_path / "x.safetensors")
-
-
-def test_a_teacher_whose_model_nobody_has_is_refused(quarters: Dataset, file: TeacherFile, tmp_path: Path) -> None:
-    from harness import models
-
-    network = models.build(MODEL, quarters.shape, 3)
-    models.registry.register("visiting")(lambda shape, classes: network)
-    try:
-        made = teachers.save(network, recipe(quarters) | {"model": {"name": "visiting", "options": {}}}, 50.0, tmp_path)
-    finally:
-        models.registry.remove("visiting")
-    with pytest.raises(UnknownName, match="visiting"):
-        teachers.load([made], quarters, "cpu")
+def test_trials_of_ensembles_averaged_otherwise_are_not_the_same(plan: Any) -> None:
+    two = {"models": ["convnet1(width=8)", "convnet1(width=4)"], "epochs": 1}
+    plain, norm = (plan(teacher=two | {"average": average}, losses=["gift"]) for average in ("mean", "norm"))
+    assert {trial.id for trial in plain}.isdisjoint({trial.id for trial in norm})
