@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -106,7 +106,9 @@ class ClassIncremental(Scenario):
         metrics = {**continual.measure.summarise(history), "steps": float(strategy.steps)}
         return Outcome(metrics, history, "diverged" if strategy.diverged else "done", seconds)
 
-    def learner(self, trial: Trial, workbench: Workbench) -> tuple[Any, Any]:
+    def learner(
+        self, trial: Trial, workbench: Workbench
+    ) -> tuple[continual.loop.ResidentLoop, Iterable[continual.stream.Experience]]:
         """Return the trial's strategy, ready to train, and the experiences of its stream."""
         stream, options, material = continual.stream, trial.options, self.material(trial, workbench)
         classes = len(workbench.dataset(trial).classes)

@@ -24,7 +24,7 @@ GAIN = (
 )
 
 
-def _multiplier(value: Any) -> Any:
+def _multiplier(value: object) -> object:
     """Refuse what is no multiplier; one that is stays as the board has it."""
     try:
         good = Fraction(str(value)).limit_denominator(10**6) > 0

@@ -6,9 +6,10 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from harness.boards.protocol import Augmentation, Count, Frozen, Precision, Protocol
 from harness.core.errors import BoardError, GiftbenchError, suggest
@@ -17,7 +18,7 @@ from harness.core.spec import Spec
 M = TypeVar("M", bound=BaseModel)
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     return value if isinstance(value, (list, tuple)) else [value]
 
 
@@ -25,7 +26,7 @@ Counts = Annotated[tuple[Count, ...], BeforeValidator(_listed)]
 Specs = Annotated[tuple[Spec, ...], BeforeValidator(_listed), Field(min_length=1)]
 
 
-def _seeds(value: Any) -> Any:
+def _seeds(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -70,7 +71,7 @@ class SetSpec(BaseModel):
         return self
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """The distiller's or the reader's own parameters."""
         return dict(self.model_extra or {})
 
@@ -115,7 +116,7 @@ class TeacherSpec(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _short(cls, value: object) -> object:
         if isinstance(value, Mapping) and ("models" in value or "model" in value):
             value = dict(value)
             if "checkpoint" in value:
@@ -155,11 +156,11 @@ class ScenarioSpec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _short(cls, value: Any) -> Any:
+    def _short(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """What is left for the scenario itself."""
         return dict(self.model_extra or {})
 
@@ -189,7 +190,7 @@ class Board(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _merged(cls, value: Any) -> Any:
+    def _merged(cls, value: object) -> object:
         """Fill in each part with what the board says for all; a board of parts is itself its first part."""
         if not isinstance(value, Mapping) or not value.get("parts"):
             return value
@@ -229,7 +230,7 @@ def load_board(path: str | Path) -> Board:
     return checked(Board, content, str(file))
 
 
-def checked(model: type[M], content: Any, source: str) -> M:
+def checked(model: type[M], content: object, source: str) -> M:
     """Validate `content`; the first thing that is wrong becomes one line: source, place, reason."""
     try:
         return model.model_validate(content)
@@ -238,19 +239,19 @@ def checked(model: type[M], content: Any, source: str) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = f"{source}: {_place(first['loc'])}" if first["loc"] else source
-        raise BoardError(f"{place}: {_reason(model, dict(first))}") from None
+        raise BoardError(f"{place}: {_reason(model, first)}") from None
 
 
-def _place(location: tuple[Any, ...]) -> str:
+def _place(location: tuple[int | str, ...]) -> str:
     text = ""
     for step in location:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
     return text
 
 
-def _reason(model: type[BaseModel], error: dict[str, Any]) -> str:
+def _reason(model: type[BaseModel], error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
-        owner: Any = model
+        owner: object = model
         for step in error["loc"][:-1]:
             owner = _field_model(owner, step)
         valid = getattr(owner, "model_fields", {})
@@ -263,13 +264,13 @@ def _reason(model: type[BaseModel], error: dict[str, Any]) -> str:
     return reason + (f", not {got!r}" if shown else "")
 
 
-def _field_model(owner: Any, step: Any) -> Any:
+def _field_model(owner: object, step: object) -> object:
     """Return the model that a field holds, one or many of; the owner itself where `step` is no field: an index, say."""
     fields = getattr(owner, "model_fields", {})
     return next(_models_in(fields[step].annotation), None) if step in fields else owner
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
     """Yield the models that an annotation names: `tuple[SetSpec, ...] | None` names SetSpec."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation

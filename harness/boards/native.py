@@ -170,12 +170,12 @@ def summary(name: str) -> str:
     return (RECIPES[name].__doc__ or "").partition("\n")[0] if name in RECIPES else ""
 
 
-def _adamw(**options: Any) -> Spec:
+def _adamw(**options: object) -> Spec:
     """AdamW as RDED, SRe2L (on ImageNet) and G-VBSM have it; the learning rate, 1e-3, is left to the optimizer's own rule."""
     return _on_weights("adamw", **{"weight_decay": 0.01} | options)
 
 
-def _on_weights(name: str, **options: Any) -> Spec:
+def _on_weights(name: str, **options: object) -> Spec:
     return Spec(name=f"{name}-weights-only", options=options)
 
 
@@ -183,7 +183,7 @@ def _sgd(lr: float, weight_decay: float = 5e-4) -> Spec:
     return Spec(name="sgd", options={"lr": lr, "momentum": 0.9, "weight_decay": weight_decay})
 
 
-def _schedule(name: str, **options: Any) -> Spec:
+def _schedule(name: str, **options: object) -> Spec:
     return Spec(name=name, options=options)
 
 

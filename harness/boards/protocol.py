@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -37,7 +37,7 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _unless_filled_in(value: str, known: Any) -> str:
+def _unless_filled_in(value: str, known: Callable[[str], str]) -> str:
     return value if value in (NATIVE, STORED) else known(value)
 
 
@@ -71,7 +71,7 @@ class Protocol(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _named(cls, value: object) -> object:
         if isinstance(value, str):
             value = {"name": value}
         if isinstance(value, Mapping) and isinstance(value.get("name", "paper"), str):
@@ -99,7 +99,7 @@ class Protocol(Frozen):
         *,
         classes: int = 0,
         factor: int = 1,
-        provenance: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, object] | None = None,
         replay_batch: int = 0,
     ) -> Protocol:
         """Return the protocol with what depends on the distilled set filled in.

@@ -142,7 +142,7 @@ def _tables(all_: Sequence[Examined], width: int) -> Iterator[list[str]]:
             yield [title, *_table((*heads, "ok", "state", "boards"), sorted(rows, key=lambda row: _order(kind, row)), width)]
 
 
-def _order(kind: str, row: Sequence[str]) -> tuple[Any, ...]:
+def _order(kind: str, row: Sequence[str]) -> tuple[object, ...]:
     return tuple(row[:1]) if kind == "dataset" else (row[1], row[0], *row[2:])
 
 
@@ -171,7 +171,7 @@ def _ipcs(found: Iterable[int]) -> str:
     return ", ".join(str(ipc) if ipc else "all" for ipc in sorted(found))
 
 
-def _natural(path: Path | str) -> list[Any]:
+def _natural(path: Path | str) -> list[object]:
     return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in re.split(r"(\d+)", str(path))]
 
 

@@ -15,7 +15,7 @@ from harness import optimizers
 from harness.augmentation import Mix
 from harness.augmentation.words import STORED
 from harness.continual import strategies
-from harness.continual.stream import places, refuse_stored
+from harness.continual.stream import Experience, Indexed, places, refuse_stored
 from harness.core import seeds
 from harness.core.spec import Spec
 from harness.datasets.base import normalise
@@ -145,20 +145,21 @@ class ResidentLoop:
         self._objective = Objective([loss], teacher, material.images.device, recipe.precision)
 
     # What Avalanche's templates keep, said here for type checkers: this class is mixed into them at run time.
-    adapted_dataset: Any
-    experience: Any
+    adapted_dataset: Indexed
+    experience: Experience
+    model: nn.Module
     mbatch: list[Tensor]
     mb_output: Tensor
     _mix: Mix | None = None
 
-    def train(self, *experiences: Any, **options: Any) -> Any:
+    def train(self, *experiences: object, **options: object) -> object:
         """Train on experiences, as Avalanche does, in the recipe's precision."""
         with arithmetic(self.material.images.device, self.recipe.precision):
             return super().train(*experiences, **options)  # type: ignore[misc]
 
     # -- before a step of the stream -----------------------------------------------------------------------------------------
 
-    def _before_training_exp(self, **kwargs: Any) -> None:
+    def _before_training_exp(self, **kwargs: object) -> None:
         device = self.material.images.device
         self.groups.append(sorted(self.experience.classes_in_this_experience))
         self.seen = Seen([c for group in self.groups for c in group], self.classes, device, self.sliced)
@@ -171,10 +172,10 @@ class ResidentLoop:
         super()._before_training_exp(**kwargs)  # type: ignore[misc]
         self._take_over()
 
-    def make_train_dataloader(self, **_: Any) -> None:
+    def make_train_dataloader(self, **_: object) -> None:
         self.dataloader: Any = self._batches([(self.adapted_dataset, self.train_mb_size)])
 
-    def _batches(self, parts: Sequence[tuple[Any, int]]) -> Batches:
+    def _batches(self, parts: Sequence[tuple[Indexed, int]]) -> Batches:
         return Batches(self.material, [(places(data), size) for data, size in parts], self._order)
 
     def _take_over(self) -> None:
@@ -187,11 +188,11 @@ class ResidentLoop:
             parts.insert(0, parts.pop(max(made.termination_dataset, 0)))
             self.dataloader = self._batches(parts)
 
-    def check_model_and_optimizer(self, **_: Any) -> None:
+    def check_model_and_optimizer(self, **_: object) -> None:
         self.model = self.model_adaptation()  # type: ignore[attr-defined]
         self.make_optimizer()
 
-    def make_optimizer(self, **_: Any) -> None:
+    def make_optimizer(self, **_: object) -> None:
         self.optimizer = optimizers.create(self.recipe.optimizer, self.model)
         self._schedule = optimizers.create_schedule(self.recipe.schedule, self.optimizer, self.recipe.epochs)
 
@@ -219,7 +220,7 @@ class ResidentLoop:
         taught = None if taught is None else self.seen.logits(taught)
         return self._objective([self.seen.logits(self.mb_output)], [batch], self._epoch / self.recipe.epochs, taught)
 
-    def _after_training_epoch(self, **kwargs: Any) -> None:
+    def _after_training_epoch(self, **kwargs: object) -> None:
         self._schedule.step()
         self._epoch += 1
         batches = len(self.dataloader)
@@ -237,7 +238,7 @@ def step_seed(seed: int, step: int) -> int:
     return seeds.derive(seed, f"step/{step}")
 
 
-def create(spec: Spec, student: nn.Module, memory: int, device: str) -> Any:
+def create(spec: Spec, student: nn.Module, memory: int, device: str) -> ResidentLoop:
     """Return a strategy of Avalanche with the resident loop; call its `prepare` next.
 
     Args:
@@ -261,5 +262,6 @@ def create(spec: Spec, student: nn.Module, memory: int, device: str) -> Any:
 
 
 @cache
-def _resident(made: type) -> Any:
-    return type(f"Resident{made.__name__}", (ResidentLoop, made), {})
+def _resident(made: type) -> Callable[..., ResidentLoop]:
+    resident: Callable[..., ResidentLoop] = type(f"Resident{made.__name__}", (ResidentLoop, made), {})
+    return resident

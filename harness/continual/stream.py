@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy
 
@@ -63,7 +63,26 @@ def describe(counts: Sequence[int]) -> str:
     return f"{steps} of {', '.join(map(str, counts[:-1]))} and {counts[-1]} classes"
 
 
-def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -> Any:
+class Indexed(Protocol):
+    """An Avalanche dataset of a distilled set's images: where each lies in the material."""
+
+    index: Iterable[int]
+
+
+class Experience(Protocol):
+    """A step of Avalanche's stream."""
+
+    dataset: Indexed
+    classes_in_this_experience: Sequence[int]
+
+
+class Benchmark(Protocol):
+    """Avalanche's benchmark: the steps of its stream."""
+
+    train_stream: Iterable[Experience]
+
+
+def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -> Benchmark:
     """Return Avalanche's class-incremental benchmark of a distilled set; its batches are [x, y, (soft labels,) task].
 
     Every sample carries its place in the material as the attribute `index`, which subsets, buffers and concatenations keep: that
@@ -89,7 +108,7 @@ def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -
     made = class_incremental_benchmark({"train": data}, class_order=list(order), num_classes_per_exp=list(counts))
     for experience in made.train_stream:
         experience.dataset.task_set = {0: experience.dataset}  # what LwF asks of it, and Avalanche 0.6 leaves out
-    return made
+    return cast(Benchmark, made)
 
 
 def refuse_stored(stored: bool) -> None:
@@ -101,7 +120,7 @@ def refuse_stored(stored: bool) -> None:
         )
 
 
-def places(data: Any) -> torch.Tensor:
+def places(data: Indexed) -> torch.Tensor:
     """Return where in the material the samples of an Avalanche dataset lie, ascending, [N] int64."""
     import torch
 

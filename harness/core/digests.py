@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> str:
+def digest(tensors: Mapping[str, Tensor], facts: Mapping[str, object] | None = None) -> str:
     """Return the SHA-256, in hexadecimal, of named tensors (dtype, shape, bytes) and of JSON facts about them."""
     import torch
 
@@ -23,6 +23,6 @@ def digest(tensors: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None
     return total.hexdigest()
 
 
-def digest_json(content: Any) -> str:
+def digest_json(content: object) -> str:
     """Return the SHA-256, in hexadecimal, of canonical JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

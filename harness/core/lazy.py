@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import Any
 
 
-def exports(package: str, targets: Mapping[str, str]) -> Callable[[str], Any]:
+def exports(package: str, targets: Mapping[str, str]) -> Callable[[str], object]:
     """Return a package's `__getattr__`, which imports what a name stands for on first use.
 
     Args:
@@ -15,7 +14,7 @@ def exports(package: str, targets: Mapping[str, str]) -> Callable[[str], Any]:
         targets: public name -> "module:attribute", or "module" for the module itself.
     """
 
-    def load(name: str) -> Any:
+    def load(name: str) -> object:
         if name not in targets:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, _, attribute = targets[name].partition(":")

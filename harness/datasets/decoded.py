@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import PIL
 import torch
@@ -134,7 +133,7 @@ class LazyImages:
     def __len__(self) -> int:
         return len(self._listing.items)
 
-    def __getitem__(self, key: Any) -> Tensor:
+    def __getitem__(self, key: Tensor | slice | int) -> Tensor:
         """Return images as a tensor would. Raises DataError for an unreadable one, and above MAX_BYTES of pixels."""
         if isinstance(key, slice) and key == slice(None):
             if self._whole is None:

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -80,7 +79,7 @@ def by_table(title: str, part: Path, table: Path) -> Labelled:
     return Labelled(title, part, items, labels, stamps)
 
 
-def label_column(columns: Sequence[str] | dict[str, Any], image: str, place: str) -> str:
+def label_column(columns: Sequence[str] | dict[str, object], image: str, place: str) -> str:
     """Return the column of the labels: `label`, or the only one beside that of the images. Raises DataError."""
     others = [name for name in columns if name != image]
     if image in columns and "label" in others:
@@ -90,7 +89,7 @@ def label_column(columns: Sequence[str] | dict[str, Any], image: str, place: str
     return others[0]
 
 
-def _label(value: Any, column: str, place: str) -> Label:
+def _label(value: object, column: str, place: str) -> Label:
     if isinstance(value, str) and value.strip():
         text = value.strip()
         return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 and str(int(text)) == text else text
@@ -99,7 +98,7 @@ def _label(value: Any, column: str, place: str) -> Label:
     raise DataError(f"{place}: no {column}; expected a class's name, or its number from 0")
 
 
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Give the rows of a table with the line each ends at. Raises DataError."""
     paths.size(table, MAX_BYTES)
     try:

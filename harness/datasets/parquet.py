@@ -12,6 +12,9 @@ from harness.core.errors import DataError
 from harness.files.parquet import MAX_BYTES, MAX_ROWS, check_group, columns, opening
 
 if TYPE_CHECKING:  # a process that decodes rows loads this module, and needs no torch for it
+    from pyarrow import Schema
+    from pyarrow.parquet import ParquetFile
+
     from harness.datasets.label_tables import Labelled
 
 #: Bytes of a class's name.
@@ -66,7 +69,7 @@ def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
     return Labelled(title, root, items, labels, stamps, names)
 
 
-def _labels(file: Path, opened: Any, name: str) -> Iterator[list[int | str]]:
+def _labels(file: Path, opened: ParquetFile, name: str) -> Iterator[list[int | str]]:
     """Give the labels of each row group."""
     import pyarrow
 
@@ -77,7 +80,7 @@ def _labels(file: Path, opened: Any, name: str) -> Iterator[list[int | str]]:
         yield from _groups(file, opened, name)
 
 
-def _groups(file: Path, opened: Any, name: str) -> Iterator[list[int | str]]:
+def _groups(file: Path, opened: ParquetFile, name: str) -> Iterator[list[int | str]]:
     for group in range(opened.metadata.num_row_groups):
         check_group(opened, group, file)
         column = opened.read_row_group(group, columns=[name], use_threads=False).column(name)
@@ -90,7 +93,7 @@ def _groups(file: Path, opened: Any, name: str) -> Iterator[list[int | str]]:
         yield found
 
 
-def _names(schema: Any, column: str, file: Path) -> tuple[str, ...]:
+def _names(schema: Schema, column: str, file: Path) -> tuple[str, ...]:
     """Return the class names that Hugging Face's description of the file gives; none when there is none."""
     try:
         stated = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))

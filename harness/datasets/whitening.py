@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock
@@ -15,6 +15,8 @@ from harness.core.home import home
 from harness.files import atomic, safetensors
 
 if TYPE_CHECKING:
+    from kornia.enhance import ZCAWhitening
+
     from harness.datasets.base import Dataset
 
 #: Added to the eigenvalues, as in MTT's and DATM's code.
@@ -30,7 +32,7 @@ class Whitening:
     Pixels in [0, 1], flattened, less their mean over the train split, times U (S + 0.1)^(-1/2) U^T of their covariance U S U^T.
     """
 
-    def __init__(self, fitted: Any) -> None:
+    def __init__(self, fitted: ZCAWhitening) -> None:
         self._zca = fitted
 
     def apply(self, images: Tensor) -> Tensor:

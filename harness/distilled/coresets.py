@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +48,7 @@ def k_center(source: Source) -> DistilledSet:
 
 
 def _coreset(
-    source: Source, method: str, pick: Callable[[Tensor], list[int]], options: dict[str, Any], origin: str
+    source: Source, method: str, pick: Callable[[Tensor], list[int]], options: dict[str, object], origin: str
 ) -> DistilledSet:
     """Return the images that `pick` chooses, by row of the features [N, F] of each class's train images."""
     source.check_ipc()

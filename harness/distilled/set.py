@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ class DistilledSet:
         factor: int = 1,
         native_loss: str = "",
         replay: Replay | None = None,
-        provenance: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, object] | None = None,
     ) -> None:
         for what, given in (("images", images), ("labels", labels), ("soft_labels", soft_labels)):
             if not isinstance(given, Tensor) and not (what == "soft_labels" and given is None):
@@ -171,13 +171,13 @@ class DistilledSet:
         tensors |= {} if self.soft_labels is None else {"soft_labels": self.soft_labels}
         return tensors if self.replay is None else tensors | self.replay.tensors()
 
-    def _rarely(self) -> dict[str, Any]:
+    def _rarely(self) -> dict[str, object]:
         """Facts that few sets have; left out of the digest and the file of all others."""
         whitening = {"whitening": self.whitening} if self.whitening else {}
         return whitening | ({} if self.replay is None else {"replay_batch": self.replay.batch})
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, object]:
         """Everything but the tensors and the digest, as JSON."""
         return {
             "dataset": self.dataset,

@@ -244,7 +244,7 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 27), "MALLOC_TRIM_THRESHOLD_"
 class _Worker:
     """A fresh Python that loads Pillow alone; `close` ends it."""
 
-    def __init__(self, setup: dict[str, Any]) -> None:
+    def __init__(self, setup: dict[str, object]) -> None:
         root = str(Path(__file__).resolve().parents[2])
         handle = setup["buffer"]
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the worker)
@@ -270,7 +270,7 @@ class _Worker:
             with suppress(OSError):  # what it has not read
                 stream.close()  # type: ignore[union-attr]
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: object) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from harness.core.errors import DataError
+
+if TYPE_CHECKING:
+    from pyarrow import Schema
+    from pyarrow.parquet import ParquetFile
 
 #: Bytes of a parquet file, and of the images of one row group, which is read at once.
 MAX_BYTES, MAX_GROUP = 1 << 37, 1 << 31
@@ -36,7 +40,7 @@ def encoded_images(file: Path, group: int) -> list[bytes | None]:
     return images
 
 
-def check_group(opened: Any, group: int, file: Path) -> None:
+def check_group(opened: ParquetFile, group: int, file: Path) -> None:
     """Refuse what a row group's description says before it is read."""
     said = opened.metadata.row_group(group)
     if not 0 <= said.total_byte_size <= MAX_GROUP:
@@ -46,7 +50,7 @@ def check_group(opened: Any, group: int, file: Path) -> None:
 
 
 @contextmanager
-def opening(file: Path, shared: Sequence[str] = ()) -> Iterator[Any]:
+def opening(file: Path, shared: Sequence[str] = ()) -> Iterator[ParquetFile]:
     """Give a parquet file, equal values of the columns `shared` held once; whatever goes wrong with it is a DataError."""
     try:
         import pyarrow.parquet
@@ -69,7 +73,7 @@ def opening(file: Path, shared: Sequence[str] = ()) -> Iterator[Any]:
         raise DataError(f"{file}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None
 
 
-def columns(schema: Any, place: str) -> tuple[str, str]:
+def columns(schema: Schema, place: str) -> tuple[str, str]:
     """Return the columns of images and of labels."""
     import pyarrow
 

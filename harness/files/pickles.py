@@ -8,9 +8,10 @@ stand-ins first, so that it is given only pickles whose every call is one of a f
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any
+from math import prod
+from typing import Any, TypeVar
 
 from harness.core.errors import DataError
 
@@ -78,11 +79,14 @@ class _Made:
     """What a call gave: the name of what was called, and what later calls must know of it."""
 
     name: str
-    fact: Any = None
+    fact: object = None
 
 
 class _Mark:
     pass
+
+
+Kind = TypeVar("Kind")
 
 
 _MARK = _Mark()
@@ -97,8 +101,8 @@ class _Machine:
     """
 
     storages: Mapping[str, int]
-    stack: list[Any] = field(default_factory=list)
-    memo: dict[int, Any] = field(default_factory=dict)
+    stack: list[object] = field(default_factory=list)
+    memo: dict[int, object] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     copied: int = 0
 
@@ -111,7 +115,7 @@ class _Machine:
         elif opcode == "MARK":
             stack.append(_MARK)
         elif opcode in ("BINPUT", "LONG_BINPUT"):
-            self.memo[argument] = self.top(_ANY)
+            self.memo[argument] = self.top()
         elif opcode in ("BINGET", "LONG_BINGET"):
             stack.append(self.memo[argument])
         elif opcode == "LONG1":
@@ -135,19 +139,26 @@ class _Machine:
         else:
             raise DataError(f"its pickle has the opcode {opcode}, which saved tensors do without")
 
-    def pop(self) -> Any:
+    def pop(self) -> object:
         item = self.stack.pop()
         if item is _MARK:
             raise DataError("its pickle is damaged")
         return item
 
-    def top(self, kinds: tuple[type, ...]) -> Any:
+    def top(self) -> object:
         item = self.stack[-1]
-        if item is _MARK or (kinds and type(item) not in kinds):
+        if item is _MARK:
             raise DataError("its pickle is damaged")
         return item
 
-    def marked(self) -> list[Any]:
+    def top_of(self, kind: type[Kind]) -> Kind:
+        """Return what lies on top, which has to be of this very type."""
+        item = self.stack[-1]
+        if type(item) is not kind:
+            raise DataError("its pickle is damaged")
+        return item
+
+    def marked(self) -> list[object]:
         """Take everything above the last mark, and the mark."""
         at = next(i for i in range(len(self.stack) - 1, -1, -1) if self.stack[i] is _MARK)
         items = self.stack[at + 1 :]
@@ -164,11 +175,11 @@ class _Machine:
 
     def append(self) -> None:
         item = self.pop()
-        self.top((list,)).append(item)
+        self.top_of(list).append(item)
 
     def appends(self) -> None:
         items = self.marked()
-        self.top((list,)).extend(items)
+        self.top_of(list).extend(items)
 
     def setitem(self) -> None:
         value, key = self.pop(), self.pop()
@@ -177,9 +188,9 @@ class _Machine:
     def setitems(self) -> None:
         self.put(self.marked())
 
-    def put(self, items: list[Any]) -> None:
-        target = self.top((dict, _Made))
-        if len(items) % 2 or (isinstance(target, _Made) and target.name not in (ORDERED, COUNTER)):
+    def put(self, items: list[object]) -> None:
+        target = self.top()
+        if len(items) % 2 or not (type(target) is dict or (type(target) is _Made and target.name in (ORDERED, COUNTER))):
             raise DataError("its pickle is damaged")
         for key in items[::2]:  # of anything larger a hash can take for ever
             if not (isinstance(key, str) or (type(key) is int and abs(key) < 2**31)):
@@ -187,11 +198,11 @@ class _Machine:
         if isinstance(target, dict):
             target.update(zip(items[::2], items[1::2], strict=True))
         elif items:
-            target.fact = "filled"
+            self.top_of(_Made).fact = "filled"
 
     # -- what makes a value ------------------------------------------------------------------------------------------------
 
-    def storage(self, identity: Any) -> _Storage:
+    def storage(self, identity: object) -> _Storage:
         """Return the storage that a persistent id names: ("storage", class, key, location, elements)."""
         match identity:
             case ("storage", _Global(name), str(key), str(), int(length)) if name in STORAGES and type(length) is int:
@@ -223,7 +234,7 @@ class _Machine:
     def build(self) -> None:
         """Follow `state` put into an object: attributes of a state dict or a Namespace, the byte order of a number's dtype."""
         state = self.pop()
-        made = self.top((_Made,))
+        made = self.top_of(_Made)
         if made.name in (ORDERED, NAMESPACE) and type(state) is dict:
             self.copies(state)
             if all(isinstance(key, str) for key in state):
@@ -233,7 +244,7 @@ class _Machine:
         raise DataError(f"its pickle gives a {made.name.split(' ')[-1]} a state that saved tensors do without")
 
 
-def _checked(name: str, arguments: tuple[Any, ...]) -> Any:
+def _checked(name: str, arguments: tuple[object, ...]) -> object:
     """Return what is to be known of what a call gives. Raises DataError for arguments that torch.save does not write."""
     match name, arguments:
         case ("collections OrderedDict", ()) | ("collections Counter", ()):
@@ -243,7 +254,8 @@ def _checked(name: str, arguments: tuple[Any, ...]) -> Any:
         case "torch._utils _rebuild_tensor_v2", (
             _Storage() as storage, offset, tuple(size), tuple(stride), bool(), _Made("collections OrderedDict", None), *rest
         ) if rest in ([], [None], [{}]):  # fmt: skip
-            return _fits(storage, offset, size, stride)
+            _check_place(storage, offset, size, stride)
+            return None
         case "torch._utils _rebuild_parameter", (
             _Made("torch._utils _rebuild_tensor_v2"), bool(), _Made("collections OrderedDict", None)
         ):  # fmt: skip
@@ -265,24 +277,23 @@ def _checked(name: str, arguments: tuple[Any, ...]) -> Any:
     raise DataError(f"its pickle calls {name.split(' ')[-1]} with arguments that torch.save does not write")
 
 
-def _fits(storage: _Storage, offset: Any, size: tuple[Any, ...], stride: tuple[Any, ...]) -> None:
+def _check_place(storage: _Storage, offset: object, size: Sequence[object], stride: Sequence[object]) -> None:
     """Raise DataError unless a tensor lies within its storage and is not larger than it."""
-    if any(type(n) is not int or not 0 <= n < 2**62 for n in (offset, *size, *stride)) or len(size) != len(stride):
+    numbers = [n for n in (offset, *size, *stride) if type(n) is int and 0 <= n < 2**62]
+    if len(numbers) != 1 + len(size) + len(stride) or len(size) != len(stride):
         raise DataError("a tensor in it has sizes or strides that are no whole numbers of at least 0")
     if len(size) > MAX_DIMENSIONS:
         raise DataError(f"a tensor in it has {len(size)} dimensions")
-    elements = 1
-    for n in size:
-        elements *= n
-    reach = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) + 1 if elements else offset
+    start, sides, steps = numbers[0], numbers[1 : 1 + len(size)], numbers[1 + len(size) :]
+    elements = prod(sides)
+    reach = start + sum((n - 1) * step for n, step in zip(sides, steps, strict=True)) + 1 if elements else start
     if elements > storage.length or reach > storage.length:
-        shape = " x ".join(map(str, size)) or "a single number"
+        shape = " x ".join(map(str, sides)) or "a single number"
         raise DataError(f"a tensor in it claims to be {shape}, its storage holds {storage.length} elements")
 
 
-_ANY: tuple[type, ...] = ()
 _PUSHED = {"BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE"}
-_CONSTANTS: dict[str, Any] = {
+_CONSTANTS: dict[str, Callable[[], object]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,

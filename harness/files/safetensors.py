@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.errors import DataError
 from harness.files.paths import line
@@ -78,7 +78,7 @@ def load(path: Path, what: str = "a safetensors file") -> tuple[Header, dict[str
         raise DataError(f"{path}: not {what}, or truncated: {line(error)}") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return a mapping of JSON whose names stand there once each."""
     content = dict(pairs)
     if len(content) != len(pairs):
@@ -86,7 +86,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _checked(content: Any, size: int) -> Header:
+def _checked(content: object, size: int) -> Header:
     """Return the header of JSON whose tensors cover the `size` bytes that follow it; else ValueError and its kin."""
     if not isinstance(content, dict):
         raise TypeError("its header is no mapping")

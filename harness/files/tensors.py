@@ -24,7 +24,7 @@ CONVERT = "on a machine that trusts it, convert it: torch.save(torch.load(FILE, 
 _allowing = threading.Lock()  # torch's list of safe globals is one for the whole process
 
 
-def load_tensors(path: Path, *, limit: int = MAX_BYTES) -> Any:
+def load_tensors(path: Path, *, limit: int = MAX_BYTES) -> object:
     """Return what a torch-saved file holds, as plain data: tensors on the CPU in dicts, lists and tuples, names and numbers.
 
     State dicts and Namespaces come as dicts, parameters as tensors, numpy's numbers as Python's, torch.Size as a tuple, devices
@@ -99,7 +99,7 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return found
 
 
-def _load(path: Path, used: set[str]) -> Any:
+def _load(path: Path, used: set[str]) -> object:
     """Return what torch makes of a file whose pickle names only these globals."""
     import torch
 
@@ -122,7 +122,7 @@ class _Plain:
     def __init__(self) -> None:
         self.count = 0
 
-    def of(self, value: Any, depth: int = 0) -> Any:
+    def of(self, value: object, depth: int = 0) -> object:
         import torch
 
         self.count += 1

@@ -6,13 +6,13 @@ import multiprocessing
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from harness.core.cores import cores
 
 Done = TypeVar("Done")
 
-_work: Sequence[Callable[[], Any]] = ()
+_work: Sequence[Callable[[], object]] = ()
 
 
 def on_cores(work: Sequence[Callable[[], Done]]) -> list[Done]:
@@ -24,14 +24,14 @@ def on_cores(work: Sequence[Callable[[], Done]]) -> list[Done]:
     if workers < 2 or "torch" in sys.modules or threading.active_count() > 1:
         return [one() for one in work]
     with multiprocessing.get_context("fork").Pool(workers, _hold, (work,)) as pool:
-        return pool.map(_do, range(len(work)), chunksize=1)
+        return cast("list[Done]", pool.map(_do, range(len(work)), chunksize=1))
 
 
-def _hold(work: Sequence[Callable[[], Any]]) -> None:
+def _hold(work: Sequence[Callable[[], object]]) -> None:
     """Keep what a fork inherits: so it need not be pickled."""
     global _work
     _work = work
 
 
-def _do(index: int) -> Any:
+def _do(index: int) -> object:
     return _work[index]()

@@ -6,14 +6,14 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import cast
 
 _QUOTED_PATH = re.compile(r"""(['"])(?:file://)?(?:/|[A-Za-z]:[\\/])(?:[^'"]*[/\\])?([^'"/\\]*)[/\\]?\1""")
 _PATH = re.compile(r"""(?:file://|(?<![\w.…~:/\\]))(?:/|(?<!\w)[A-Za-z]:[\\/])(?:[^\s/\\'"(),;]+[/\\])*([^\s/\\'"(),;]+)[/\\]?""")
 _SPECIAL = re.compile(r"[\\`*<|]|(?<!\w)_|_(?!\w)")
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """Return a label as text: missing is empty, whole numbers have no point, white space is single spaces."""
     if isinstance(value, str):
         return " ".join(value.split())
@@ -22,12 +22,12 @@ def as_text(value: Any) -> str:
     if isinstance(value, (dict, list, tuple)):
         return json.dumps(value, sort_keys=True, default=str)
     try:
-        return number(value)
+        return number(cast(float, value))
     except (TypeError, ValueError):
         return " ".join(str(value).split())
 
 
-def number(value: Any) -> str:
+def number(value: float | None) -> str:
     """Return a number in its shortest form; empty when it is missing."""
     if value is None or math.isnan(value):
         return ""

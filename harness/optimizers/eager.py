@@ -16,12 +16,12 @@ import torch
 from torch.optim import Optimizer
 
 
-def _step(wrapped: Callable[..., Any]) -> Callable[..., Any]:
+def _step(wrapped: Callable[..., object]) -> Callable[..., object]:
     """Return an optimizer's step, with gradients switched as torch's wrapper switches them: off unless it is differentiable."""
     plain = inspect.unwrap(wrapped)
 
     @wraps(plain)
-    def step(self: Optimizer, closure: Callable[[], float] | None = None) -> Any:
+    def step(self: Optimizer, closure: Callable[[], float] | None = None) -> object:
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             return plain(self, closure)
 

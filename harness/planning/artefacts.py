@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -27,7 +27,7 @@ class Artefacts:
         self.folder = folder
         self.cache = cache if cache is not None else home() / "artefacts"
 
-    def teacher(self, recipe: dict[str, Any], make: Callable[[Path], TeacherFile]) -> TeacherFile:
+    def teacher(self, recipe: dict[str, object], make: Callable[[Path], TeacherFile]) -> TeacherFile:
         """Return the teacher of a recipe; `make` trains it into a folder when nobody has it."""
         from harness import teachers
 
@@ -44,7 +44,7 @@ class Artefacts:
             made = make(self.cache)
         return teachers.read_header(self._kept(made.path))[0]
 
-    def distilled(self, recipe: dict[str, Any], teacher: Callable[[], list[str]], make: Callable[[], DistilledSet]) -> SetFile:
+    def distilled(self, recipe: dict[str, object], teacher: Callable[[], list[str]], make: Callable[[], DistilledSet]) -> SetFile:
         """Return the set of a recipe; `teacher` gives the digests that a set made with a teacher must name."""
         key = digest_json(recipe)
         for folder in (self.folder, self.cache):

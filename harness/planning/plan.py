@@ -98,9 +98,9 @@ class Plan:
         losses: Sequence[Named | Resolved[object]] | None = None,
         seeds: Sequence[int] | None = None,
         sets: Sequence[PreparedSet] | None = None,
-        protocol: Mapping[str, Any] | None = None,
-        options: Mapping[str, Any] | None = None,
-        labels: Mapping[str, Any] | None = None,
+        protocol: Mapping[str, object] | None = None,
+        options: Mapping[str, object] | None = None,
+        labels: Mapping[str, object] | None = None,
     ) -> Iterator[Trial]:
         """Yield a trial for every set, loss and seed; see `Scenario.vary`."""
         chosen = self.protocol if protocol is None else Protocol.model_validate(self.protocol.model_dump() | dict(protocol))

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.records import Record
@@ -50,14 +49,14 @@ class Evaluation:
 def evaluate(
     distilled: DistilledSet | str | Path,
     *,
-    loss: str | Mapping[str, Any] = "gift",
-    model: str | Mapping[str, Any] = "convnet3",
-    optimizer: str | Mapping[str, Any] | None = None,
-    protocol: str | Mapping[str, Any] = "quick",
+    loss: str | Mapping[str, object] = "gift",
+    model: str | Mapping[str, object] = "convnet3",
+    optimizer: str | Mapping[str, object] | None = None,
+    protocol: str | Mapping[str, object] = "quick",
     seeds: int | tuple[int, ...] = 3,
-    teacher: str | Mapping[str, Any] = "convnet3",
+    teacher: str | Mapping[str, object] = "convnet3",
     dataset: str | None = None,
-    scenario: str | Mapping[str, Any] | None = None,
+    scenario: str | Mapping[str, object] | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
 ) -> Evaluation:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.core.spec import Spec
 
@@ -197,7 +197,7 @@ def _counted(network: nn.Module, images: Tensor) -> Operations:
 
     counts = {"multiplications": 0.0, "elements": 0.0, "calls": 0.0}
 
-    def note(layer: nn.Module, given: Any, made: Any) -> None:
+    def note(layer: nn.Module, given: object, made: object) -> None:
         if not isinstance(made, torch.Tensor):
             return
         counts["calls"] += 1

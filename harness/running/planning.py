@@ -72,7 +72,7 @@ class Overrides:
 def check_names(board: Board, source: str) -> None:
     """Check every name and parameter on a board of one part before anything is made. Raises with the place in the file."""
 
-    def each(values: Sequence[Any] | None, place: str, resolve: Callable[[Any], Any]) -> None:
+    def each(values: Sequence[Spec] | None, place: str, resolve: Callable[[Spec], object]) -> None:
         for i, value in enumerate(values or ()):
             with at(f"{source}: {place}[{i}]"):
                 resolve(value)

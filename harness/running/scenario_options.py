@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from harness.boards.board import ScenarioSpec
 from harness.core.errors import BadOption, BoardError, GiftbenchError, PluginError, suggest
@@ -47,12 +48,12 @@ class ScenarioOptions(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _fitted(cls, value: Any, info: ValidationInfo) -> Any:
+    def _fitted(cls, value: object, info: ValidationInfo) -> object:
         field = cls.model_fields.get(info.field_name or "")
         return value if field is None else fitted(value, field.annotation)
 
     @classmethod
-    def read(cls, scenario: str, given: Mapping[str, Any], place: str) -> Self:
+    def read(cls, scenario: str, given: Mapping[str, object], place: str) -> Self:
         """Return the options of a board's entry.
 
         Args:
@@ -83,7 +84,7 @@ def _shown(field: FieldInfo) -> str:
 # -- reading -------------------------------------------------------------------------------------------------------------
 
 
-def fitted(value: Any, annotation: Any) -> Any:
+def fitted(value: object, annotation: object) -> object:
     """Return a value as the annotation wants it: a list as a tuple, one value as a list of one, 2.0 as 2; the rest unchanged."""
     container = _container(annotation)
     if isinstance(value, (list, tuple)):
@@ -93,14 +94,15 @@ def fitted(value: Any, annotation: Any) -> Any:
     if container is not None and _only(annotation) and value is not None:
         flag = isinstance(value, bool) and bool not in _choices(_elements(container, 1)[0])
         return value if flag else fitted([value], annotation)
-    whole = isinstance(value, float) and value.is_integer() and int in _choices(annotation)
-    return int(value) if whole and float not in _choices(annotation) else value
+    if isinstance(value, float) and value.is_integer() and int in _choices(annotation) and float not in _choices(annotation):
+        return int(value)
+    return value
 
 
 Container = tuple[type, tuple[Any, ...]]
 
 
-def _choices(annotation: Any) -> list[Any]:
+def _choices(annotation: object) -> list[object]:
     """Return what a value may be: the members of a union, or the annotation itself."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
@@ -109,7 +111,7 @@ def _choices(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _container(annotation: Any) -> Container | None:
+def _container(annotation: object) -> Container | None:
     """Return the tuple or list that a value may be, and what it holds."""
     for choice in _choices(annotation):
         origin = get_origin(choice) or choice
@@ -118,12 +120,12 @@ def _container(annotation: Any) -> Container | None:
     return None
 
 
-def _only(annotation: Any) -> bool:
+def _only(annotation: object) -> bool:
     """Return whether a value can be nothing else than a tuple or a list, or None."""
     return all((get_origin(choice) or choice) in (tuple, list, type(None)) for choice in _choices(annotation))
 
 
-def _elements(container: Container, count: int) -> list[Any]:
+def _elements(container: Container, count: int) -> list[object]:
     """Return the annotation of each of so many elements."""
     kind, arguments = container
     if kind is list or arguments[1:] == (...,):
@@ -136,7 +138,7 @@ def _elements(container: Container, count: int) -> list[Any]:
 
 def _fault(options: type[ScenarioOptions], error: ValidationError, scenario: str, place: str) -> GiftbenchError:
     """Return the first thing that is wrong, as one line."""
-    errors: list[dict[str, Any]] = [dict(one) for one in error.errors(include_url=False)]
+    errors = error.errors(include_url=False)
     if not errors[0]["loc"]:  # a check of several fields
         return BadOption(f"{place}: scenario {scenario!r}: {_reason(errors[0])}")
     option = str(errors[0]["loc"][0])
@@ -159,11 +161,11 @@ def _fault(options: type[ScenarioOptions], error: ValidationError, scenario: str
     return BadOption(f"{where} must be {' or '.join(dict.fromkeys(wanted))}, not {wrong[0]['input']!r}{_near(wrong[0])}")
 
 
-def _steps(error: Mapping[str, Any]) -> list[int]:
+def _steps(error: ErrorDetails) -> list[int]:
     return [step for step in error["loc"] if isinstance(step, int)]
 
 
-def _wanted(error: Mapping[str, Any]) -> Iterator[str]:
+def _wanted(error: ErrorDetails) -> Iterator[str]:
     """Yield what a value should have been, where that can be said in a few words."""
     kind = error["type"]
     if kind in KINDS:
@@ -172,7 +174,7 @@ def _wanted(error: Mapping[str, Any]) -> Iterator[str]:
         yield RANGES[kind].format(**error["ctx"])
 
 
-def _near(error: Mapping[str, Any]) -> str:
+def _near(error: ErrorDetails) -> str:
     """Return a did-you-mean clause for a word that is none of a few."""
     if error["type"] != "literal_error" or not isinstance(error["input"], str):
         return ""
@@ -180,5 +182,5 @@ def _near(error: Mapping[str, Any]) -> str:
     return f"; {hint}" if hint.startswith("did you mean") else ""
 
 
-def _reason(error: Mapping[str, Any]) -> str:
+def _reason(error: ErrorDetails) -> str:
     return re.sub(r"^(Value error, |Assertion failed, )", "", str(error["msg"])).replace("Input should be", "must be")

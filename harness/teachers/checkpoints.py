@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,18 +52,18 @@ def read(path: Path) -> State:
     return _bare(found)
 
 
-def _saved(path: Path) -> Any:
+def _saved(path: Path) -> object:
     from harness.files.tensors import load_tensors
 
     return load_tensors(path, limit=MAX_BYTES)
 
 
-def _safetensors(path: Path) -> Any:
+def _safetensors(path: Path) -> object:
     paths.size(path, MAX_BYTES)
     return safetensors.load(path)[1]
 
 
-def _state(content: Any, depth: int = 0) -> State | None:
+def _state(content: object, depth: int = 0) -> State | None:
     """Return the state dict in `content`: the one under a usual name, else the content's own tensors."""
     if not isinstance(content, Mapping) or depth > _DEPTH:
         return None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from torch._ops import OpOverload
 
 #: Tensor operations that need a number, or a size that depends on numbers, on the host.
 WAITING = (
@@ -24,6 +27,10 @@ WAITING = (
 )
 #: Methods that read a CPU tensor without any operation, and that would copy from a GPU.
 READING = {Tensor.tolist: "tolist", Tensor.numpy: "numpy", Tensor.cpu: "cpu", Tensor.__array__: "__array__"}
+
+
+#: A function or method of torch, as `__torch_function__` is given it.
+Function = Callable[..., object]
 
 
 class CheckFailed(AssertionError):
@@ -78,21 +85,27 @@ def no_waiting(name: str) -> Iterator[None]:
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses operations that bring numbers to the host."""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Sequence[type], args: tuple[object, ...] = (), kwargs: Mapping[str, object] | None = None
+    ) -> object:
         word = func.overloadpacket.__name__
         if word in WAITING:
             raise Waited({"_local_scalar_dense": "item(), or an if on a tensor"}.get(word, word))
-        if word == "index" and any(_is_mask(index) for index in args[1]):
-            raise Waited("indexing by a mask")
-        if word.startswith("index_put") and any(_is_mask(index) for index in args[1]) and args[2].numel() > 1:
-            raise Waited("assigning many values by a mask")
-        return func(*args, **(kwargs or {}))
+        if word.startswith("index") and len(args) > 1 and isinstance(args[1], (list, tuple)) and any(map(_is_mask, args[1])):
+            if word == "index":
+                raise Waited("indexing by a mask")
+            if word.startswith("index_put") and cast(Tensor, args[2]).numel() > 1:
+                raise Waited("assigning many values by a mask")
+        result: object = func(*args, **(kwargs or {}))
+        return result
 
 
 class _Methods(TorchFunctionMode):
     """Refuses the methods that read a tensor on the CPU unseen."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Function, types: Sequence[type], args: tuple[object, ...] = (), kwargs: Mapping[str, object] | None = None
+    ) -> object:
         if func in READING:
             raise Waited(f"{READING[func]}()")
         return func(*args, **(kwargs or {}))

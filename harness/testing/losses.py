@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from harness import losses
 from harness.core.errors import MissingTargets
 from harness.losses.targets import Kind, Targets
-from harness.testing.checks import CheckFailed, expect, no_waiting, works
+from harness.testing.checks import CheckFailed, Function, expect, no_waiting, works
 
 SIZES = ((4, 10), (1, 2), (5, 2), (1, 10), (3, 1000), (1, 1000))
 LARGE = 1e4
@@ -46,7 +46,7 @@ class _Loss(NamedTuple):
         return found
 
 
-def check_loss(loss: str | Callable[..., Tensor], /, *, stop_gradient: bool = False, **options: Any) -> None:
+def check_loss(loss: str | Callable[..., Tensor], /, *, stop_gradient: bool = False, **options: object) -> None:
     """Check that a loss keeps what giftbench expects of one; takes about a second.
 
     A scalar of the student's logits [B, C] for any B and C, finite up to ±1e4 in float32 and in bf16, whose gradient is that of
@@ -72,7 +72,7 @@ def check_loss(loss: str | Callable[..., Tensor], /, *, stop_gradient: bool = Fa
     _says_which_labels_are_missing(made)
 
 
-def _made(loss: str | Callable[..., Tensor], options: dict[str, Any]) -> _Loss:
+def _made(loss: str | Callable[..., Tensor], options: dict[str, object]) -> _Loss:
     if isinstance(loss, str):
         resolved = losses.registry.resolve(loss, **options)
         return _Loss(f"loss {resolved.label!r}", resolved.create())
@@ -139,11 +139,13 @@ class _Held(TorchFunctionMode):
         super().__init__()
         self.kept, self.first, self.place = kept, first, 0
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Function, types: Sequence[type], args: tuple[object, ...] = (), kwargs: Mapping[str, object] | None = None
+    ) -> object:
         if func is not Tensor.detach:
             return func(*args, **(kwargs or {}))
         if self.first:
-            self.kept.append(args[0].detach().clone())
+            self.kept.append(cast(Tensor, args[0]).detach().clone())
         self.place += 1
         return self.kept[self.place - 1]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -60,7 +60,7 @@ class _Case:
     def name(self) -> str:
         return f"scenario {self.scenario.name!r}"
 
-    def workshop(self, **changes: Any) -> Workshop:
+    def workshop(self, **changes: object) -> Workshop:
         """Return a workshop for the board, keys of its `[[scenarios]]` entry replaced."""
         usual = {name: values[0] for name, values in self.options.items()}
         own = {**_entry(self.content, self.scenario.name), **usual, **changes, "name": self.scenario.name}
@@ -74,7 +74,7 @@ class _Case:
         view = Plan(workshop, spec, "board: scenarios[0]", count(), self.scenario.version)
         return list(self.scenario.ask(view))
 
-    def planned(self, where: str, **changes: Any) -> list[Trial]:
+    def planned(self, where: str, **changes: object) -> list[Trial]:
         with works(self.name, f"to plan {where}"):
             return self.plan(self.workshop(**changes))
 
@@ -82,8 +82,8 @@ class _Case:
 def check_scenario(
     scenario: str | type[Scenario] | Scenario,
     *,
-    options: Mapping[str, Sequence[Any]] | None = None,
-    board: Mapping[str, Any] | None = None,
+    options: Mapping[str, Sequence[object]] | None = None,
+    board: Mapping[str, object] | None = None,
 ) -> None:
     """Check that a scenario keeps what giftbench expects of one, on a tiny board in a temporary folder; takes seconds.
 
@@ -136,8 +136,8 @@ def _registered(kind: type[Scenario]) -> str:
     return ""
 
 
-def _entry(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    for given in content.get("scenarios", ()):
+def _entry(content: Mapping[str, object], name: str) -> dict[str, object]:
+    for given in cast("Sequence[object]", content.get("scenarios", ())):
         if isinstance(given, Mapping) and given.get("name") == name:
             return dict(given)
     return {}
@@ -164,7 +164,7 @@ def _says_what_it_is(case: _Case) -> None:
 
 @contextmanager
 def _no_training(name: str) -> Iterator[None]:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: object) -> None:
         raise CheckFailed(f"{name} trains something while it plans; leave that to run()")
 
     hook = register_optimizer_step_pre_hook(refuse)

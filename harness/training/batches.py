@@ -145,6 +145,10 @@ def partners(own: Targets, mix: Mix, final: bool) -> Targets:
     return Targets(hard, soft, own.kind, own.progress)
 
 
+#: What an epoch gives a step: the images of each training, [S, B] int64, or the batch itself where batches are stored.
+Given = Tensor | Batch
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of S trainings made together: what each is given, and all images, [S * B, C, H, W], one's after the other's."""

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -25,7 +24,7 @@ from harness.losses.looks import looks
 from harness.losses.targets import Loss
 from harness.optimizers.eager import SGD
 from harness.optimizers.optimizers import ELEMENTWISE
-from harness.training.batches import Shuffled
+from harness.training.batches import Given, Shuffled
 from harness.training.devices import arithmetic
 from harness.training.loop import Job, run
 from harness.training.stack import undisturbed
@@ -95,8 +94,9 @@ class Captured:
         with _lent(self.job.network.students, [member.student for member in members]):
             yield self._schedule(recipe)
 
-    def step(self, given: Any, progress: float) -> None:
+    def step(self, given: Given, progress: float) -> None:
         """Replay a step on the images at `given`, [S, B]."""
+        assert isinstance(given, Tensor)  # stored batches are not captured
         index, replay = self.replays[given.shape[1]]
         index.copy_(given)
         replay()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,13 @@ from harness.boards.protocol import Precision
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.losses.targets import Loss
-from harness.training.batches import Batch, Criterion, Replayed, Shuffled
+from harness.training.batches import Batch, Criterion, Given, Replayed, Shuffled, Step
 from harness.training.devices import arithmetic, autocast
 from harness.training.stack import Alone, Stacked, undisturbed
 from harness.training.values import Fit, Material, Member, Recipe
 
-if TYPE_CHECKING:
-    pass
+Given_co = TypeVar("Given_co", covariant=True)
+G = TypeVar("G")
 
 #: The loss is looked at on the host once in so many steps, never in between.
 STEPS_PER_CHECK = 100
@@ -146,24 +146,24 @@ class Job:
     def sizes(self) -> Sequence[int]:
         return self.source.sizes
 
-    def epoch(self, number: int) -> Iterator[Any]:
+    def epoch(self, number: int) -> Iterator[Given]:
         return self.source.epoch(number)
 
     def train(self) -> None:
         self.network.train()
 
-    def __call__(self, given: Any, progress: float) -> None:
+    def __call__(self, given: Given, progress: float) -> None:
         """Make one step of every training; nothing in it waits for the device.
 
         Args:
             given: what an epoch of `source` yields.
             progress: share of the training already done.
         """
-        step = self.source.step(given)
+        step = cast("Callable[[Given], Step]", self.source.step)(given)
         taught = self.objective.taught(step.images)
         self.optimizer.zero_grad(set_to_none=True)
         with self.objective.cast():
-            logits: Any = self.network(step.images)
+            logits = cast("Sequence[Tensor]", self.network(step.images))
         self.objective(logits, step.batches, progress, taught).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
@@ -180,7 +180,7 @@ class Job:
         self.finite.fill_(True)
 
 
-class Trained(Protocol):
+class Trained(Protocol[Given_co]):
     """What `run` trains: a `Job`, or several of them side by side."""
 
     @property
@@ -194,14 +194,14 @@ class Trained(Protocol):
     def sizes(self) -> Sequence[int]:
         """The images of each step of an epoch."""
 
-    def epoch(self, number: int) -> Iterator[Any]:
+    def epoch(self, number: int) -> Iterator[Given_co]:
         """Yield what each step of an epoch (1 the first) is given."""
 
     def train(self) -> None:
         """Put the students into train mode."""
 
 
-def run(job: Trained, recipe: Recipe, step: Callable[[Any, float], None], end_epoch: Callable[[], None]) -> list[Fit]:
+def run(job: Trained[G], recipe: Recipe, step: Callable[[G, float], None], end_epoch: Callable[[], None]) -> list[Fit]:
     """Train the members of a job for the recipe's epochs: `step` is what makes a step of it, `end_epoch` follows every epoch."""
     steps = len(job.sizes)
     marks = evaluation_epochs(recipe.epochs, recipe.evaluations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.core.resolved import resolved_from
 from harness.losses.targets import Loss
+from harness.training.batches import Given
 from harness.training.graphs import Captured, Recorder, capturable, timed
 from harness.training.loop import run
 from harness.training.values import Fit, Material, Member, Recipe
@@ -65,13 +66,13 @@ class Overlapped:
         for part in self.parts:
             part.job.train()
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, ...]]:
+    def epoch(self, number: int) -> Iterator[tuple[Given, ...]]:
         """Yield which images each training is given at each step, one [1, B] a training."""
         steps = [*zip(*(part.job.epoch(number) for part in self.parts), strict=True)]
         self._fork()
         yield from steps
 
-    def step(self, given: Sequence[Tensor], progress: float) -> None:
+    def step(self, given: Sequence[Given], progress: float) -> None:
         """Let every training make its step."""
         for part, stream, index in zip(self.parts, self.streams, given, strict=True):
             with _on(stream):
@@ -121,7 +122,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream | None:
     return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
 
-def _on(stream: torch.cuda.Stream | None) -> Any:
+def _on(stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:
     return nullcontext() if stream is None else torch.cuda.stream(stream)
 
 
@@ -180,7 +181,7 @@ def signature(loss: Loss) -> object:
     return resolved_from(loss) or id(loss)
 
 
-def structure(student: nn.Module) -> tuple[Any, ...] | None:
+def structure(student: nn.Module) -> tuple[object, ...] | None:
     """Return what two students share when a step of one is a step of the other; None where hooks do what cannot be seen."""
     modules = [*student.named_modules()]
     if any(hooks for _, module in modules for name, hooks in vars(module).items() if name.endswith("_hooks")):

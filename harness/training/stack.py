@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -134,7 +134,7 @@ class _NormWithoutCudnn(TorchFunctionMode):
     NORMS = frozenset({F.batch_norm, F.instance_norm, torch.batch_norm, torch.instance_norm})
 
     def __torch_function__(  # type: ignore[no-untyped-def]
-        self, function, types: object, arguments: tuple[Any, ...] = (), options: dict[str, Any] | None = None
+        self, function, types: object, arguments: tuple[object, ...] = (), options: dict[str, object] | None = None
     ):
         if function not in self.NORMS:
             return function(*arguments, **(options or {}))
@@ -179,6 +179,13 @@ def _drawn(branch: Tensor, samples: int, keep: float, streams: Iterable[Generato
     return torch.stack([branch.new_empty(shape).bernoulli_(keep, generator=stream) for stream in streams])
 
 
+class StochasticDepth(Protocol):
+    """A layer of timm's that leaves out a branch of a sample now and then."""
+
+    drop_prob: float
+    scale_by_keep: bool
+
+
 def _draw_from(network: nn.Module, streams: Sequence[Generator]) -> None:
     """Let every branch of stochastic depth draw from the students' streams."""
     for parent in list(network.modules()):
@@ -187,7 +194,7 @@ def _draw_from(network: nn.Module, streams: Sequence[Generator]) -> None:
                 setattr(parent, name, _Depth(1 - child.drop_prob, child.scale_by_keep, streams))
 
 
-def _is_depth(layer: nn.Module) -> TypeGuard[Any]:
+def _is_depth(layer: nn.Module) -> TypeGuard[StochasticDepth]:
     """Whether a layer is timm's stochastic depth: of a network that has one, timm is loaded, and for no other it needs to be."""
     timm: Any = sys.modules.get("timm.layers.drop")
     return timm is not None and isinstance(layer, timm.DropPath)

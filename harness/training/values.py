@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -61,10 +61,21 @@ class Material:
     replay: Replay | None = None
 
     @classmethod
-    def on_device(cls, device: str | torch.device, images: Tensor, labels: Tensor, **rest: Any) -> Material:
+    def on_device(
+        cls,
+        device: str | torch.device,
+        images: Tensor,
+        labels: Tensor,
+        soft: Tensor | None = None,
+        soft_kind: Kind = "logits",
+        mean: tuple[float, ...] = (),
+        std: tuple[float, ...] = (),
+        factor: int = 1,
+        replay: Replay | None = None,
+    ) -> Material:
         """Move images to the device and normalise them there, unless they are too large to be kept as floats."""
         images = images.to(device)
-        made = cls(images, labels.to(device), **rest)
+        made = cls(images, labels.to(device), soft, soft_kind, mean, std, factor, replay)
         if made.mean and images.numel() * 4 <= KEEP_FLOAT_BYTES:
             return replace(made, images=normalise(images, made.mean, made.std), mean=(), std=())
         return made if made.mean else replace(made, images=images.contiguous(memory_format=torch.channels_last))

@@ -32,11 +32,11 @@ def test_a_place_is_put_before_the_message_and_the_kind_and_cause_are_kept() -> 
 
 
 def test_other_errors_pass_as_they_are() -> None:
-    with pytest.raises(ValueError, match="^mine$") as caught, at("board.toml"):
+    with pytest.raises(ValueError, match=r"^mine$") as caught, at("board.toml"):
         raise ValueError("mine")
     assert not isinstance(caught.value, GiftbenchError)
 
 
 def test_data_that_are_not_at_hand_are_data_that_are_wrong() -> None:
-    with pytest.raises(DataError, match="^cifar10: bring it"), at("cifar10"):
+    with pytest.raises(DataError, match=r"^cifar10: bring it"), at("cifar10"):
         raise NotAtHand("bring it")

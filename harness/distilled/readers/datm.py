@@ -39,5 +39,6 @@ def datm(
         method="datm",
         native_loss="soft_ce",
         facts={"format": "datm", **rate, **found.facts, "labels": "logits; hard label = index // ipc"},
-        **found.described,
+        normalised=found.normalised,
+        whitening=found.whitening,
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -213,7 +213,7 @@ def _stored(file: Path, classes: int, size: tuple[int, int]) -> Stored:
     )
 
 
-def _check(file: Path, what: str, value: Any, shape: tuple[int, ...], dtypes: Sequence[torch.dtype]) -> None:
+def _check(file: Path, what: str, value: object, shape: tuple[int, ...], dtypes: Sequence[torch.dtype]) -> None:
     if not isinstance(value, Tensor) or tuple(value.shape) != shape or value.dtype not in dtypes or not value.numel():
         given = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         named = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
@@ -233,28 +233,28 @@ def _within(file: Path, what: str, value: Tensor, low: int, high: int) -> None:
         )
 
 
-def _box(file: Path, box: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _box(file: Path, box: object, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return CutMix's box as top, left, bottom, right; -1 where there is none. The stored first and third run down the image."""
     if box is None:
         return -1, -1, -1, -1
     values = box.tolist() if isinstance(box, Tensor) and box.numel() == 4 else box
-    whole = isinstance(values, (list, tuple)) and len(values) == 4 and all(isinstance(value, int) for value in values)
-    if not whole or not (0 <= values[0] <= values[2] <= size[0] and 0 <= values[1] <= values[3] <= size[1]):
-        raise DataError(f"{file}: the box must be 4 whole numbers within {size[0]}x{size[1]} px, not {_shown(box)}")
-    top, left, bottom, right = (int(value) for value in values)
-    return top, left, bottom, right
+    if isinstance(values, (list, tuple)) and len(values) == 4 and all(isinstance(value, int) for value in values):
+        top, left, bottom, right = (int(value) for value in values)
+        if 0 <= top <= bottom <= size[0] and 0 <= left <= right <= size[1]:
+            return top, left, bottom, right
+    raise DataError(f"{file}: the box must be 4 whole numbers within {size[0]}x{size[1]} px, not {_shown(box)}")
 
 
-def _share(file: Path, lam: Any, box: tuple[int, int, int, int], size: tuple[int, int]) -> float:
+def _share(file: Path, lam: object, box: tuple[int, int, int, int], size: tuple[int, int]) -> float:
     """Return what an image keeps of itself: all but the box under CutMix, else the stored lam."""
-    number = isinstance(lam, (int, float)) or (isinstance(lam, Tensor) and lam.numel() == 1 and not lam.is_complex())
-    value = float(lam) if number else float("nan")
+    single = isinstance(lam, Tensor) and lam.numel() == 1 and not lam.is_complex()
+    value = float(cast("Tensor | float", lam)) if single or isinstance(lam, (int, float)) else float("nan")
     if not 0 <= value <= 1:
         raise DataError(f"{file}: lam must be a number in [0, 1], not {_shown(lam)}")
     return value if box[0] < 0 else 1 - (box[2] - box[0]) * (box[3] - box[1]) / (size[0] * size[1])
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"a tensor {list(value.shape)}" if isinstance(value, Tensor) else " ".join(str(value)[:80].split())
 
 

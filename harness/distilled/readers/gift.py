@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -97,7 +96,7 @@ def _is_of(path: Path, dataset: str) -> bool:
     return _dataset(path.parents[1].name.partition("_")[0]) == _dataset(dataset)
 
 
-def _check_dataset(stated: Any, path: Path, reading: Reading) -> None:
+def _check_dataset(stated: object, path: Path, reading: Reading) -> None:
     """Raise DataError when the file says that it is of another dataset; say so when it does not tell, or the card does not."""
     if not isinstance(stated, str) or not stated:
         reading.say(f"{path.name}: does not say of which dataset it is")
@@ -117,7 +116,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _labels(labels: Any, images: int, path: Path, reading: Reading) -> tuple[Tensor, Tensor | None]:
+def _labels(labels: object, images: int, path: Path, reading: Reading) -> tuple[Tensor, Tensor | None]:
     """Return hard labels [N] and, where the file has them, soft ones [N, C]."""
     if not isinstance(labels, Tensor):
         raise DataError(f'{path}: "label" must be a tensor, not a {type(labels).__name__}')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -21,7 +20,7 @@ class Matched:
         images: [N, C, H, W] float32.
         labels: [N] or [N, classes], unchecked.
         image_files, label_files: where they were read.
-        described: the arguments of `DistilledSet` that say what the images are.
+        normalised, whitening: what the images are, as `DistilledSet` has it.
         facts: what was assumed of them, for the provenance.
     """
 
@@ -29,8 +28,9 @@ class Matched:
     labels: Tensor
     image_files: list[Path]
     label_files: list[Path]
-    described: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+    normalised: bool = True
+    whitening: str = ""
+    facts: dict[str, object] = field(default_factory=dict)
 
     @property
     def files(self) -> list[Path]:
@@ -48,21 +48,22 @@ def read(reading: Reading, zca: bool, images: str, labels: str) -> Matched:
     root, image_files = tensors.files_of(reading, images)
     label_files = tensors.parts(root, labels or labels_name(root, image_files))
     found = tensors.read_images(image_files, reading)
-    described: dict[str, Any] = {"normalised": True}
+    normalised, whitening = True, ""
     if image_files[0].name.startswith("images_zca_"):
         reading.say(
             f"warning: {image_files[0].name} holds un-whitened pixels in spite of its name; they are not the images its authors "
             "train on, which images_best.pt has"
         )
-        found, described, what = tensors.pixels(found, image_files[0]), {"normalised": False}, "pixels, un-whitened"
+        found, normalised, what = tensors.pixels(found, image_files[0]), False, "pixels, un-whitened"
     elif zca:
         reading.say(f"{image_files[0].name}: taken as ZCA-whitened already; zca=false where its configuration has none")
-        described, what = {"normalised": True, "whitening": "zca"}, "zca"
+        whitening, what = "zca", "zca"
     else:
         reading.say(f"{image_files[0].name}: taken as normalised by {reading.card.name}'s mean and standard deviation")
         what = "mean and standard deviation"
     found_labels = tensors.read_labels(label_files)
-    return Matched(found, found_labels, image_files, label_files, described, {"assumed": {"normalisation": what}})
+    facts: dict[str, object] = {"assumed": {"normalisation": what}}
+    return Matched(found, found_labels, image_files, label_files, normalised, whitening, facts)
 
 
 def labels_name(root: Path, images: list[Path]) -> str:

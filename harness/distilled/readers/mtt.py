@@ -29,5 +29,6 @@ def mtt(reading: Reading, *, zca: bool = True, images: str = "images_best.pt", l
         method="mtt",
         native_loss="ce",
         facts={"format": "mtt", **found.facts},
-        **found.described,
+        normalised=found.normalised,
+        whitening=found.whitening,
     )

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ def read_images(files: Sequence[Path], reading: Reading) -> Tensor:
     return torch.cat([images_in(load_tensors(path), path, reading) for path in files])
 
 
-def images_in(found: Any, path: Path, reading: Reading) -> Tensor:
+def images_in(found: object, path: Path, reading: Reading) -> Tensor:
     """Return what a file holds as images, [N, C, H, W] float32, when it is that and of the card's shape."""
     card, images = reading.card, found
     if not isinstance(images, Tensor):
@@ -204,8 +204,10 @@ def make(
     *,
     method: str,
     kind: Kind = "logits",
-    facts: Mapping[str, Any],
-    **described: Any,
+    normalised: bool = False,
+    whitening: str = "",
+    native_loss: str = "",
+    facts: Mapping[str, object],
 ) -> DistilledSet:
     """Return the set of what was read: the publisher's first `reading.ipc` of each class.
 
@@ -216,7 +218,7 @@ def make(
         files: what it was read from, the images first; their names and digests go into the provenance.
         kind: of the soft labels.
         facts: what else the provenance keeps.
-        described: further arguments of `DistilledSet`.
+        normalised, whitening, native_loss: as `DistilledSet` takes them.
     Raises: DataError that names the images' file.
     """
     chosen, ipc = first_of_each(hard, files[0], reading)
@@ -232,8 +234,10 @@ def make(
             method=method,
             classes=reading.card.classes,
             soft_kind=kind,
+            normalised=normalised,
+            whitening=whitening,
+            native_loss=native_loss,
             provenance=provenance,
-            **described,
         )
     except DataError as error:
         raise DataError(f"{files[0]}: {error}") from None

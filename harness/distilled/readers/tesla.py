@@ -40,5 +40,6 @@ def tesla(reading: Reading, *, zca: bool = True, images: str = "images_best.pt",
         kind="probabilities",
         native_loss="ce" if soft is None else "soft_ce",
         facts={"format": "tesla", **found.facts, "labels": "hard" if soft is None else "probabilities"},
-        **found.described,
+        normalised=found.normalised,
+        whitening=found.whitening,
     )

@@ -169,7 +169,7 @@ def _give(worker: _Worker, queue: list[list[Trial]]) -> None:
     _send(worker.pipe, [trial.model_dump_json() for trial in worker.bundle])
 
 
-def _send(pipe: Connection, message: Any) -> None:
+def _send(pipe: Connection, message: object) -> None:
     with suppress(OSError):  # the worker died; the next recv says so
         pipe.send(message)
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,7 +25,7 @@ def at_once(trials: Sequence[Trial]) -> int:
 
 
 def run_bundle(
-    trials: Sequence[Trial], workbench: Workbench, facts: dict[str, Any] | None = None, scenario: Scenario | None = None
+    trials: Sequence[Trial], workbench: Workbench, facts: dict[str, object] | None = None, scenario: Scenario | None = None
 ) -> Iterator[Record]:
     """Yield one record a trial. An error ends its own trial as `failed`; the trials after it still run.
 
@@ -88,7 +87,7 @@ def _let_go() -> None:
         torch.cuda.empty_cache()
 
 
-def _record(trial: Trial, outcome: Outcome, seconds: float, workbench: Workbench, facts: dict[str, Any] | None) -> Record:
+def _record(trial: Trial, outcome: Outcome, seconds: float, workbench: Workbench, facts: Mapping[str, object] | None) -> Record:
     together = {"together": outcome.together} if outcome.together > 1 else {}
     return Record.of(
         trial,
@@ -108,7 +107,7 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def environment(trial: Trial, workbench: Workbench, facts: Mapping[str, Any] | None) -> Environment:
+def environment(trial: Trial, workbench: Workbench, facts: Mapping[str, object] | None) -> Environment:
     """Return what a record says of where it was made."""
     known = {
         "versions": versions(_packages(trial.scenario)),
