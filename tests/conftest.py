@@ -83,7 +83,7 @@ def artefacts(tmp_path: Path) -> Artefacts:
 def plan(tiny: Callable[..., Board], artefacts: Artefacts) -> Planner:
     """Return a planner: a tiny board with changed keys, and perhaps overrides, in; its trials out."""
     from harness.planning.preparation import Workshop
-    from harness.running.planning import Overrides
+    from harness.running.overrides import Overrides
     from harness.running.planning import plan as planned
 
     def run(overrides: Overrides | None = None, **changes: Any) -> list[Trial]:

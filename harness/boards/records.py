@@ -108,6 +108,10 @@ class RecordStore:
             if record is not None:
                 yield record
 
+    def ids(self) -> set[str]:
+        """Return the ids of all records, by the names of their files; none of them is read."""
+        return {name.removesuffix(".json") for name in _names(self.folder)}
+
     def read(self) -> list[Record]:
         """Return every record, by id, as iterating does, in less time."""
         with uncollected():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -63,13 +64,11 @@ class Reporter:
         else:
             self._line(f"making {what}: {done}/{total}", always=done in (0, total))
 
-    def planned(self, trials: list[Trial], missing: list[Trial]) -> None:
+    def planned(self, count: int, missing: Sequence[Trial]) -> None:
         """Show how many trials there are, and start the bar."""
         self.total = len(missing)
         self.left = {trial.id for trial in missing}
-        self.console.print(
-            f"{len(trials)} trials: {len(trials) - len(missing)} have a record, {len(missing)} to run", highlight=False
-        )
+        self.console.print(f"{count} trials: {count - len(missing)} have a record, {len(missing)} to run", highlight=False)
         if self.live and missing:
             self.tasks["trials"] = self.progress.add_task("trials", total=len(missing), note="")
 

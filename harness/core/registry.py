@@ -152,6 +152,10 @@ class Registry(Generic[T]):
             return self._entries[prefix[0]], prefix[1]
         raise UnknownName(f"no {self.kind} {name!r}; {suggest(name, self._entries)}")
 
+    def origin(self, name: str) -> str:
+        """Return where an entry comes from: `giftbench`, a distribution, or a plugin's file. Raises UnknownName."""
+        return self._find(name)[0].origin
+
     def get(self, name: str) -> Target:
         """Return the object under `name`, importing it if need be.
 

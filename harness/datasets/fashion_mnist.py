@@ -15,21 +15,17 @@ from torch.nn import functional
 
 from harness.core.errors import DataError
 from harness.datasets.base import Dataset, statistics
-from harness.datasets.presence import DEBIAN
+from harness.datasets.presence import DEBIAN, FASHION_FILES
 from harness.datasets.split import Split
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
 
 
 def fashion_mnist(data_dir: Path | None) -> Dataset:
     """Fashion-MNIST, 60,000 and 10,000 images, 1 channel, zero-padded to 32 px (IDX files, or torchvision's download)."""
     folder = _folder(data_dir)
     splits = {}
-    for split, (images, labels) in FILES.items():
+    for split, (images, labels) in FASHION_FILES.items():
         pixels, classes = read_idx(_file(folder, images), 3), read_idx(_file(folder, labels), 1)
         splits[split] = Split(functional.pad(pixels[:, None], (2, 2, 2, 2)), classes.long())
     mean, std = statistics(splits["train"].images)
@@ -40,12 +36,12 @@ def _folder(data_dir: Path | None) -> Path:
     """Return the folder that holds the files: `data_dir` when given, else Debian's, else torchvision's download."""
     if data_dir is not None:
         for folder in (data_dir, data_dir / "fashion-mnist", data_dir / "FashionMNIST" / "raw"):
-            if _file(folder, FILES["train"][0]).exists():
+            if _file(folder, FASHION_FILES["train"][0]).exists():
                 return folder
         raise DataError(
-            f"fashion-mnist: no {FILES['train'][0]}[.gz] in {data_dir} (nor in its fashion-mnist or FashionMNIST/raw)"
+            f"fashion-mnist: no {FASHION_FILES['train'][0]}[.gz] in {data_dir} (nor in its fashion-mnist or FashionMNIST/raw)"
         )
-    if _file(DEBIAN, FILES["train"][0]).exists():
+    if _file(DEBIAN, FASHION_FILES["train"][0]).exists():
         return DEBIAN
     from torchvision.datasets import FashionMNIST
 

@@ -22,6 +22,11 @@ CIFAR_FOLDERS = {
 }
 #: Where Debian's dataset-fashion-mnist puts its four files.
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+#: Images and labels of its two splits, each perhaps gzipped.
+FASHION_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
 
 
 def find(spec: Spec, data_dir: Path | None) -> tuple[bool, str]:
@@ -47,6 +52,32 @@ def find(spec: Spec, data_dir: Path | None) -> tuple[bool, str]:
     return True, "a plugin's own"
 
 
+def places(spec: Spec, data_dir: Path | None) -> list[Path]:
+    """Return every file and folder that tells what a dataset of the harness's own holds, also those that are not there.
+
+    As long as none of them changes or appears, it is read from the same files.
+    """
+    name = spec.name
+    if name == "digits":
+        return [file for file in (digits_file(),) if file is not None]
+    if name.startswith(("folder:", "folder/")):
+        return [_folder_root(name[len("folder:") :], data_dir)]
+    if name == "fashion-mnist":
+        files = [f"{file}{ending}" for split in FASHION_FILES.values() for file in split for ending in (".gz", "")]
+        return [folder / file for folder in dict(_fashion_places(data_dir)) for file in files]
+    if name in ("cifar10", "cifar100"):
+        return [folder for folder, _ in _cifar_places(name, data_dir)]
+    if name == "tiny-imagenet":
+        signs = [place / "wnids.txt" for place in tiny_places(data_dir)]
+        root = next((sign.parent for sign in signs if sign.is_file()), None)
+        return signs + [root / part for part in ("words.txt", "val", "train") if root is not None]
+    roots = _imagenet_places(name, data_dir)
+    root = imagenet_root(name, data_dir)
+    others = roots[: roots.index(root)] if root is not None else roots
+    signs = [sign for place in others for sign in (place / "val" / _first_class(name), place / "wnids.txt")]
+    return signs + [root / part for part in ("val", "train", "wnids.txt") if root is not None]
+
+
 def digits_file() -> Path | None:
     """Return the file of the digits inside scikit-learn, which is not imported; None where it is not installed."""
     package = find_spec("sklearn")
@@ -67,15 +98,20 @@ def tiny_remedy(data_dir: Path | None) -> str:
 
 def imagenet_root(name: str, data_dir: Path | None) -> Path | None:
     """Return the folder that holds ImageNet-1K's val/, or that of a named subset of it; None when there is none."""
-    if data_dir is None:
-        return None
-    own: tuple[str, ...] = (name, f"{name}2") if name in SUBSETS else ()
-    first = next(iter(SUBSETS[name].values())) if name in SUBSETS else ""
-    for place in (*own, *IMAGENET_PLACES):
-        root = data_dir / place
-        if (root / "val" / first).is_dir() and not (root / "wnids.txt").exists():  # which is Tiny-ImageNet's
+    for root in _imagenet_places(name, data_dir):
+        if (root / "val" / _first_class(name)).is_dir() and not (root / "wnids.txt").exists():  # which is Tiny-ImageNet's
             return root
     return None
+
+
+def _imagenet_places(name: str, data_dir: Path | None) -> list[Path]:
+    own: tuple[str, ...] = (name, f"{name}2") if name in SUBSETS else ()
+    return [data_dir / place for place in (*own, *IMAGENET_PLACES)] if data_dir is not None else []
+
+
+def _first_class(name: str) -> str:
+    """Return the first class folder of a named subset, which tells it from others; of all of ImageNet-1K there is none."""
+    return next(iter(SUBSETS[name].values())) if name in SUBSETS else ""
 
 
 def imagenet_remedy(name: str, data_dir: Path | None) -> str:
@@ -112,5 +148,9 @@ def _first(places: Sequence[tuple[Path, Path]], remedy: str) -> tuple[bool, str]
 
 
 def _folder(path: str, data_dir: Path | None) -> tuple[bool, str]:
-    root = (data_dir / path if data_dir is not None else Path(path)).expanduser()
+    root = _folder_root(path, data_dir)
     return (True, str(root)) if root.is_dir() else (False, f"no folder {root}")
+
+
+def _folder_root(path: str, data_dir: Path | None) -> Path:
+    return (data_dir / path if data_dir is not None else Path(path)).expanduser()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from harness.core.errors import DataError
@@ -103,3 +104,36 @@ def size(path: Path, limit: int) -> int:
     if found.st_size > limit:
         raise DataError(f"{path}: {found.st_size / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB")
     return found.st_size
+
+
+def stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Return (relative name, bytes, time of change in ns) of a file, or of every file in and below a folder, by name.
+
+    The name of a file itself is `.`; where there is nothing, nothing is returned. Links are followed, each to a folder once.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    if not stat.S_ISDIR(status.st_mode):
+        return [(".", status.st_size, status.st_mtime_ns)]
+    files: list[tuple[str, int, int]] = []
+    folders, linked = [(str(path), "")], {(status.st_dev, status.st_ino)}
+    while folders:
+        folder, within = folders.pop()
+        for entry, status in _statuses(folder):
+            identity = (status.st_dev, status.st_ino)
+            if stat.S_ISREG(status.st_mode):
+                files.append((within + entry.name, status.st_size, status.st_mtime_ns))
+            elif stat.S_ISDIR(status.st_mode) and not (entry.is_symlink() and identity in linked):
+                folders.append((entry.path, f"{within}{entry.name}/"))
+                linked |= {identity} if entry.is_symlink() else set()
+    return sorted(files)
+
+
+def _statuses(folder: str) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    """Yield what lies in a folder and can be looked at, a link as what it leads to."""
+    with suppress(OSError), os.scandir(folder) as listing:
+        for entry in listing:
+            with suppress(OSError):
+                yield entry, entry.stat()

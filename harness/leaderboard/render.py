@@ -12,7 +12,7 @@ from typing import Protocol
 import pandas
 
 from harness.boards.board import Board, board_path, load_board
-from harness.boards.records import RecordStore, uncollected
+from harness.boards.records import Record, RecordStore, to_frame, uncollected
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
 from harness.files.atomic import update
 from harness.leaderboard.cores import on_cores
@@ -62,7 +62,7 @@ class Section:
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render(board_file: Path, scenarios: Scenarios) -> list[Path]:
+def render(board_file: Path, scenarios: Scenarios, records: list[Record] | None = None) -> list[Path]:
     """Write README.md, table.csv, timing.csv and figures beside a board from its records, and return their paths.
 
     Figures are drawn into `figures/`, from which SVG and PNG files that no section names any more are removed.
@@ -70,11 +70,13 @@ def render(board_file: Path, scenarios: Scenarios) -> list[Path]:
     Args:
         board_file: the board's file, or its folder.
         scenarios: gives the scenarios that the records name.
+        records: the board's, by id, where they have been read already.
     Raises: BoardError when the board cannot be read.
     """
     file = board_path(board_file).resolve()
     with uncollected():
-        board, frame = load_board(file), RecordStore(file.parent / "records").frame()
+        board = load_board(file)
+        frame = to_frame(RecordStore(file.parent / "records").read() if records is None else records)
         sections = sections_of(board, frame, scenarios)
         contents = {
             "README.md": _readme(file, board, frame, sections),

@@ -9,6 +9,8 @@ from pathlib import Path
 from harness import datasets
 from harness.boards.board import Board, SetSpec
 from harness.core.errors import DataError
+from harness.core.spec import Spec
+from harness.datasets.presence import places
 from harness.planning.supplies import Supplies, Supply
 
 
@@ -63,19 +65,53 @@ class Needs:
 
         Raises: DataError for a --teacher that names no file.
         """
-        spec, model = self.board.teacher, self.board.teacher.models[index]
-        supplied = self.supplies.find("teacher", model.name, {"dataset": dataset_name(self.board)})
+        supplied = self._supplied_checkpoint(index)
         if supplied is not None:
-            path = Path(supplied.place({"dataset": dataset_name(self.board)})).expanduser()
+            path = self._supplied_place(supplied)
             if not path.is_file():
                 raise DataError(f"--teacher {supplied.text}: {path}: no such file")
             return path
-        return find_checkpoint(spec.checkpoints[index], self.checkpoint_folders()) if spec.checkpoints else None
+        return find_checkpoint(self._checkpoint_names(index), self.checkpoint_folders())
+
+    def _supplied_checkpoint(self, index: int) -> Supply | None:
+        model = self.board.teacher.models[index]
+        return self.supplies.find("teacher", model.name, {"dataset": dataset_name(self.board)})
+
+    def _supplied_place(self, supplied: Supply) -> Path:
+        return Path(supplied.place({"dataset": dataset_name(self.board)})).expanduser()
+
+    def _checkpoint_names(self, index: int) -> tuple[str, ...]:
+        checkpoints = self.board.teacher.checkpoints
+        return checkpoints[index] if checkpoints else ()
 
     def checkpoint_folders(self) -> list[Path]:
         """Return the folders that a checkpoint is looked for in, first come first served."""
         data = datasets.folder_of(self.data_dir)
         return [self.folder, *([data, data / "teachers", data / "pretrain_models"] if data else [])]
+
+    def places(self) -> Iterator[Path]:
+        """Yield every file and folder, there or not, that what the board's trials rest on is read from."""
+        yield from places(self.board.dataset, datasets.folder_of(self.data_dir))
+        for spec in self.board.sets:
+            if spec.file:
+                yield self.folder / Path(spec.file).expanduser()
+            elif spec.format:
+                reader = Spec(name=spec.format, options=spec.options)
+                for ipc, supplied, missing in self.wanted(spec):
+                    yield from () if missing else read_places(reader, self.place(spec, ipc, supplied).resolve())
+        for index in range(len(self.board.teacher.models)):
+            supplied = self._supplied_checkpoint(index)
+            if supplied is not None:
+                yield self._supplied_place(supplied)
+            else:
+                yield from checkpoint_places(self._checkpoint_names(index), self.checkpoint_folders())
+
+
+def read_places(reader: Spec, path: Path) -> list[Path]:
+    """Return where a reader looks for a published set: at its path, and for what its options name, there, beside it and here."""
+    named = [Path(value).expanduser() for value in reader.options.values() if isinstance(value, str) and value]
+    others = (start / name for name in named for start in (path, path.parent, Path()))
+    return [path, *(place for place in others if place.exists())]
 
 
 def dataset_name(board: Board) -> str:
@@ -85,8 +121,12 @@ def dataset_name(board: Board) -> str:
 
 def find_checkpoint(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
     """Return the first file of these names in these folders, name by name; None when there is none."""
-    places = (folder / Path(name).expanduser() for name in names for folder in folders)
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in checkpoint_places(names, folders) if place.is_file()), None)
+
+
+def checkpoint_places(names: Sequence[str], folders: Sequence[Path]) -> Iterator[Path]:
+    """Yield where a checkpoint of these names may lie, name by name."""
+    return (folder / Path(name).expanduser() for name in names for folder in folders)
 
 
 def ambiguous(board: Board) -> dict[str, frozenset[str]]:

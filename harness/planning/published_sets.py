@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from harness import datasets
@@ -20,6 +19,7 @@ from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
 from harness.files import atomic, paths
 from harness.planning.artefacts import Artefacts
+from harness.planning.needs import read_places
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.
@@ -121,20 +121,5 @@ def kept(spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefac
 
 def _key(spec: Spec, path: Path, card: Card, ipc: int | None) -> str:
     """Return a hash of what is read, how, and of the names, sizes and times of all its files."""
-    named = [Path(value).expanduser() for value in spec.options.values() if isinstance(value, str) and value]
-    others = (start / name for name in named for start in (path, path.parent, Path()))  # where readers look for them
-    places = [path, *(place for place in others if place.exists())]
     facts = [VERSION, readers.resolve(spec).spec.model_dump(), [card.name, card.shape, card.classes, card.mean, card.std], ipc]
-    return digest_json([facts, [[str(place), *_listing(place)] for place in places]])[:32]
-
-
-def _listing(path: Path) -> Iterator[list[object]]:
-    found = [path] if path.is_file() else sorted(_walk(paths.folder(path)))
-    for file in found:
-        status = file.stat()
-        yield [str(file.relative_to(path)), status.st_size, status.st_mtime_ns]
-
-
-def _walk(root: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(root):
-        yield from (Path(folder, name) for name in names if Path(folder, name).is_file())
+    return digest_json([facts, [[str(place), *paths.stamps(place)] for place in read_places(spec, path)]])[:32]

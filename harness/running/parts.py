@@ -32,9 +32,10 @@ class Parts:
 
     def __init__(self, board: Board, file: Path, artefacts: Artefacts, options: Options, watcher: Watcher) -> None:
         self.board, self.file, self.supplies = board, file, options.supplies
-        self.said: set[str] = set()
+        self.said: dict[str, None] = {}  # each line once, in order
         self.left_out: list[str] = []
-        self._say = watcher.say
+        self.made = False
+        self._watcher = watcher
         self.supplies.check(sorted({spec.supplied_as for spec in self._published()}))
         unclear = ambiguous(board)
         self.workshops = [
@@ -44,7 +45,7 @@ class Parts:
                 artefacts,
                 options.data_dir,
                 options.device,
-                watcher.preparing,
+                self._preparing,
                 file.parent,
                 options.supplies,
                 unclear.get(dataset_name(part), frozenset()),
@@ -52,6 +53,7 @@ class Parts:
             )
             for place, part in self._places()
         ]
+        self._whole = self.workshops
 
     def _places(self) -> Iterator[tuple[str, Board]]:
         for i, part in enumerate(self.board.boards):
@@ -64,8 +66,23 @@ class Parts:
     def say(self, line: str) -> None:
         """Tell the watcher a line, once."""
         if line not in self.said:
-            self.said.add(line)
-            self._say(line)
+            self.said[line] = None
+            self._watcher.say(line)
+
+    def _preparing(self, what: str, done: int, total: int) -> None:
+        self.made = True
+        self._watcher.preparing(what, done, total)
+
+    @property
+    def settled(self) -> bool:
+        """Whether planning again would come to the same and say the same, as long as files stay as they are.
+
+        What the command line does not supply stays left out; what could not be read may be mended without a trace. What is made
+        is made once, and so are some lines said.
+        """
+        waiting = {line for workshop in self._whole for spec in workshop.board.sets for line in workshop.not_supplied(spec)}
+        left_out = {*self.left_out, *(line for workshop in self._whole for line in workshop.left_out)}
+        return left_out <= waiting and not (self.made and self.said)
 
     def rehearse(self) -> None:
         """Plan every part without making anything, and drop the parts that nothing is at hand for.

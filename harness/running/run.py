@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from harness.boards.board import board_path
 from harness.boards.records import RecordStore
 from harness.core.errors import BoardError
 from harness.planning.artefacts import Artefacts
@@ -19,11 +21,27 @@ from harness.running.opening import check_scenarios, open_board
 from harness.running.options import Options, Silent, Summary, Watcher, default_jobs
 from harness.running.scenario import trainings
 from harness.running.scheduling import bundles
+from harness.running.standing import Reading, Rendered, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.running.planning import Overrides
+    from harness.running.overrides import Overrides
+
+
+@dataclass(kw_only=True)
+class Run(Summary):
+    """A run that is over, and what rendering its board's leaderboard may take up.
+
+    Attributes:
+        standing: of the board as it was asked for.
+        rendered: the leaderboard, when it is known to be that of the records.
+        reading: the records, when they were read and none has been added.
+    """
+
+    standing: Standing
+    rendered: Rendered | None = None
+    reading: Reading | None = None
 
 
 def preload(path: str | Path, options: Options) -> bool:
@@ -38,17 +56,20 @@ def preload(path: str | Path, options: Options) -> bool:
     return early
 
 
-def run_board(path: str | Path, overrides: Overrides, options: Options, watcher: Watcher | None = None) -> Summary:
+def run_board(path: str | Path, overrides: Overrides, options: Options, watcher: Watcher | None = None) -> Run:
     """Run every trial of a board that has no record yet.
 
     Records are written beside the board as trials end; a run that is cut off is continued by the same call.
     Raises: BoardError and its kin before anything is trained, when the input is wrong.
     """
-    watcher = watcher or Silent()
-    file, board, plugin_files = open_board(path, options.plugins)
+    watcher, file = watcher or Silent(), board_path(path)
+    standing, store = Standing(file, overrides, options), RecordStore(file.parent / "records")
+    done = _nothing_to_do(standing, store, options, watcher)
+    if done is not None:
+        return done
+    _, board, plugin_files = open_board(file, options.plugins)
     check_scenarios(board, str(file), overrides.scenarios)
     board = overrides.apply(board)
-    store = RecordStore(file.parent / "records")
     early = preload(file, options)
     from harness.running.parts import Parts
     from harness.training.devices import resolve_device
@@ -60,17 +81,21 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     with _alone(file.parent), local.Workers(settings, jobs) as workers:
         if early:
             workers.prepare()
-        parts = Parts(board, file, artefacts, options, watcher)
+        parts, seen = Parts(board, file, artefacts, options, watcher), standing.look(board)
         parts.rehearse()
         trials = parts.plan()
+        if seen and parts.settled:
+            standing.note_plan((trial.id for trial in trials), parts.said)
         store.sweep()
-        known = {} if options.rerun else {record.id: record for record in store}
+        reading = standing.read(store)
+        known = {} if options.rerun else {record.id: record for record in reading.records}
         kept = {i: record for i, record in known.items() if record.status != "failed" or not options.retry}
         missing = [trial for trial in trials if trial.id not in kept]
-        watcher.planned(trials, missing)
+        watcher.planned(len(trials), missing)
         failed = {t.id: kept[t.id].error for t in trials if t.id in kept and kept[t.id].status == "failed"}
-        summary = Summary(planned=len(trials), failed=failed)
+        summary = Run(standing=standing, planned=len(trials), failed=failed)
         if not missing:
+            summary.reading = reading
             return summary
         wanted = {trial.id for trial in missing}
         costs = Costs.of(trials, (workshop.dataset for workshop in parts.workshops), artefacts, device, trainings)
@@ -92,6 +117,45 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
                 summary.failed[event.trial.id] = event.record.error
             watcher.ended(event.trial, event.record)
     return summary
+
+
+def _nothing_to_do(standing: Standing, store: RecordStore, options: Options, watcher: Watcher) -> Run | None:
+    """Return what a run comes to whose plan is noted and whose trials all have a record; None where it may be otherwise."""
+    plan = None if options.rerun else standing.planned()
+    if plan is None or not store.ids().issuperset(plan.ids):
+        return None
+    with _alone(standing.file.parent):
+        store.sweep()
+        rendered, reading = standing.rendered(), None
+        if rendered is not None:
+            ids, failed = store.ids(), rendered.failed
+        else:
+            reading = standing.read(store)
+            ids = {record.id for record in reading.records}
+            failed = {record.id: record.error for record in reading.records if record.status == "failed"}
+        failed = {name: failed[name] for name in plan.ids if name in failed}
+        if not ids.issuperset(plan.ids) or (options.retry and failed):
+            return None
+        for line in plan.said:
+            watcher.say(line)
+        watcher.planned(len(plan.ids), [])
+        return Run(standing=standing, planned=len(plan.ids), failed=failed, rendered=rendered, reading=reading)
+
+
+def leaderboard(run: Run) -> list[Path]:
+    """Render a board's records after a run, unless its leaderboard is theirs already, and return its files."""
+    standing = run.standing
+    rendered = run.rendered or standing.rendered()
+    if rendered is not None:
+        return [*rendered.files]
+    from harness.leaderboard.render import FOLDER, render  # pandas loads once the work is done, and a mistake is answered sooner
+    from harness.running.scenario import named
+
+    open_board(standing.file, standing.options.plugins)
+    reading = run.reading or standing.read(RecordStore(standing.file.parent / "records"))
+    files = render(standing.file, named, reading.records)
+    standing.note_rendering(files, FOLDER, reading)
+    return files
 
 
 @contextmanager

@@ -85,7 +85,15 @@ def test_every_record_tells_how_its_trial_ended(store: RecordStore) -> None:
     assert statuses(store) == {trial(0).id: "done", trial(1).id: "diverged", trial(2).id: "failed"}
 
 
+def test_ids_are_told_by_the_names_of_files_none_of_which_is_read(store: RecordStore) -> None:
+    ids = {store.write(record(seed)).stem for seed in range(3)}
+    (store.folder / "0.json").write_text("no record")
+    (store.folder / ".1.tmp").write_text("half")
+    assert store.ids() == ids | {"0"}
+
+
 def test_a_store_without_a_folder_is_empty(store: RecordStore) -> None:
+    assert store.ids() == set()
     assert list(store) == []
     assert statuses(store) == {}
     assert store.frame().empty

@@ -1,12 +1,21 @@
-"""What is loaded when: help and lists stay light, and every public name is there."""
+"""What each kind of process may load: help, lists, a board that is done, a table, the parent of a run, its workers, decoding."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 import harness
+from harness.boards.records import RecordStore
 from harness.cli.registries import LISTED
-from tests.processes import command_line, loaded_by
+from harness.files import decoding
+from harness.files.pixels import Form
+from tests.large_boards import fill, planned
+from tests.processes import command_line, giftbench, loaded_by
 
 HEAVY = (
     "torch",
@@ -105,3 +114,162 @@ def test_a_list_of_everything_names_every_kind_and_loads_nothing_heavy():
     for kind in ("losses", "models", "distillers", "scenarios", "protocols"):
         assert f"\n{kind}:\n" in "\n" + printed
     assert "k-center" in printed
+
+
+# -- boards ----------------------------------------------------------------------------------------------------------------
+
+BOARD = """
+dataset = "digits"
+model = "convnet1(width=4)"
+teacher = { model = "convnet1(width=4)", epochs = 1 }
+protocol = "smoke"
+losses = ["gift", "telling"]
+seeds = 2
+plugins = ["plugin.py"]
+sets = [{ method = "random", ipc = 1 }]
+scenarios = [{ name = "cross-optimizer", optimizers = ["sgd", "adamw"] }]
+"""
+#: Tells, each time it is called in a worker, what that has loaded.
+PLUGIN = """
+import json, multiprocessing, os, sys
+from pathlib import Path
+from harness import losses
+
+@losses.register("telling")
+def telling(logits, targets, *, scale=1.0):
+    if multiprocessing.parent_process() is not None:
+        told = Path(__file__).with_name(f"worker-{os.getpid()}.json")
+        told.write_text(json.dumps(sorted(sys.modules)))
+    return scale * logits.square().mean()
+"""
+#: What trains, and what an installer of it brings.
+TRAINS = {"torch", "torchvision", "timm", "kornia", "avalanche", "sympy", "numpy", "safetensors"}
+#: What loads for other datasets, students, scenarios and strategies than these.
+OTHERS = {"timm", "torchvision", "torch._dynamo", "sympy", "kornia", "avalanche", "sklearn", "scipy", "matplotlib", "ray"}
+#: What shows, and what prints.
+SHOWS = {"pandas", "matplotlib", "tabulate", "typer", "rich"}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a board with its artefacts made, to be copied."""
+    folder = tmp_path_factory.mktemp("prepared") / "board"
+    folder.mkdir()
+    (folder / "board.toml").write_text(BOARD.replace('plugins = ["plugin.py"]\n', "").replace(', "telling"', ""))
+    planned(folder / "board.toml")
+    return folder
+
+
+@pytest.fixture
+def board(prepared: Path, tmp_path: Path) -> Path:
+    folder = Path(shutil.copytree(prepared, tmp_path / "board"))
+    (folder / "board.toml").write_text(BOARD)
+    (folder / "plugin.py").write_text(PLUGIN)
+    return folder
+
+
+def workers(board: Path) -> list[set[str]]:
+    """Return what each worker of a run has loaded."""
+    return [set(json.loads(file.read_text())) for file in board.glob("worker-*.json")]
+
+
+def test_a_run_on_digits_loads_torch_and_no_other_library_that_trains(board: Path, tmp_path: Path) -> None:
+    parent, done = giftbench(tmp_path, "run", str(board), "--jobs", "1", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    statuses = {record.status for record in RecordStore(board / "records")}
+    assert statuses <= {"done", "diverged"}
+    assert "torch" in parent
+    assert not parent & OTHERS
+    assert not parent & {"harness.running.workbench", "harness.running.executors.work", "harness.training.graphs"}
+    (worker,) = workers(board)
+    assert {"torch", "harness.running.workbench", "harness.training.stack"} <= worker
+    assert not worker & (OTHERS | SHOWS)
+    assert not worker & {"harness.leaderboard", "harness.planning.preparation", "harness.cli.main", "harness.running.planning"}
+
+
+@pytest.mark.slow
+def test_a_worker_with_a_network_of_timm_loads_timm_and_nothing_that_it_does_not_need(board: Path, tmp_path: Path) -> None:
+    text = BOARD.replace('model = "convnet1(width=4)"\nteacher', 'model = "resnet18"\nteacher').replace('"gift", ', "")
+    (board / "board.toml").write_text(text.replace("seeds = 2", "seeds = 1").replace('"sgd", "adamw"', '"sgd"'))
+    _, done = giftbench(tmp_path, "run", str(board), "--jobs", "1", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    (worker,) = workers(board)
+    assert {"torch", "timm"} <= worker
+    assert not worker & ({"kornia", "avalanche", "sklearn", "scipy"} | SHOWS)
+
+
+def test_a_table_loads_nothing_that_trains(board: Path, tmp_path: Path) -> None:
+    (board / "board.toml").write_text(BOARD.replace('plugins = ["plugin.py"]\n', "").replace(', "telling"', ""))
+    fill(board / "board.toml", planned(board / "board.toml"))
+    modules, done = giftbench(tmp_path, "table", str(board))
+    assert done.returncode == 0, done.stderr
+    assert "pandas" in modules
+    assert not modules & (TRAINS - {"numpy"} | OTHERS)
+
+
+@pytest.fixture
+def done_board(board: Path) -> Path:
+    """Return a board with a figure and a record of every trial."""
+    text = BOARD.replace('plugins = ["plugin.py"]\n', "").replace(', "telling"', "")
+    (board / "board.toml").write_text(
+        text.replace('{ name = "cross-optimizer", optimizers = ["sgd", "adamw"] }', '"gamma-sweep"')
+    )
+    fill(board / "board.toml", planned(board / "board.toml"))
+    return board
+
+
+def test_a_board_that_is_done_loads_nothing_heavy_to_find_that_out_and_says_the_same(done_board: Path, tmp_path: Path) -> None:
+    first, told = giftbench(tmp_path, "run", str(done_board), "--device", "cpu")
+    second, again = giftbench(tmp_path, "run", str(done_board), "--device", "cpu")
+    assert {"torch", "pandas", "matplotlib"} <= first
+    assert not second & {*HEAVY, *TRAINS, *OTHERS, "pandas", "tabulate", "multiprocessing.forkserver"}
+    assert not any(name.startswith("harness.leaderboard") for name in second)
+    assert (again.returncode, again.stdout, again.stderr) == (told.returncode, told.stdout, told.stderr)
+    assert "0 to run" in again.stderr
+    assert again.stdout.count("\n") == 5
+
+
+def test_a_plugin_that_has_nothing_to_do_is_not_even_imported(board: Path, tmp_path: Path) -> None:
+    fill(board / "board.toml", planned(board / "board.toml"))
+    first, _ = giftbench(tmp_path, "run", str(board), "--device", "cpu")
+    second, _ = giftbench(tmp_path, "run", str(board), "--device", "cpu")
+    assert any(name.startswith("giftbench_plugin_") for name in first)
+    assert not any(name.startswith("giftbench_plugin_") for name in second)
+    (board / "plugin.py").write_text(PLUGIN.replace("scale=1.0", "scale=2.0"))
+    third, done = giftbench(tmp_path, "run", str(board), "--jobs", "1", "--device", "cpu")
+    assert "torch" in third
+    assert "to run" in done.stderr and " 0 to run" not in done.stderr
+
+
+# -- images ----------------------------------------------------------------------------------------------------------------
+
+#: The program of a process that decodes, which tells what it has loaded before it answers.
+DECODING = """
+import json, pathlib, sys
+sys.path.insert(0, {root!r})
+from harness.files.pixels import serve
+
+class Telling:
+    def write(self, content):
+        pathlib.Path(MODULES).write_text(json.dumps(sorted(sys.modules)))
+        return sys.stdout.buffer.write(content)
+
+    def flush(self):
+        sys.stdout.buffer.flush()
+
+serve(sys.stdin.buffer, Telling())
+"""
+
+
+def test_a_process_that_decodes_images_loads_pillow_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "modules.json"
+    monkeypatch.setattr(decoding, "_PROGRAM", DECODING.replace("MODULES", repr(str(told))))
+    monkeypatch.setattr(decoding, "IMAGES_PER_WORKER", 1)
+    for number in range(4):
+        Image.new("RGB", (12, 9), (number, 2, 3)).save(tmp_path / f"{number}.png")
+    items = [str(tmp_path / f"{number}.png") for number in range(4)]
+    images = decoding.read(items, Form((3, 8, 8), 8), workers=2).images
+    assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    modules = set(json.loads(told.read_text()))
+    assert "PIL" in modules
+    assert not modules & {*HEAVY, *OTHERS, *SHOWS, "pydantic"}

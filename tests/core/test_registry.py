@@ -127,7 +127,7 @@ def test_describing_says_the_same_before_and_after_the_import(registry: Registry
 
 def test_describing_a_target_that_is_not_there_leaves_its_summary_empty(registry: Registry[Any]) -> None:
     registry.add("ghost", "no_such_package.module:thing", origin="some-package")
-    assert registry.describe("ghost").origin == "some-package"
+    assert registry.describe("ghost").origin == registry.origin("ghost") == "some-package"
     assert registry.describe("ghost").summary == ""
 
 

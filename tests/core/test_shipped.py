@@ -38,7 +38,7 @@ import sys
 import harness
 from harness.running.executors import local
 from harness.running.options import Options
-from harness.running.planning import Overrides
+from harness.running.overrides import Overrides
 from harness.running.run import run_board
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import torch
 
 from harness import datasets
 from harness.core.errors import DataError
-from harness.datasets.fashion_mnist import DEBIAN, FILES, read_idx
+from harness.datasets.fashion_mnist import DEBIAN, read_idx
+from harness.datasets.presence import FASHION_FILES
 
 NUMBERS = {"train": 12, "test": 10}
 
@@ -27,7 +28,7 @@ def pixels(split: str) -> numpy.ndarray:
 
 def write(folder: Path, packed: bool) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for split, (images, labels) in FILES.items():
+    for split, (images, labels) in FASHION_FILES.items():
         for name, content in ((images, pixels(split)), (labels, numpy.arange(NUMBERS[split], dtype=numpy.uint8) % 10)):
             if packed:
                 (folder / f"{name}.gz").write_bytes(gzip.compress(idx(content)))
@@ -74,7 +75,7 @@ def test_folder_without_the_files_is_named_with_where_they_were_looked_for(tmp_p
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["gz", "plain"])
-@pytest.mark.parametrize("name", [name for pair in FILES.values() for name in pair][1:])
+@pytest.mark.parametrize("name", [name for pair in FASHION_FILES.values() for name in pair][1:])
 def test_one_missing_file_is_named(tmp_path: Path, name: str, packed: bool, refused) -> None:
     write(tmp_path, packed)
     (tmp_path / f"{name}{'.gz' if packed else ''}").unlink()
@@ -118,7 +119,7 @@ def test_broken_gzip_file_is_named(tmp_path: Path, damage, refused) -> None:
 
 def test_labels_outside_the_ten_classes_are_refused(tmp_path: Path, refused) -> None:
     write(tmp_path, packed=False)
-    (tmp_path / FILES["test"][1]).write_bytes(idx(numpy.full(10, 10, numpy.uint8)))
+    (tmp_path / FASHION_FILES["test"][1]).write_bytes(idx(numpy.full(10, 10, numpy.uint8)))
     with refused(DataError, "fashion-mnist", "test split", "0..9"):
         datasets.load("fashion-mnist", tmp_path)
 

@@ -1,12 +1,124 @@
-"""Whether a dataset's files are there, by their names alone."""
+"""Whether a dataset's files are there, by their names alone; `places` are all that tell what it holds, there or not."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness import datasets
+from harness.core.spec import Spec
+from harness.datasets.presence import places
+from harness.files import paths
+from tests.datasets import test_fashion_mnist, test_folder
+from tests.datasets.test_imagenet import nette  # noqa: F401
+from tests.datasets.test_tiny_imagenet import archive  # noqa: F401
+from tests.processes import loaded_by
+
+#: Prints which files below a folder are opened, and which folders are listed, while a dataset is loaded.
+OPENED = """
+import json
+from harness import datasets
+from harness.files import decoding
+
+decoding.IMAGES_PER_WORKER = 1 << 20
+opened = []
+sys.addaudithook(lambda event, args: opened.append(args[0]) if event in ("open", "os.scandir", "os.listdir") else None)
+dataset = datasets.load({spec!r}, {folder!r})
+dataset.digest
+print(json.dumps(sorted({{str(path) for path in opened if str(path).startswith({folder!r})}})))
+"""
+
+
+def opened(spec: str, folder: Path) -> set[str]:
+    """Return what loading a dataset opens and lists in a folder."""
+    _, printed = loaded_by(OPENED.format(spec=spec, folder=str(folder)))
+    return set(json.loads(printed.strip().splitlines()[-1]))
+
+
+def state(spec: str, folder: Path) -> list[tuple[str, list[tuple[str, int, int]]]]:
+    return [(str(place), paths.stamps(place)) for place in places(Spec.model_validate(spec), folder)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, Path]]:
+    """Return a dataset and the folder that holds it."""
+    name, data = request.param, tmp_path / "data"
+    if name == "fashion-mnist":
+        test_fashion_mnist.write(data / "fashion-mnist", packed=True)
+    elif name.startswith("folder:"):
+        for part in ("train", "test"):
+            for label in ("cat", "dog"):
+                test_folder.picture(data / "pets" / part / label / "0.png", 20)
+    elif name.startswith("imagenette"):
+        shutil.copytree(request.getfixturevalue("nette"), data / "imagenet")
+    else:
+        shutil.copytree(request.getfixturevalue("archive"), data / "tiny-imagenet-200")
+    yield name, data
+
+
+ALL = ["fashion-mnist", "folder:pets", "imagenette(size=32)", "tiny-imagenet"]
+
+
+@pytest.mark.parametrize("folder", ALL, indirect=True)
+def test_places_hold_all_that_loading_a_dataset_opens(folder: tuple[str, Path]) -> None:
+    spec, data = folder
+    known = [str(place) for place in places(Spec.model_validate(spec), data)]
+    files = {path for path in opened(spec, data) if Path(path).is_file()}
+    assert files
+    assert {path for path in files if not any(path == place or path.startswith(f"{place}/") for place in known)} == set()
+
+
+@pytest.mark.parametrize("folder", ALL, indirect=True)
+def test_a_changed_an_added_and_a_removed_file_show(folder: tuple[str, Path]) -> None:
+    spec, data = folder
+    before = state(spec, data)
+    assert state(spec, data) == before
+    assert sum(len(stamps) for _, stamps in before) >= 4
+    file = Path(next(place for place, stamps in before if stamps))
+    file = file if file.is_file() else next(path for path in sorted(file.rglob("*")) if path.is_file())
+    content = file.read_bytes()
+    file.write_bytes(content + b" ")
+    changed = state(spec, data)
+    file.unlink()
+    removed = state(spec, data)
+    assert before != changed != removed != before
+
+
+@pytest.mark.parametrize(
+    ("spec", "better"),
+    [
+        ("fashion-mnist", "train-images-idx3-ubyte.gz"),
+        ("cifar10", "cifar-10-batches-bin/data_batch_1.bin"),
+        ("cifar100", "cifar-100-binary/train.bin"),
+        ("tiny-imagenet", "wnids.txt"),
+        ("imagenet-1k", "val/n01440764/a.JPEG"),
+        ("imagenette", "imagenette/val/n01440764/a.JPEG"),
+        ("imagenette", "imagenette2/val/n01440764/a.JPEG"),
+        ("folder:pets", "pets/data/train/cat/a.png"),
+    ],
+)
+def test_a_file_that_would_be_read_first_shows_when_it_comes(spec: str, better: str, tmp_path: Path) -> None:
+    for other in ("fashion-mnist/train-images-idx3-ubyte", "cifar-10-batches-py/data_batch_1", "tiny-imagenet-200/wnids.txt"):
+        (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / other).write_bytes(b"there")
+    (tmp_path / "imagenet" / "val" / "n01440764").mkdir(parents=True)
+    before = state(spec, tmp_path)
+    (tmp_path / better).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / better).write_bytes(b"better")
+    assert state(spec, tmp_path) != before
+
+
+def test_the_digits_lie_in_one_file() -> None:
+    (file,) = places(Spec(name="digits"), None)
+    assert file.name == "digits.csv.gz"
+    assert paths.stamps(file)[0][1] > 10_000
+
+
+# -- whether they are there -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

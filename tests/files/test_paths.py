@@ -1,4 +1,4 @@
-"""Names in files from elsewhere stay in their folder; sizes are known before memory is taken."""
+"""Names in files from elsewhere stay in their folder; sizes are known before memory is taken; stamps tell of changes."""
 
 from __future__ import annotations
 
@@ -90,3 +90,49 @@ def test_a_size_is_that_of_a_regular_file_within_the_limit(root: Path, refused) 
     os.mkfifo(root / "pipe")
     with refused(DataError, root / "pipe", "not a regular file"):
         paths.size(root / "pipe", 3)
+
+
+# -- stamps ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    for name in ("b", "a/z", "a/b/c", ".hidden"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_a_folder_gives_every_file_in_and_below_it_by_name(folder: Path) -> None:
+    assert [(name, size) for name, size, _ in paths.stamps(folder)] == [(".hidden", 7), ("a/b/c", 5), ("a/z", 3), ("b", 1)]
+    assert {changed for _, _, changed in paths.stamps(folder)} == {
+        (folder / name).stat().st_mtime_ns for name in ("b", "a/z", "a/b/c", ".hidden")
+    }
+
+
+def test_a_file_gives_itself_and_nothing_gives_nothing(folder: Path) -> None:
+    assert paths.stamps(folder / "b") == [(".", 1, (folder / "b").stat().st_mtime_ns)]
+    assert paths.stamps(folder / "absent") == []
+
+
+def test_a_change_shows_by_size_or_by_time(folder: Path) -> None:
+    before = paths.stamps(folder)
+    os.utime(folder / "b", ns=(1, 1))
+    touched = paths.stamps(folder)
+    (folder / "a" / "z").write_text("longer")
+    assert before != touched != paths.stamps(folder) != before
+
+
+def test_links_are_followed_and_one_that_leads_in_a_circle_ends(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_text("1234")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "file").symlink_to(tmp_path / "elsewhere" / "file")
+    (folder / "broken").symlink_to(tmp_path / "nowhere")
+    (folder / "a" / "up").symlink_to(folder)
+    names = {name: size for name, size, _ in paths.stamps(folder)}
+    assert names["link/file"] == names["file"] == 4
+    assert "broken" not in names
+    assert not any(name.count("up/") > 1 for name in names)
+    assert paths.stamps(folder / "link") == paths.stamps(tmp_path / "elsewhere")

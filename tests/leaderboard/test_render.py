@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas
 import pytest
 
+from harness.boards.records import RecordStore
 from harness.cli.main import main
 from harness.core.errors import BoardError
 from harness.leaderboard.render import insert, render
@@ -18,6 +19,18 @@ from harness.running.scenario import named
 from tests.leaderboard.looking import FILES, a_few, contents, table
 
 pytestmark = pytest.mark.usefixtures("planted")
+
+
+def test_records_that_have_been_read_are_not_read_again(planter, tmp_path, monkeypatch):
+    a_few(planter)
+    file = planter.board(tmp_path)
+    records = RecordStore(tmp_path / "records").read()
+    render(file, named)
+    before = contents(tmp_path)
+    monkeypatch.setattr(RecordStore, "read", lambda store: pytest.fail("read again"))
+    (tmp_path / "README.md").unlink()
+    render(file, named, records)
+    assert contents(tmp_path) == before
 
 
 # -- the files -----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import pytest
 
 from harness.boards.board import Board, checked
 from harness.core.errors import DataError
-from harness.planning.needs import Needs, ambiguous
+from harness.core.spec import Spec
+from harness.planning.needs import Needs, ambiguous, read_places
 from harness.planning.supplies import Supplies
 
 SET = {"format": "rded", "ipc": [1], "distilled_on": "convnet"}
@@ -62,3 +63,29 @@ def test_a_slot_is_ambiguous_where_one_dataset_has_sets_of_two_networks() -> Non
     both = {"sets": [SET, SET | {"distilled_on": "resnet18"}]}
     found = ambiguous(checked(Board, BOARD | {"parts": [tiny, both]}, "board.toml"))
     assert found == {"tiny-imagenet": frozenset(), "cifar100": frozenset({"rded"})}
+
+
+def test_places_are_all_where_something_is_looked_for_there_or_not(needs: Needs, tmp_path: Path) -> None:
+    sets = [{"file": "own.safetensors"}, SET | {"path": "published", "ipc": [1, 10]}, SET, {"method": "random", "ipc": 1}]
+    given = Supplies.parse((f"rded={tmp_path}/supplied/{{ipc}}",), ("resnet18=mine.pth",))
+    board = checked(Board, BOARD | {"sets": sets[:3]}, "board.toml")
+    places = [*Needs(board, needs.folder, needs.data_dir, given).places()]
+    data, beside = tmp_path / "data", tmp_path / "board"
+    assert places[:2] == [data / "cifar-100-binary", data / "cifar-100-python"]
+    assert beside / "own.safetensors" in places
+    assert {tmp_path / "supplied" / "1", tmp_path / "supplied" / "10"} <= {*places}
+    folders = (beside, data, data / "teachers", data / "pretrain_models")
+    assert [place for place in places if place.suffix == ".pth"] == [
+        *(folder / name for name in ("first.pth", "second.pth") for folder in folders),
+        Path("mine.pth"),
+    ]
+    unsupplied = [*Needs(checked(Board, BOARD | {"sets": [*sets[1:]]}, "board.toml"), needs.folder, needs.data_dir).places()]
+    assert beside / "published" in unsupplied
+    assert given.used == {f"rded={tmp_path}/supplied/{{ipc}}", "resnet18=mine.pth"}
+
+
+def test_a_reader_looks_for_what_its_options_name_where_that_is_there(tmp_path: Path) -> None:
+    reader = Spec(name="fkd", options={"images": "pictures", "crop": 3})
+    assert read_places(reader, tmp_path / "labels") == [tmp_path / "labels"]
+    (tmp_path / "pictures").mkdir()
+    assert read_places(reader, tmp_path / "labels") == [tmp_path / "labels", tmp_path / "pictures"]

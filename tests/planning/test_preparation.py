@@ -10,7 +10,8 @@ from harness.core.errors import GiftbenchError
 from harness.planning.preparation import Artefacts, Workshop
 from harness.running.opening import open_board
 from harness.running.options import Options
-from harness.running.planning import Overrides, plan
+from harness.running.overrides import Overrides
+from harness.running.planning import plan
 from harness.running.run import run_board
 
 BOARD = """

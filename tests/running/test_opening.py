@@ -11,7 +11,7 @@ from harness.boards.board import load_board
 from harness.core.errors import GiftbenchError, UnknownName
 from harness.running.opening import check_scenarios
 from harness.running.options import Options
-from harness.running.planning import Overrides
+from harness.running.overrides import Overrides
 from harness.running.run import run_board
 
 BOARD = """

@@ -20,8 +20,8 @@ from harness.distilled.reading import Reading
 from harness.planning.artefacts import Artefacts
 from harness.planning.supplies import Supplies
 from harness.running.options import Options, Silent
+from harness.running.overrides import Overrides
 from harness.running.parts import Parts
-from harness.running.planning import Overrides
 from harness.running.run import run_board
 from tests.large_boards import large_board, parts_of
 

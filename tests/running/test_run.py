@@ -19,7 +19,7 @@ from harness.boards.records import Record, RecordStore
 from harness.core.errors import BoardError
 from harness.leaderboard.render import render
 from harness.running.options import Options, Silent
-from harness.running.planning import Overrides
+from harness.running.overrides import Overrides
 from harness.running.run import run_board
 from harness.running.scenario import named
 

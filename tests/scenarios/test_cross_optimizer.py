@@ -11,7 +11,7 @@ from harness.boards.records import RecordStore
 from harness.boards.trial import Trial
 from harness.planning.preparation import Workshop
 from harness.running.options import Options
-from harness.running.planning import Overrides
+from harness.running.overrides import Overrides
 from harness.running.run import run_board
 from harness.running.scenario import named
 

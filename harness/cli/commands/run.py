@@ -48,20 +48,15 @@ def run(
     from harness.cli.progress import Reporter
     from harness.planning.supplies import Supplies
     from harness.running.options import Options
-    from harness.running.planning import Overrides
-    from harness.running.run import run_board
-    from harness.training.devices import resolve_device
+    from harness.running.overrides import Overrides
+    from harness.running.run import leaderboard, run_board
 
-    resolve_device(device)
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
     supplies = Supplies.parse(set_ or (), teacher or ())
     options = Options(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies)
     with Reporter() as reporter:
         summary = run_board(board, overrides, options, reporter)
-    from harness.leaderboard.render import render  # pandas loads once the work is done, and a mistake is answered sooner
-    from harness.running.scenario import named
-
-    for path in render(board, named):
+    for path in leaderboard(summary):
         print(path)
     if summary.failed:
         print(f"{len(summary.failed)} of {summary.planned} trials failed; run again with --retry to repeat them", file=sys.stderr)

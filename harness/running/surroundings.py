@@ -1,0 +1,68 @@
+"""What a process consists of, told without loading it: the harness's sources, installed packages, other code, devices."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.files import paths
+
+#: What the harness itself consists of.
+PACKAGES = ("harness", "scenarios")
+#: Endings of what an installer leaves beside a package.
+INSTALLED = (".dist-info", ".egg-info", ".egg-link", ".pth")
+
+
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; empty when it cannot be read."""
+    with suppress(OSError):
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    return ""
+
+
+def sources() -> Iterator[list[str]]:
+    """Yield every file of the harness and of the scenarios that ship, and its SHA-256."""
+    for folder in homes():
+        for name, _, _ in paths.stamps(folder):
+            if "__pycache__" not in name:
+                yield [f"{folder}/{name}", sha256(folder / name)]
+
+
+def homes() -> list[Path]:
+    """Return the folders of the harness and of the scenarios that ship."""
+    specs = [find_spec(package) for package in PACKAGES]
+    return [Path(place).resolve() for spec in specs if spec is not None for place in spec.submodule_search_locations or ()]
+
+
+def installed() -> Iterator[list[Any]]:
+    """Yield Python, and each folder of modules: packages in it, by version and time, and what else can be imported by name."""
+    yield [sys.version, sys.prefix]
+    for folder in sys.path:
+        with suppress(OSError), os.scandir(folder or ".") as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+            packages = [[entry.name, entry.stat().st_mtime_ns] for entry in entries if entry.name.endswith(INSTALLED)]
+            modules = [entry.name for entry in entries if entry.name.removesuffix(".py").isidentifier()]
+            yield [str(Path(folder).absolute()), packages, [name for name in modules if name != "__pycache__"]]
+
+
+def imported() -> list[Path]:
+    """Return the files of the modules that come neither with Python, nor with an installed package, nor with the harness."""
+    known = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    known += [folder for folder in sys.path if folder.endswith(("site-packages", "dist-packages"))]
+    folders = tuple(f"{Path(folder).resolve()}{os.sep}" for folder in {*known, *map(str, homes())})
+    names = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+    files = sorted({Path(name).resolve() for name in names if isinstance(name, str)})
+    return [file for file in files if not str(file).startswith(folders) and file.is_file()]
+
+
+def devices() -> list[Any]:
+    """Return what tells which GPUs there are to be had."""
+    nodes = sorted(str(node) for node in Path("/dev").glob("nvidia*"))
+    return [nodes, sha256(Path("/proc/driver/nvidia/version")), os.environ.get("CUDA_VISIBLE_DEVICES")]
