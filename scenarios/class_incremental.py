@@ -129,13 +129,13 @@ class ClassIncremental(Scenario):
         return strategy, experiences
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        found = []
+        tables = []
         records = records.sort_values(["order", "id"], kind="stable") if len(records) else records
         for stream_labels, part in records.groupby([*STREAM], sort=False) if len(records) else ():
             name = _title(dict(zip(STREAM, map(str, stream_labels), strict=True)))
-            found += [replace(t, title=f"{t.title} — {name}") for t in _pivot(_measures(part), "measure", SUMMARY)]
-            found += [replace(t, title=f"{t.title} — {name}, step by step") for t in _pivot(_steps(part), "classes met", STEPS)]
-        return found
+            tables += [replace(t, title=f"{t.title} — {name}") for t in _pivot(_measures(part), "measure", SUMMARY)]
+            tables += [replace(t, title=f"{t.title} — {name}, step by step") for t in _pivot(_steps(part), "classes met", STEPS)]
+        return tables
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
         shown = [table for table in tables if table.columns == "classes met"]
@@ -178,7 +178,7 @@ def _pivot(records: pandas.DataFrame, columns: str, measure: str) -> list[Table]
     several = records["strategy"].nunique() > 1
     if several:
         records = records.assign(**{"strategy, loss": records["strategy"] + ", " + records["loss"]})
-    made = harness.pivot(
+    tables = harness.pivot(
         records,
         "strategy, loss" if several else "loss",
         columns,
@@ -189,9 +189,9 @@ def _pivot(records: pandas.DataFrame, columns: str, measure: str) -> list[Table]
     first = records.iloc[0]
     words = f"Stream: {first['stream']}" + ("" if several else f"; strategy {first['strategy']}") + f", memory {first['memory']}"
     order = ORDERS.get(first["class order"], ORDERS["given"])
-    for table in made:
+    for table in tables:
         table.notes.insert(1, f"{words}; class order {order}; the protocol holds for each step. {SOFT[first['soft labels']]}")
-    return made
+    return tables
 
 
 def _title(labels: dict[str, str]) -> str:

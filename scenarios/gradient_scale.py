@@ -62,8 +62,10 @@ class GradientScale(Scenario):
         return lambda logits, targets: multiplier * plain(logits, targets)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        made = harness.pivot(_by_loss(records), self.rows, self.columns, decided=["loss", "optimizer", "options"], each_ipc=True)
-        return [_with_gain(table) for table in made]
+        tables = harness.pivot(
+            _by_loss(records), self.rows, self.columns, decided=["loss", "optimizer", "options"], each_ipc=True
+        )
+        return [_with_gain(table) for table in tables]
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
         labels = list(dict.fromkeys(column for table in tables for _, column in table.column_labels if _value(column)))

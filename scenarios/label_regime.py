@@ -46,9 +46,9 @@ class LabelRegime(Scenario):
                     yield trial.labelled(shown)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
-        made = harness.pivot(records, self.rows, self.columns, decided=["loss", "baseline"], gains="")
+        tables = harness.pivot(records, self.rows, self.columns, decided=["loss", "baseline"], gains="")
         baselines = records["baseline"].dropna().unique().tolist() if "baseline" in records else []
-        return [_against_random(table.regrouped("labels"), baselines) for table in made]
+        return [_against_random(table.regrouped("labels"), baselines) for table in tables]
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
         return harness.dots(

@@ -88,12 +88,12 @@ class RandomResizedCrop:
         aspect = (low + (high - low) * u[:, TRIES : 2 * TRIES]).exp()
         wide, tall = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
         fits = (wide > 0) & (wide <= width) & (tall > 0) & (tall <= height)
-        first, found = fits.to(torch.uint8).argmax(1, keepdim=True), fits.any(1)
+        first, any_fits = fits.to(torch.uint8).argmax(1, keepdim=True), fits.any(1)
         centre_tall, centre_wide = _centre(height, width)
-        tall = tall.gather(1, first)[:, 0].where(found, tall.new_full((), centre_tall))
-        wide = wide.gather(1, first)[:, 0].where(found, wide.new_full((), centre_wide))
-        top = (u[:, -2] * (height - tall + 1)).floor().where(found, ((height - tall) / 2).floor())
-        left = (u[:, -1] * (width - wide + 1)).floor().where(found, ((width - wide) / 2).floor())
+        tall = tall.gather(1, first)[:, 0].where(any_fits, tall.new_full((), centre_tall))
+        wide = wide.gather(1, first)[:, 0].where(any_fits, wide.new_full((), centre_wide))
+        top = (u[:, -2] * (height - tall + 1)).floor().where(any_fits, ((height - tall) / 2).floor())
+        left = (u[:, -1] * (width - wide + 1)).floor().where(any_fits, ((width - wide) / 2).floor())
         return Crops(top, left, tall, wide)
 
     def apply(self, batch: Tensor, crops: Crops) -> Tensor:

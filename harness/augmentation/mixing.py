@@ -111,8 +111,8 @@ def stored(partner: Tensor, lam: Tensor, box: Tensor, height: int, width: int) -
 
 def mixing(text: str) -> Mixing | None:
     """Return what a protocol's `mixing` says; None mixes nothing. Raises UnknownName and BadOption."""
-    found = parsed(text)
-    return None if found is None else Mixing(found.name == "cutmix", found.options["alpha"])
+    step = parsed(text)
+    return None if step is None else Mixing(step.name == "cutmix", step.options["alpha"])
 
 
 def _quantiles(alpha: float) -> Tensor:

@@ -60,10 +60,10 @@ def augmentation(strategy: str, factor: int = 1, mode: Mode = "multiple") -> Aug
     """
     if not is_pipeline(strategy):
         return Augmentation(MosaicCrop(factor), DSA(strategy, mode))
-    made = []
+    operations = []
     for step in steps(strategy):
         options = step.options
         if options.get("factor") == 0:
             options = options | {"factor": factor}
-        made.append(MAKERS[step.name](**options))
-    return Pipeline(tuple(made))
+        operations.append(MAKERS[step.name](**options))
+    return Pipeline(tuple(operations))

@@ -64,11 +64,11 @@ def is_pipeline(text: str) -> bool:
 def steps(text: str) -> list[Spec]:
     """Return the steps of a pipeline with every parameter filled in. Raises UnknownName and BadOption in one line."""
     pieces = re.split(r"\+(?![^(]*\))", text)  # a plus in brackets belongs to a number: 1e+0
-    made = [_read("augmentation step", STEPS, piece) for piece in pieces]
-    for step in made:
+    pipeline = [_read("augmentation step", STEPS, piece) for piece in pieces]
+    for step in pipeline:
         if step.name == "dsa":
             dsa_words(step.options["strategy"])
-    return made
+    return pipeline
 
 
 def mixing(text: str) -> Spec | None:
@@ -88,22 +88,22 @@ def known_augmentation(text: str) -> str:
 
 def known_mixing(text: str) -> str:
     """Return a mixing as trials keep it, every parameter filled in."""
-    found = mixing(text)
-    return "none" if found is None else str(found)
+    step = mixing(text)
+    return "none" if step is None else str(step)
 
 
 def for_factor(text: str, factor: int) -> str:
     """Return an augmentation with the distilled set's mosaic `factor` filled in, without steps that factor 1 makes idle."""
     if not is_pipeline(text):
         return text
-    made = []
+    pipeline = []
     for step in steps(text):
         if step.options.get("factor") == 0:
             step = Spec(name=step.name, options=step.options | {"factor": factor})
             if factor == 1:
                 continue
-        made.append(step)
-    return _written(made)
+        pipeline.append(step)
+    return _written(pipeline)
 
 
 def _written(pipeline: list[Spec]) -> str:

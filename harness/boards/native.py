@@ -43,10 +43,10 @@ class Case:
     @property
     def learning_rate(self) -> float | None:
         """The set's own learning rate, where its reader found one."""
-        found = self.provenance.get("lr")
-        if isinstance(found, bool) or not isinstance(found, (int, float)):
+        rate = self.provenance.get("lr")
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)):
             return None
-        return float(found) if math.isfinite(found) and found > 0 else None
+        return float(rate) if math.isfinite(rate) and rate > 0 else None
 
 
 @dataclass(frozen=True)

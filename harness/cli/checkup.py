@@ -133,11 +133,11 @@ def check_names(board: Board, source: str) -> None:
 
 def _slots(board: Board) -> dict[str, set[str]]:
     """Return the datasets that sets of each slot are wanted of."""
-    found: dict[str, set[str]] = {}
+    slots: dict[str, set[str]] = {}
     for part in board.boards:
         for spec in part.sets:
-            found.setdefault(spec.supplied_as, set()).add(dataset_name(part))
-    return found
+            slots.setdefault(spec.supplied_as, set()).add(dataset_name(part))
+    return slots
 
 
 def _part(needs: Needs, slots: dict[str, set[str]]) -> Part:
@@ -204,7 +204,7 @@ def _asks_teacher(board: Board) -> bool:
 
 def _teachers(needs: Needs) -> tuple[list[Finding], set[str]]:
     """Return a finding a network, and the digests of those that are there as artefacts."""
-    found, digests = [], set()
+    findings, digests = [], set()
     dataset, spec = dataset_name(needs.board), needs.board.teacher
     for i, model in enumerate(spec.models):
         what, (first, *others) = (str(model), dataset), spec.checkpoints[i] if spec.checkpoints else ("",)
@@ -216,20 +216,20 @@ def _teachers(needs: Needs) -> tuple[list[Finding], set[str]]:
         try:
             path = needs.checkpoint(i)
         except GiftbenchError as error:
-            found.append(Finding("teacher", what, str(error), False, option=option, given=given))
+            findings.append(Finding("teacher", what, str(error), False, option=option, given=given))
             continue
         kept = _trained(needs, spec, model)
         if path is not None:
-            found.append(Finding("teacher", what, str(path), True, given=given, more=expected))
+            findings.append(Finding("teacher", what, str(path), True, given=given, more=expected))
         elif spec.required:
-            found.append(Finding("teacher", what, f"no {first}", False, option=option, more=more))
+            findings.append(Finding("teacher", what, f"no {first}", False, option=option, more=more))
         elif kept is not None:
             digests.add(str(kept[1]["digest"]))
-            found.append(Finding("teacher", what, f"trained, {kept[1]['accuracy']:.1f} %: {kept[0]}", True))
+            findings.append(Finding("teacher", what, f"trained, {kept[1]['accuracy']:.1f} %: {kept[0]}", True))
         else:
             state = "trained by the run" + (f", for want of {first}" if first else "")
-            found.append(Finding("teacher", what, state, True, more=more))
-    return found, digests
+            findings.append(Finding("teacher", what, state, True, more=more))
+    return findings, digests
 
 
 def _made(needs: Needs, spec: SetSpec, ipc: int, teachers: set[str]) -> Path | None:
@@ -252,8 +252,8 @@ def _made(needs: Needs, spec: SetSpec, ipc: int, teachers: set[str]) -> Path | N
 def _trained(needs: Needs, spec: TeacherSpec, model: Spec) -> tuple[Path, dict[str, Any]] | None:
     """Return the file of a teacher that a run would find, and what it says of itself."""
 
-    def same(given: Spec, made: dict[str, Any]) -> bool:
-        return made["name"] == given.name and all(made["options"].get(k) == v for k, v in given.options.items())
+    def same(given: Spec, recipe_part: dict[str, Any]) -> bool:
+        return recipe_part["name"] == given.name and all(recipe_part["options"].get(k) == v for k, v in given.options.items())
 
     for path, facts in _kept(needs.folder, "teacher"):
         try:
@@ -283,12 +283,12 @@ def _kept(folder: Path, kind: str) -> list[tuple[Path, dict[str, Any]]]:
 
 def headers(folder: Path, kind: str) -> tuple[tuple[Path, dict[str, Any]], ...]:
     """Return the files `KIND-*.safetensors` of a folder with their facts; a broken one is passed over."""
-    found = []
+    files = []
     for path in sorted(folder.glob(f"{kind}-*.safetensors")):
         try:
             facts = json.loads(safetensors.read_header(path).metadata[kind])
             if isinstance(facts, dict):
-                found.append((path, facts))
+                files.append((path, facts))
         except (DataError, ValueError, LookupError, RecursionError):
             continue
-    return tuple(found)
+    return tuple(files)

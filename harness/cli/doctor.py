@@ -167,8 +167,8 @@ def _mark(ok: bool) -> str:
     return "yes" if ok else "no"
 
 
-def _ipcs(found: Iterable[int]) -> str:
-    return ", ".join(str(ipc) if ipc else "all" for ipc in sorted(found))
+def _ipcs(ipcs: Iterable[int]) -> str:
+    return ", ".join(str(ipc) if ipc else "all" for ipc in sorted(ipcs))
 
 
 def _natural(path: Path | str) -> list[object]:

@@ -30,5 +30,5 @@ def registry(kind: str) -> Registry[object]:
     if kind not in REGISTRIES:
         raise UnknownName(f"nothing is called {kind!r}; {suggest(kind, LISTED)}")
     module, _, attribute = REGISTRIES[kind].partition(":")
-    found: Registry[object] = getattr(importlib.import_module(module), attribute)
-    return found
+    entries: Registry[object] = getattr(importlib.import_module(module), attribute)
+    return entries

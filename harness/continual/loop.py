@@ -94,11 +94,11 @@ class Batches:
         for first in drawn[0]:
             rest = []
             for part in range(1, len(self.parts)):
-                found = next(drawn[part], None)
-                if found is None:
+                index = next(drawn[part], None)
+                if index is None:
                     drawn[part] = self._indices(part)
-                    found = next(drawn[part])
-                rest.append(found)
+                    index = next(drawn[part])
+                rest.append(index)
             yield self._batch(torch.cat([first, *rest]) if rest else first)
 
     def _indices(self, part: int) -> Iterator[Tensor]:
@@ -182,10 +182,10 @@ class ResidentLoop:
         """Replace a loader that a plugin has made of Avalanche's datasets."""
         from avalanche.benchmarks.utils.data_loader import MultiDatasetDataLoader
 
-        made = self.dataloader
-        if isinstance(made, MultiDatasetDataLoader):
-            parts = list(zip(made.datasets, made.batch_sizes, strict=True))
-            parts.insert(0, parts.pop(max(made.termination_dataset, 0)))
+        loader = self.dataloader
+        if isinstance(loader, MultiDatasetDataLoader):
+            parts = list(zip(loader.datasets, loader.batch_sizes, strict=True))
+            parts.insert(0, parts.pop(max(loader.termination_dataset, 0)))
             self.dataloader = self._batches(parts)
 
     def check_model_and_optimizer(self, **_: object) -> None:
@@ -246,13 +246,13 @@ def create(spec: Spec, student: nn.Module, memory: int, device: str) -> Resident
         student: on the device.
         memory: images that a strategy with a memory may keep.
     """
-    made = strategies.load(spec.name)
+    kind = strategies.load(spec.name)
     options = dict(spec.options)
-    if "mem_size" in strategies.parameters(made):
+    if "mem_size" in strategies.parameters(kind):
         options.setdefault("mem_size", memory)
-    base, rest = _resident(made), options
-    if not hasattr(made, "train"):  # a plugin
-        base, rest = _resident(strategies.load("Naive")), {"plugins": [made(**options)]}
+    base, rest = _resident(kind), options
+    if not hasattr(kind, "train"):  # a plugin
+        base, rest = _resident(strategies.load("Naive")), {"plugins": [kind(**options)]}
     # The loop makes its own optimizer; this one only satisfies the constructor. Plugins that evaluate the criterion by
     # themselves (EWC's importances, AGEM's reference gradients) get cross-entropy with the hard labels.
     if spec.name not in strategies.USUAL:  # others may flatten gradients with view(), which channels-last order forbids
@@ -262,6 +262,6 @@ def create(spec: Spec, student: nn.Module, memory: int, device: str) -> Resident
 
 
 @cache
-def _resident(made: type) -> Callable[..., ResidentLoop]:
-    resident: Callable[..., ResidentLoop] = type(f"Resident{made.__name__}", (ResidentLoop, made), {})
+def _resident(kind: type) -> Callable[..., ResidentLoop]:
+    resident: Callable[..., ResidentLoop] = type(f"Resident{kind.__name__}", (ResidentLoop, kind), {})
     return resident

@@ -37,8 +37,8 @@ def resolve(given: Named) -> Spec:
     usual = {name.lower(): name for name in USUAL}.get(asked.lower())
     if usual is not None and not options:
         return Spec(name=usual)
-    name, made = _found(asked)
-    defaults = parameters(made)
+    name, kind = _found(asked)
+    defaults = parameters(kind)
     if defaults.get("mem_size") is inspect.Parameter.empty:
         defaults["mem_size"] = None  # the scenario gives it
     full = filled("strategy", name, defaults, options)
@@ -50,10 +50,10 @@ def label(spec: Spec) -> str:
     return render(spec.name, dict(spec.options))
 
 
-def parameters(made: type) -> dict[str, object]:
+def parameters(kind: type) -> dict[str, object]:
     """Return {parameter: default} of an Avalanche strategy or plugin, without those that the protocol decides."""
-    found = inspect.signature(made.__init__).parameters.values()  # type: ignore[misc]
-    named = [p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    signature = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
+    named = [p for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return {p.name: p.default for p in named if p.name not in OURS}
 
 
@@ -69,10 +69,10 @@ def _found(name: str) -> tuple[str, type]:
         names = [known[key].__name__ for key in near or known]
         hint = "did you mean " + " or ".join(map(repr, names)) + "?" if near else suggest(name, names)
         raise UnknownName(f"no Avalanche strategy or plugin {name!r}; {hint}")
-    made = known[name.lower()]
-    if made.__name__ in REFUSED:
-        raise BadOption(f"strategy {made.__name__!r} cannot be used here: {REFUSED[made.__name__]}")
-    return made.__name__, made
+    kind = known[name.lower()]
+    if kind.__name__ in REFUSED:
+        raise BadOption(f"strategy {kind.__name__!r} cannot be used here: {REFUSED[kind.__name__]}")
+    return kind.__name__, kind
 
 
 @cache
@@ -84,7 +84,7 @@ def catalogue() -> dict[str, type]:
     from avalanche.training.plugins import SupervisedPlugin
     from avalanche.training.templates import SupervisedTemplate
 
-    found: dict[str, type] = {}
+    classes: dict[str, type] = {}
     for package, base in ((supervised, SupervisedTemplate), (plugins, SupervisedPlugin)):
         for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
             try:
@@ -95,5 +95,5 @@ def catalogue() -> dict[str, type]:
                 continue
             for thing in vars(loaded).values():
                 if inspect.isclass(thing) and issubclass(thing, base) and thing.__module__ == loaded.__name__:
-                    found.setdefault(thing.__name__.lower(), thing)
-    return {key: made for key, made in found.items() if not key.startswith("_")}
+                    classes.setdefault(thing.__name__.lower(), thing)
+    return {key: kind for key, kind in classes.items() if not key.startswith("_")}

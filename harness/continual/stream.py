@@ -25,8 +25,8 @@ def class_order(order: str | Sequence[int], seed: int, classes: int) -> list[int
     Raises: BoardError when `order` is none of these.
     """
     if order == "seed":
-        found: list[int] = numpy.random.RandomState(seed).permutation(classes).tolist()
-        return found
+        drawn: list[int] = numpy.random.RandomState(seed).permutation(classes).tolist()
+        return drawn
     if order == "sorted":
         return list(range(classes))
     if isinstance(order, str):
@@ -105,10 +105,10 @@ def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -
         DataAttribute([0] * len(labels), "targets_task_labels", use_in_getitem=True),
     ]
     data = AvalancheDataset([TensorDataset(*tensors)], data_attributes=attributes)
-    made = class_incremental_benchmark({"train": data}, class_order=list(order), num_classes_per_exp=list(counts))
-    for experience in made.train_stream:
+    scenario = class_incremental_benchmark({"train": data}, class_order=list(order), num_classes_per_exp=list(counts))
+    for experience in scenario.train_stream:
         experience.dataset.task_set = {0: experience.dataset}  # what LwF asks of it, and Avalanche 0.6 leaves out
-    return cast(Benchmark, made)
+    return cast(Benchmark, scenario)
 
 
 def refuse_stored(stored: bool) -> None:

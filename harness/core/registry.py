@@ -295,10 +295,10 @@ def _source(module: str) -> Path | None:
     if file:
         return Path(file)
     top, *rest = module.split(".")
-    found = importlib.util.find_spec(top)
-    if found is None or not rest:
-        return Path(found.origin) if found and found.origin else None
-    places = [Path(folder, *rest) for folder in found.submodule_search_locations or ()]
+    package = importlib.util.find_spec(top)
+    if package is None or not rest:
+        return Path(package.origin) if package and package.origin else None
+    places = [Path(folder, *rest) for folder in package.submodule_search_locations or ()]
     files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
     return next((file for file in files if file.is_file()), None)
 

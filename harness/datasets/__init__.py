@@ -69,9 +69,9 @@ def card(spec: Named | Resolved[object], data_dir: str | Path | None = None) -> 
     from harness.datasets.cards import Card, known
 
     resolved = registry.resolve(spec)
-    found = known(resolved.spec)
-    if found is not None:
-        return found
+    shipped = known(resolved.spec)
+    if shipped is not None:
+        return shipped
     data = load(resolved, data_dir)
     return Card(data.name, data.shape, len(data.classes), data.mean, data.std)
 

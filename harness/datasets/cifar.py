@@ -83,9 +83,9 @@ def _records(folder: Path, name: str, version: _Binary) -> Split:
     file = paths.inside(folder, name)
     count = RECORDS[name.removesuffix(".bin").rstrip("_0123456789")]
     length = version.labels + PIXELS
-    found = paths.size(file, 1 << 30)
-    if found != count * length:
-        raise DataError(f"{file}: {found} bytes where {count} records of {length} bytes are expected ({count * length})")
+    size = paths.size(file, 1 << 30)
+    if size != count * length:
+        raise DataError(f"{file}: {size} bytes where {count} records of {length} bytes are expected ({count * length})")
     rows = torch.from_numpy(numpy.fromfile(file, numpy.uint8, count * length).reshape(count, length))
     labels = rows[:, version.labels - 1].long()
     if int(labels.max()) >= version.classes:

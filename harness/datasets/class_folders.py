@@ -32,7 +32,7 @@ def by_class(title: str, root: Path, split: str, classes: Sequence[str], inner: 
     missing = [name for name in classes if name not in there]
     if missing:
         raise DataError(f"{title}: {part} lacks {len(missing)} of {len(classes)} class folders, such as {missing[0]}")
-    found = []
+    files = []
     for index, name in enumerate(classes):
         place = part / name
         if inner and inner in {folder.name for folder in paths.folders(root, place)}:
@@ -40,26 +40,26 @@ def by_class(title: str, root: Path, split: str, classes: Sequence[str], inner: 
         images = images_in(root, place)
         if not images:
             raise DataError(f"{title}: no images in {place} ({', '.join(sorted(EXTENSIONS))})")
-        found += [(index, name, image) for image in images]
-    return listing(title, root, found)
+        files += [(index, name, image) for image in images]
+    return listing(title, root, files)
 
 
-def listing(title: str, root: Path, found: Sequence[tuple[int, str, Found]]) -> Listing:
+def listing(title: str, root: Path, files: Sequence[tuple[int, str, Found]]) -> Listing:
     """Return the listing of images given by (class index, class folder, file); two layouts of the same images give the same."""
     return Listing(
         title,
         root,
-        [file for _, _, (_, file, _, _) in found],
-        torch.tensor([index for index, _, _ in found], dtype=torch.int64),
-        [(f"{folder}/{name}", size, changed) for _, folder, (name, _, size, changed) in found],
+        [file for _, _, (_, file, _, _) in files],
+        torch.tensor([index for index, _, _ in files], dtype=torch.int64),
+        [(f"{folder}/{name}", size, changed) for _, folder, (name, _, size, changed) in files],
     )
 
 
 def images_in(root: Path, place: Path) -> list[Found]:
     """Return the images in a folder, by name. Raises DataError for a symbolic link that leaves `root`."""
-    found = []
+    files = []
     for entry in paths.entries(root, place):
         if entry.name[entry.name.rfind(".") :].lower() in EXTENSIONS and entry.is_file():
             status = entry.stat()
-            found.append((entry.name, entry.path, status.st_size, status.st_mtime_ns))
-    return found
+            files.append((entry.name, entry.path, status.st_size, status.st_mtime_ns))
+    return files

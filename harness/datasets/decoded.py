@@ -51,8 +51,8 @@ class Listing:
 
     def key(self, form: Form) -> str:
         """Return a hash of the files as they are now and of what they are decoded to, and by which Pillow."""
-        made = [VERSION, PIL.__version__, [*form.shape], form.resize]
-        return digest_json([made, str(self.root.resolve()), list(self.items), list(self.stamps)])[:32]
+        form_facts = [VERSION, PIL.__version__, [*form.shape], form.resize]
+        return digest_json([form_facts, str(self.root.resolve()), list(self.items), list(self.stamps)])[:32]
 
 
 def decoded_split(listing: Listing, form: Form, *, workers: int = 0) -> Split:
@@ -175,9 +175,9 @@ def _kept(listing: Listing, form: Form, workers: int) -> tuple[Tensor, list[str]
         if hashes is not None:
             return decoding.mapped(folder / "pixels", shape), hashes
         (folder / "about.json").unlink(missing_ok=True)
-        made = decoding.read(listing.items, form, workers=workers, out=folder / "pixels", hashed=True)
-        atomic.write(folder / "about.json", json.dumps({"of": listing.title, "shape": shape, "sha256": made.digests}))
-    return made.images, made.digests
+        decoded = decoding.read(listing.items, form, workers=workers, out=folder / "pixels", hashed=True)
+        atomic.write(folder / "about.json", json.dumps({"of": listing.title, "shape": shape, "sha256": decoded.digests}))
+    return decoded.images, decoded.digests
 
 
 def _hashes(folder: Path, shape: tuple[int, ...]) -> list[str] | None:

@@ -101,7 +101,7 @@ def _shards(place: str, root: Path, train: list[Path], test: list[Path]) -> tupl
 
 
 def _classes(root: Path, part: Path) -> tuple[str, ...]:
-    names = tuple(sorted(found.name for found in paths.folders(root, part)))
+    names = tuple(sorted(folder.name for folder in paths.folders(root, part)))
     if not names:
         raise DataError(f"dataset folder {part}: empty; expected one folder a class, a metadata.csv or .parquet files")
     return names

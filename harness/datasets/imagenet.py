@@ -97,10 +97,10 @@ def _chosen(classes: Sequence[str | int]) -> dict[str, int]:
 def _load(name: str, data_dir: Path | None, size: int, chosen: dict[str, int]) -> Dataset:
     if not 1 <= size <= MAX_SIZE:
         raise BadOption(f"dataset {name}: size must be 1 to {MAX_SIZE} px, not {size}")
-    found = imagenet_root(name, data_dir)
-    if found is None:
+    place = imagenet_root(name, data_dir)
+    if place is None:
         raise DataError(f"{name}: no val/ in {data_dir or 'a data folder'} or below it; {imagenet_remedy(name, data_dir)}")
-    root = paths.folder(found)
+    root = paths.folder(place)
     val, train = paths.inside(root, "val"), root / "train"
     wnids = list(chosen) or _thousand(name, root, val)
     if chosen:

@@ -37,10 +37,10 @@ class Labelled:
 
 def table_of(root: Path, part: Path) -> Path | None:
     """Return a split's table; None when it has none. Raises DataError when it has two."""
-    found = [file for file in paths.files(root, part) if file.name in NAMES]
-    if len(found) > 1:
+    tables = [file for file in paths.files(root, part) if file.name in NAMES]
+    if len(tables) > 1:
         raise DataError(f"{part}: both {NAMES[0]} and {NAMES[1]}; expected one of them")
-    return found[0] if found else None
+    return tables[0] if tables else None
 
 
 def by_table(title: str, part: Path, table: Path) -> Labelled:
@@ -152,11 +152,11 @@ def _spelled(split: Labelled) -> Labelled:
 
 def _numbered(split: Labelled) -> range:
     """Return 0..K-1, all of which the labels must be; so a stray number takes no memory."""
-    found = set(split.labels)
-    classes = range(len(found))
-    missing = next((index for index in classes if index not in found), None)
+    numbers = set(split.labels)
+    classes = range(len(numbers))
+    missing = next((index for index in classes if index not in numbers), None)
     if missing is not None:
-        odd = max((label for label in found if label not in classes), key=str)
+        odd = max((label for label in numbers if label not in classes), key=str)
         raise DataError(f"{split.title}: label {odd}, but no image of class {missing}; expected 0 to the number of classes - 1")
     return classes
 

@@ -27,18 +27,18 @@ def shards(root: Path, base: Path) -> dict[str, list[Path]]:
     """Return the parquet files in `base` by split, in order. Raises DataError when one of several is absent."""
     from harness.files import paths
 
-    found: dict[str, list[Path]] = {}
+    files_of: dict[str, list[Path]] = {}
     counts: dict[str, set[tuple[int, int]]] = {}
     for file in paths.files(root, base, {".parquet"}):
         named = _SHARD.fullmatch(file.name)
         if named:
-            found.setdefault(named[1], []).append(file)
+            files_of.setdefault(named[1], []).append(file)
             counts.setdefault(named[1], set()).add((int(named[2] or 0), int(named[3] or 1)))
     for split, numbers in counts.items():
         of = {count for _, count in numbers}
-        if len(of) > 1 or len(numbers) != len(found[split]) or len(numbers) != max(of):
-            raise DataError(f"{base}: {len(found[split])} of {max(of)} parquet files of {split} are there")
-    return found
+        if len(of) > 1 or len(numbers) != len(files_of[split]) or len(numbers) != max(of):
+            raise DataError(f"{base}: {len(files_of[split])} of {max(of)} parquet files of {split} are there")
+    return files_of
 
 
 def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
@@ -60,9 +60,9 @@ def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
             names = stated
             if opened.metadata.num_rows + len(items) > MAX_ROWS:
                 raise DataError(f"{file}: above the limit of {MAX_ROWS} rows")
-            for group, found in enumerate(_labels(file, opened, column)):
-                labels += found
-                items += [(str(file), group, row) for row in range(len(found))]
+            for group, group_labels in enumerate(_labels(file, opened, column)):
+                labels += group_labels
+                items += [(str(file), group, row) for row in range(len(group_labels))]
         stamps.append((str(file.relative_to(root)), size, file.stat().st_mtime_ns))
     if not items:
         raise DataError(f"{files[0]}: no rows")
@@ -89,8 +89,8 @@ def _groups(file: Path, opened: ParquetFile, name: str) -> Iterator[list[int | s
         for chunk in column.chunks:
             if hasattr(chunk, "dictionary") and any(len(word.as_buffer()) > MAX_NAME for word in chunk.dictionary):
                 raise DataError(f"{file}: row group {group}: a {name} of more than {MAX_NAME} bytes")
-        found: list[int | str] = column.to_pylist()
-        yield found
+        labels: list[int | str] = column.to_pylist()
+        yield labels
 
 
 def _names(schema: Schema, column: str, file: Path) -> tuple[str, ...]:

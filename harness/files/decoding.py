@@ -208,7 +208,7 @@ def _by_workers(
         finally:
             news.put(None)
 
-    found: dict[int, Done] = {}
+    runs_done: dict[int, Done] = {}
     with ExitStack() as stack:
         for _ in range(count):
             worker = _Worker(setup)
@@ -223,18 +223,18 @@ def _by_workers(
             if told is None:
                 finished += 1
                 continue
-            found[told[0]] = told[1]
+            runs_done[told[0]] = told[1]
             images += told[1].images
             if progress is not None:
                 progress(images, len(items))
-    wrong = [start for start in sorted(found) if found[start].error]
+    wrong = [start for start in sorted(runs_done) if runs_done[start].error]
     if wrong:
-        return found[wrong[0]]
+        return runs_done[wrong[0]]
     if images != len(items):  # a thread has ended otherwise than by `return`; what it met is printed
         raise RuntimeError(f"{len(items) - images} of {len(items)} images have not been decoded")
     if images != len(items):
         raise RuntimeError(f"{images} of {len(items)} images were decoded")  # a thread failed; its traceback is printed
-    return Done(len(items), [digest for start in sorted(found) for digest in found[start].digests])
+    return Done(len(items), [digest for start in sorted(runs_done) for digest in runs_done[start].digests])
 
 
 #: Has glibc keep the memory of one image for the next: to be given it anew by the kernel takes a fifth of a worker's time.

@@ -43,12 +43,12 @@ def inside(root: Path, name: str) -> Path:
     if not name or "\0" in name or name.startswith(("/", "\\")) or re.match(r"^[A-Za-z]:", name):
         raise DataError(f"{root}: the name {name!r} is no relative path")
     try:
-        found = (root / name).resolve()
+        place = (root / name).resolve()
     except (OSError, RuntimeError) as error:
         raise DataError(f"{root / name}: cannot be followed: {type(error).__name__}") from None
-    if not found.is_relative_to(root):
+    if not place.is_relative_to(root):
         raise DataError(f"{root}: the name {name!r} leaves the folder")
-    return found
+    return place
 
 
 def entries(root: Path, at: Path | None = None) -> list[os.DirEntry[str]]:
@@ -59,7 +59,7 @@ def entries(root: Path, at: Path | None = None) -> list[os.DirEntry[str]]:
         at: the folder to list, in `root`; `root` itself by default.
     Raises: DataError for a symbolic link that leaves `root`, and for more than MAX_ENTRIES entries.
     """
-    found = []
+    listed = []
     try:
         with os.scandir(at or root) as listing:
             for entry in listing:
@@ -69,12 +69,12 @@ def entries(root: Path, at: Path | None = None) -> list[os.DirEntry[str]]:
                     raise DataError(f"{at or root}: the name {entry.name!a} in it has characters that no name should have")
                 if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
                     raise DataError(f"{entry.path}: a symbolic link that leaves {root}")
-                found.append(entry)
-                if len(found) > MAX_ENTRIES:
+                listed.append(entry)
+                if len(listed) > MAX_ENTRIES:
                     raise DataError(f"{at or root}: more than {MAX_ENTRIES} entries")
     except (OSError, RuntimeError) as error:  # the latter for links that lead in a circle
         raise DataError(f"{at or root}: cannot be listed: {getattr(error, 'strerror', None) or type(error).__name__}") from None
-    return sorted(found, key=lambda entry: entry.name)
+    return sorted(listed, key=lambda entry: entry.name)
 
 
 def folders(root: Path, at: Path | None = None) -> list[Path]:
@@ -94,16 +94,16 @@ def files(root: Path, at: Path | None = None, endings: Collection[str] = ()) -> 
 def size(path: Path, limit: int) -> int:
     """Return a regular file's size in bytes. Raises DataError when it is absent, no regular file, empty or above `limit`."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror.lower() if error.strerror else 'cannot be read'}") from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path}: not a regular file")
-    if not found.st_size:
+    if not status.st_size:
         raise DataError(f"{path}: empty")
-    if found.st_size > limit:
-        raise DataError(f"{path}: {found.st_size / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB")
-    return found.st_size
+    if status.st_size > limit:
+        raise DataError(f"{path}: {status.st_size / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB")
+    return status.st_size
 
 
 def stamps(path: Path) -> list[tuple[str, int, int]]:

@@ -226,22 +226,22 @@ class _Machine:
         self.stack.append(_Made(called.name, fact))
 
     def newobj(self) -> None:
-        arguments, made = self.pop(), self.pop()
-        if made != _Global(NAMESPACE) or arguments != ():
+        arguments, kind = self.pop(), self.pop()
+        if kind != _Global(NAMESPACE) or arguments != ():
             raise DataError(f"its pickle makes an object that is no tensor; {INSTEAD}")
         self.stack.append(_Made(NAMESPACE))
 
     def build(self) -> None:
         """Follow `state` put into an object: attributes of a state dict or a Namespace, the byte order of a number's dtype."""
         state = self.pop()
-        made = self.top_of(_Made)
-        if made.name in (ORDERED, NAMESPACE) and type(state) is dict:
+        target = self.top_of(_Made)
+        if target.name in (ORDERED, NAMESPACE) and type(state) is dict:
             self.copies(state)
             if all(isinstance(key, str) for key in state):
                 return
-        if made.name == "numpy dtype" and type(state) is tuple and state in _DTYPE_STATES:
+        if target.name == "numpy dtype" and type(state) is tuple and state in _DTYPE_STATES:
             return
-        raise DataError(f"its pickle gives a {made.name.split(' ')[-1]} a state that saved tensors do without")
+        raise DataError(f"its pickle gives a {target.name.split(' ')[-1]} a state that saved tensors do without")
 
 
 def _checked(name: str, arguments: tuple[object, ...]) -> object:

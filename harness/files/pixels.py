@@ -98,12 +98,12 @@ def image(encoded: bytes, place: str, form: Form) -> bytes:
     channels, height, width = form.shape
     mode = "RGB" if channels == 3 else "L"
     with _opened(encoded, place) as opened:
-        found: Image.Image = opened if opened.mode == mode else opened.convert(mode)
+        picture: Image.Image = opened if opened.mode == mode else opened.convert(mode)
         if form.resize:
-            found = _centre(found, form, place)
-        if found.size != (width, height):
-            raise DataError(f"{place}: {found.width}x{found.height} px where {width}x{height} are expected")
-        return b"".join(band.tobytes() for band in found.split())
+            picture = _centre(picture, form, place)
+        if picture.size != (width, height):
+            raise DataError(f"{place}: {picture.width}x{picture.height} px where {width}x{height} are expected")
+        return b"".join(band.tobytes() for band in picture.split())
 
 
 def dimensions(encoded: bytes, place: str) -> tuple[int, int]:
@@ -156,11 +156,11 @@ def _centre(picture: Image.Image, form: Form, place: str) -> Image.Image:
 def content(file: str) -> bytes:
     """Return the bytes of a regular file of at most MAX_BYTES. Raises DataError."""
     try:
-        found = os.stat(file)  # noqa: PTH116 (a Path for each of a million files costs more than the call)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.stat(file)  # noqa: PTH116 (a Path for each of a million files costs more than the call)
+        if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{file}: not a readable image: no regular file")
-        if found.st_size > MAX_BYTES:
-            raise DataError(f"{file}: {found.st_size} bytes are above the limit of {MAX_BYTES} for one image")
+        if status.st_size > MAX_BYTES:
+            raise DataError(f"{file}: {status.st_size} bytes are above the limit of {MAX_BYTES} for one image")
         with open(file, "rb") as stream:  # noqa: PTH123
             read = stream.read(MAX_BYTES)
     except OSError as error:
@@ -187,12 +187,12 @@ class Reader:
             self._group = (file, group), encoded_images(Path(file), group)
         place = f"{file}: row {row} of row group {group}"
         rows = self._group[1]
-        found = rows[row] if row < len(rows) else None
-        if not found:
+        encoded = rows[row] if row < len(rows) else None
+        if not encoded:
             raise DataError(f"{place}: no image bytes")
-        if len(found) > MAX_BYTES:
-            raise DataError(f"{place}: {len(found)} bytes are above the limit of {MAX_BYTES} for one image")
-        return place, bytes(found)
+        if len(encoded) > MAX_BYTES:
+            raise DataError(f"{place}: {len(encoded)} bytes are above the limit of {MAX_BYTES} for one image")
+        return place, bytes(encoded)
 
 
 def fill(items: Sequence[Item], put: Callable[[int, bytes], None], form: Form, hashed: bool, reader: Reader) -> Done:

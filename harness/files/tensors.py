@@ -81,7 +81,7 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     top = listed[0].filename.split("/")[0]
     if any(entry.filename == f"{top}/constants.pkl" for entry in listed):
         raise DataError(f"a TorchScript archive, which is code; {pickles.INSTEAD}")
-    found: dict[str, zipfile.ZipInfo] = {}
+    members: dict[str, zipfile.ZipInfo] = {}
     for entry in listed:
         head, _, name = entry.orig_filename.partition("/")
         parts = name.split("/")
@@ -89,14 +89,14 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
             raise DataError(f"the entry {entry.orig_filename[:80]!r} is not a plain name in one folder")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & 1:
             raise DataError(f"the entry {name[:80]!r} is compressed or encrypted, which torch.save does not do")
-        if name.casefold() in found:  # torch looks names up without regard to case
+        if name.casefold() in members:  # torch looks names up without regard to case
             raise DataError(f"two entries are named {name[:80]!r}")
-        found[name.casefold()] = entry
-    if "data.pkl" not in found:
+        members[name.casefold()] = entry
+    if "data.pkl" not in members:
         raise DataError("not an archive that torch.save wrote: it has no data.pkl")
-    if found["data.pkl"].file_size > MAX_PICKLE:
+    if members["data.pkl"].file_size > MAX_PICKLE:
         raise DataError(f"its data.pkl is larger than {MAX_PICKLE >> 20} MiB; {pickles.INSTEAD}")
-    return found
+    return members
 
 
 def _load(path: Path, used: set[str]) -> object:

@@ -74,19 +74,19 @@ def cells_of(records: pandas.DataFrame, compared: str, lowest: Collection[str] |
     cells["native"] = [bool(loss) and native.get(place) == loss for place, loss in zip(places, cells["loss"], strict=True)]
     cells["gain"] = _gains(cells, compared)
     cells["rank"] = ranks(cells, lowest)
-    found: dict[int, list[Cell]] = {}
+    cells_by_setting: dict[int, list[Cell]] = {}
     for setting, values in zip(cells["setting"], cells.drop(columns="setting").to_dict("records"), strict=True):
-        found.setdefault(int(setting), []).append(Cell(**{str(name): value for name, value in values.items()}))
-    return found
+        cells_by_setting.setdefault(int(setting), []).append(Cell(**{str(name): value for name, value in values.items()}))
+    return cells_by_setting
 
 
 def natives(records: pandas.DataFrame) -> Mapping[tuple[int, str], str]:
     """Return {(setting, method): the loss its authors train with}; where records disagree, what most of them say."""
     said = records[records["native"] != ""].groupby(["setting", "method", "native"], sort=False).size()
-    found: dict[tuple[int, str], str] = {}
+    losses: dict[tuple[int, str], str] = {}
     for setting, method, native in said.sort_values(ascending=False, kind="stable").index:
-        found.setdefault((setting, method), native)
-    return found
+        losses.setdefault((setting, method), native)
+    return losses
 
 
 def _errors(records: pandas.DataFrame) -> pandas.Series[Any]:

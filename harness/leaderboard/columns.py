@@ -30,21 +30,21 @@ def uniform(frame: pandas.DataFrame, rows: str, columns: str) -> pandas.DataFram
     if "order" in frame and "id" in frame:
         frame = frame.sort_values(["order", "id"], kind="stable")
     frame = frame.reset_index(drop=True)
-    made = labels(frame, LABELS)
+    records = labels(frame, LABELS)
     for name in METRICS:
         numbers = pandas.to_numeric(frame[name], errors="coerce") if name in frame else float("nan")
-        made[name] = pandas.Series(numbers, index=frame.index, dtype="float64").where(made["status"] != "failed")
-    made["row"], made["column"] = _text(frame, rows), _text(frame, columns)
-    made["seed"] = pandas.Series(frame.get("seed", 0), index=frame.index).astype("int64")
-    made["position"] = range(len(frame))
-    made["device_kind"] = made["device"].map(device_kind)
-    made["options"] = _options(frame, made, rows, columns)
+        records[name] = pandas.Series(numbers, index=frame.index, dtype="float64").where(records["status"] != "failed")
+    records["row"], records["column"] = _text(frame, rows), _text(frame, columns)
+    records["seed"] = pandas.Series(frame.get("seed", 0), index=frame.index).astype("int64")
+    records["position"] = range(len(frame))
+    records["device_kind"] = records["device"].map(device_kind)
+    records["options"] = _options(frame, records, rows, columns)
     for name in frame.columns:
         if name in (*LABELS, *OTHER, rows, columns) or pandas.api.types.is_float_dtype(frame[name]):
             continue
         if any(isinstance(value, (str, bool)) for value in frame[name]):
-            made[f"label {name}"] = _text(frame, str(name))
-    return made
+            records[f"label {name}"] = _text(frame, str(name))
+    return records
 
 
 def labels(frame: pandas.DataFrame, names: Sequence[str]) -> pandas.DataFrame:
@@ -73,7 +73,7 @@ def device_kind(device: str) -> str:
     return "" if not device else "CPU" if device.lower().startswith("cpu") else "GPU"
 
 
-def _options(frame: pandas.DataFrame, made: pandas.DataFrame, rows: str, columns: str) -> pandas.Series[str]:
+def _options(frame: pandas.DataFrame, records: pandas.DataFrame, rows: str, columns: str) -> pandas.Series[str]:
     """Return the scenario's options as text, without those that an axis already shows."""
     if "options" not in frame:
         return pandas.Series("", index=frame.index)
@@ -83,7 +83,7 @@ def _options(frame: pandas.DataFrame, made: pandas.DataFrame, rows: str, columns
     shown: dict[str, list[str]] = {text: [] for text in dicts}
     for option in sorted({name for value in dicts.values() for name in value}):
         values = texts.map({text: as_text(value.get(option)) for text, value in dicts.items()})
-        if option not in (rows, columns) and not follows_own_axis(values, made, rows, columns):
+        if option not in (rows, columns) and not follows_own_axis(values, records, rows, columns):
             for text, value in dicts.items():
                 if option in value:
                     shown[text].append(f"{option}={as_text(value[option])}")
@@ -91,14 +91,14 @@ def _options(frame: pandas.DataFrame, made: pandas.DataFrame, rows: str, columns
 
 
 def follows_own_axis(
-    values: pandas.Series[str], made: pandas.DataFrame, rows: str, columns: str, within: pandas.Series[int] | None = None
+    values: pandas.Series[str], records: pandas.DataFrame, rows: str, columns: str, within: pandas.Series[int] | None = None
 ) -> bool:
     """Tell whether an axis of the scenario's own (not loss, optimizer or model) decides `values`: one value a label."""
     groups = [] if within is None else [within]
     own = [column for name, column in ((rows, "row"), (columns, "column")) if name and name not in AXES]
-    return any(values.groupby([*groups, made[column]]).nunique().le(1).all() for column in own)
+    return any(values.groupby([*groups, records[column]]).nunique().le(1).all() for column in own)
 
 
-def follows_an_axis(values: pandas.Series[str], made: pandas.DataFrame) -> bool:
+def follows_an_axis(values: pandas.Series[str], records: pandas.DataFrame) -> bool:
     """Tell whether the row label alone, or the column label alone, decides `values`."""
-    return any(values.groupby(made[axis]).nunique().le(1).all() for axis in ("row", "column"))
+    return any(values.groupby(records[axis]).nunique().le(1).all() for axis in ("row", "column"))

@@ -218,9 +218,9 @@ def _ours(row: Row, marks: dict[str, str]) -> list[str]:
     ]
 
 
-def _population(found: Summary) -> float:
+def _population(sample: Summary) -> float:
     """Return the standard deviation of ddof 0; 0 for one value."""
-    return 0.0 if found.n == 1 else found.std * math.sqrt((found.n - 1) / found.n)
+    return 0.0 if sample.n == 1 else sample.std * math.sqrt((sample.n - 1) / sample.n)
 
 
 def _value(mean: float, std: float) -> str:
@@ -287,16 +287,16 @@ def _teachers(board: Board, rows: Iterable[Row]) -> Iterator[str]:
         for part in board.boards
         for model, known in zip(part.teacher.models, part.teacher.expect, strict=False)
     }
-    found: dict[str, None] = {}
+    lines: dict[str, None] = {}
     for row in rows:
         labels = row.match.trial.labels if row.match else Labels()
         if labels.teacher and labels.teacher_accuracy is not None:
             known = expected.get((row.cell.dataset, labels.teacher))
             shown = f" ({known:g} in the paper)" if known is not None else ""
             accuracy = fixed(labels.teacher_accuracy, 2)
-            found[f"{escape(row.cell.dataset)}: {escape(labels.teacher)}, {accuracy} %{shown}"] = None
-    if found:
-        yield f"Our teachers, accuracy on the test split: {'; '.join(found)}."
+            lines[f"{escape(row.cell.dataset)}: {escape(labels.teacher)}, {accuracy} %{shown}"] = None
+    if lines:
+        yield f"Our teachers, accuracy on the test split: {'; '.join(lines)}."
 
 
 # -- CSV -----------------------------------------------------------------------------------------------------------------

@@ -103,10 +103,10 @@ class Figure:
 def slug(text: str) -> str:
     """Return `text` in lower-case letters, digits and single hyphens, at most 80 characters; a cut one ends in a digest."""
     plain = unicodedata.normalize("NFKD", without_paths(text)).encode("ascii", "ignore").decode().lower()
-    made = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-    if len(made) <= LONGEST:
-        return made
-    return f"{made[: LONGEST - 9].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    hyphened = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if len(hyphened) <= LONGEST:
+        return hyphened
+    return f"{hyphened[: LONGEST - 9].rstrip('-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def unused(names: Iterable[str], taken: Iterable[str]) -> str:
@@ -163,15 +163,15 @@ def curves(
     Raises: ValueError when cells have no `mean`, or a label has no position.
     """
     panel, line = (("ipc",), ("method", "row")) if panels == "ipc" else (("method", "ipc"), ("row",))
-    found = []
+    figures = []
     for subject in _subjects(tables, name, title):
         where = {column: x(column) for column in dict.fromkeys(point.column for point in subject.points)}
         places = {column: float(at) for column, at in where.items() if at is not None}
         points = [point for point in subject.points if point.column in places]
-        made, caption = _panels(points, panel, line, [places[point.column] for point in points], "Bands")
-        if made:
-            found.append(Figure(subject.name, subject.title, made, x_label, y_label, x_scale, x_ticks, caption))
-    return found
+        panels_of, caption = _panels(points, panel, line, [places[point.column] for point in points], "Bands")
+        if panels_of:
+            figures.append(Figure(subject.name, subject.title, panels_of, x_label, y_label, x_scale, x_ticks, caption))
+    return figures
 
 
 def dots(
@@ -191,17 +191,17 @@ def dots(
         zero: mark the value 0.
     Raises: ValueError when cells have no `mean`.
     """
-    found = []
+    figures = []
     for subject in _subjects(tables, name, title):
         points = [point for point in subject.points if column in (None, point.column)]
         known = {point.row for point in points if math.isfinite(point.mean)}
         rows = [row for row in dict.fromkeys(point.row for point in subject.points) if row in known]
         points = [point for point in points if point.row in known]
-        made, caption = _panels(points, ("ipc",), ("method", "column"), [rows.index(point.row) for point in points], "Bars")
-        if made:
+        panels_of, caption = _panels(points, ("ipc",), ("method", "column"), [rows.index(point.row) for point in points], "Bars")
+        if panels_of:
             how: dict[str, Any] = {"caption": caption, "kind": "dots", "categories": tuple(rows), "zero": zero}
-            found.append(Figure(subject.name, subject.title, made, x_label, "", **how))
-    return found
+            figures.append(Figure(subject.name, subject.title, panels_of, x_label, "", **how))
+    return figures
 
 
 def _subjects(tables: Sequence[Table], name: str, title: str) -> Iterator[_Subject]:

@@ -31,12 +31,12 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
             if axis and axis not in cells:
                 cells[axis] = cells[name]
         parts.append(cells.reindex(columns=names).astype("object"))
-    made = pandas.concat(parts, ignore_index=True)
+    rows = pandas.concat(parts, ignore_index=True)
     for name in FIGURES:
-        made[name] = [fixed(float(value), 4) if pandas.notna(value) else "" for value in made[name]]
+        rows[name] = [fixed(float(value), 4) if pandas.notna(value) else "" for value in rows[name]]
     for name in [*LABELS, *own]:
-        made[name] = [without_paths(str(value)) if pandas.notna(value) else "" for value in made[name]]
-    return _csv(made)
+        rows[name] = [without_paths(str(value)) if pandas.notna(value) else "" for value in rows[name]]
+    return _csv(rows)
 
 
 def timing_csv(frame: pandas.DataFrame) -> str:
@@ -46,11 +46,11 @@ def timing_csv(frame: pandas.DataFrame) -> str:
     if frame.empty:
         return _csv(pandas.DataFrame(columns=names))
     records = labels(frame, by).assign(seconds=frame["seconds"])
-    made = records.groupby(by, sort=False)["seconds"].agg(trials="size", total_seconds="sum", mean_seconds="mean").reset_index()
-    made = made.sort_values("scenario", kind="stable")
+    rows = records.groupby(by, sort=False)["seconds"].agg(trials="size", total_seconds="sum", mean_seconds="mean").reset_index()
+    rows = rows.sort_values("scenario", kind="stable")
     for name in names[-2:]:
-        made[name] = made[name].map(lambda value: fixed(value, 4))
-    return _csv(made)
+        rows[name] = rows[name].map(lambda value: fixed(value, 4))
+    return _csv(rows)
 
 
 def _csv(frame: pandas.DataFrame) -> str:

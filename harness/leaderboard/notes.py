@@ -32,7 +32,7 @@ def notes(
         native: {method: native loss}.
         measure: what cells show.
     """
-    found = [
+    lines = [
         f"{measure} {_seeds(seeds, cells)}",
         _legend(cells, compared),
         _sets(facts, native),
@@ -42,7 +42,7 @@ def notes(
         _optimizers(facts),
         _devices(facts),
     ]
-    return [note for note in found if note]
+    return [note for note in lines if note]
 
 
 def usual_count(cells: Iterable[Cell]) -> int:

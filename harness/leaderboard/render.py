@@ -118,18 +118,18 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios) -> str:
     frame = RecordStore(file.parent / "records").frame()
     sections = [replace(section, figures=[]) for section in sections_of(load_board(file), frame, scenarios)]
 
-    def block(found: re.Match[str]) -> str:
+    def block(match: re.Match[str]) -> str:
         """Return the marked part with its tables, in the file's own line ends."""
-        wanted = [section for section in sections if found[2] in (None, section.name)]
+        wanted = [section for section in sections if match[2] in (None, section.name)]
         if not wanted:
             raise BoardError(
-                f"{readme}: {found[1]}: no scenario {found[2]!r} here; {suggest(found[2], {s.name for s in sections})}"
+                f"{readme}: {match[1]}: no scenario {match[2]!r} here; {suggest(match[2], {s.name for s in sections})}"
             )
-        trials = frame if found[2] is None else frame[frame["scenario"] == found[2]]
+        trials = frame if match[2] is None else frame[frame["scenario"] == match[2]]
         body = [f"{_status(trials)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
         body += [section.markdown(3, fold=True).rstrip("\n") for section in wanted]
         lines = "\n\n" + "\n\n".join(body) + "\n\n"
-        return found[1] + (lines.replace("\n", "\r\n") if "\r\n" in text else lines) + found[4]
+        return match[1] + (lines.replace("\n", "\r\n") if "\r\n" in text else lines) + match[4]
 
     return marked.sub(block, text)
 
@@ -140,8 +140,8 @@ def sections_of(board: Board, frame: pandas.DataFrame, scenarios: Scenarios) -> 
     specs = [spec for part in board.boards for spec in part.scenarios]
     planned = list(dict.fromkeys(spec.name for spec in specs if not spec.on_request or spec.name in parts))
     names = [*planned, *sorted(parts.keys() - {*planned})]
-    made = [partial(section, name, parts.get(name, frame.iloc[:0]), scenarios) for name in names]
-    return _apart(on_cores(made) if len(frame) >= MANY else [one() for one in made])
+    makers = [partial(section, name, parts.get(name, frame.iloc[:0]), scenarios) for name in names]
+    return _apart(on_cores(makers) if len(frame) >= MANY else [one() for one in makers])
 
 
 def section(name: str, frame: pandas.DataFrame, scenarios: Scenarios) -> Section:

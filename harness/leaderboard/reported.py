@@ -226,8 +226,8 @@ def match(cells: Iterable[ReportedCell], records: Iterable[Record]) -> dict[Repo
     """Return the records of each cell that has any; failed ones and those without an accuracy do not count."""
     counting = [r for r in records if r.status != "failed" and "accuracy" in r.metrics]
     counting.sort(key=lambda record: (record.trial.labels.order, record.id))
-    found = {cell: _matched(cell, [record for record in counting if cell.fits(record.trial)]) for cell in cells}
-    return {cell: matched for cell, matched in found.items() if matched is not None}
+    matches = {cell: _matched(cell, [record for record in counting if cell.fits(record.trial)]) for cell in cells}
+    return {cell: matched for cell, matched in matches.items() if matched is not None}
 
 
 def _matched(cell: ReportedCell, fitting: Sequence[Record]) -> Match | None:
@@ -250,7 +250,7 @@ def deviations(trial: Trial) -> dict[str, str]:
     """Return what of a trial's protocol is not the paper's: {field: "ours instead of theirs"}; optimizers are not looked at."""
     images = trial.labels.images
     theirs = Protocol.model_validate("paper").resolved(1 if images is None else images, trial.labels.dataset)
-    found = {}
+    differences = {}
     for name in Protocol.model_fields:
         if name in ("name", "optimizer") or (name == "batch_size" and images is None):
             continue
@@ -258,8 +258,8 @@ def deviations(trial: Trial) -> dict[str, str]:
         if name == "schedule":
             ours, usual = schedules.label(ours), schedules.label(usual)
         if ours != usual:
-            found[name] = f"{ours} instead of {usual}"
-    return found
+            differences[name] = f"{ours} instead of {usual}"
+    return differences
 
 
 def describe(cell: ReportedCell) -> str:

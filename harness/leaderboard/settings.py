@@ -65,12 +65,12 @@ def separate(frame: pandas.DataFrame, rows: str, columns: str, decided: Collecti
     records["setting"] = _ids(keys)
     headings = _headings(records, keys)
     doubtful = _doubtful(records)
-    found: list[Setting] = []
+    settings: list[Setting] = []
     for _, group in records.groupby("setting", sort=False):
         which = int(group["setting"].iloc[0])
         whole = Setting(group, group["dataset"].iloc[0], headings[which])
-        found.extend((part for one in _by_digest(whole) for part in _by_variant(one)) if which in doubtful else [whole])
-    return found
+        settings.extend((part for one in _by_digest(whole) for part in _by_variant(one)) if which in doubtful else [whole])
+    return settings
 
 
 def _keyed(
@@ -177,7 +177,7 @@ def _phrase(name: str, value: str) -> str:
         return ABSENT[name]
     value = value[:8] if name == "dataset_digest" else value
     if name == "teacher":
-        value = re.sub(r"\((\d+(?:\.\d+)?) %\)", lambda found: f"({float(found[1]):.2f} %)", value)
+        value = re.sub(r"\((\d+(?:\.\d+)?) %\)", lambda match: f"({float(match[1]):.2f} %)", value)
     return PHRASES.get(name, name.removeprefix("label ") + " {}").format(escape(value) or "unknown")
 
 
@@ -189,15 +189,15 @@ def _by_digest(setting: Setting) -> list[Setting]:
     sets = records.drop_duplicates([*same, "distilled"]).sort_values(["position", "distilled"], kind="stable")
     sets = sets.assign(generation=sets.groupby(same).cumcount(), several=sets.groupby(same)["distilled"].transform("size") > 1)
     generation = records[[*same, "distilled"]].merge(sets[[*same, "distilled", "generation"]], how="left")["generation"]
-    found = []
+    settings = []
     for which, chosen in records.groupby(generation.to_numpy()):
         here = sets[(sets["generation"] == which) & sets["several"]]
         digests = list(dict.fromkeys(here["distilled"].str[:8]))
         words = [f"{escape(s.method)} at IPC {s.ipc} is `{s.distilled[:8]}`" for s in each(here)]
         note = f"The board has had several sets of one name, and they are never averaged: here {listed(words)}."
         heading = f"set{'s' if len(digests) > 1 else ''} {', '.join(digests[:3])}{', …' if len(digests) > 3 else ''}"
-        found.append(Setting(chosen, setting.dataset, [*setting.heading, heading], [*setting.notes, note]))
-    return found
+        settings.append(Setting(chosen, setting.dataset, [*setting.heading, heading], [*setting.notes, note]))
+    return settings
 
 
 def _by_variant(setting: Setting) -> list[Setting]:

@@ -76,16 +76,18 @@ def paired_difference(first: Mapping[Any, float], second: Mapping[Any, float], c
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), not {confidence!r}")
-    found = summary(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
-    half = half_width(found, confidence)
-    return Difference(found.n, found.mean, found.std, found.mean - half, found.mean + half, confidence)
+    differences = summary(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
+    half = half_width(differences, confidence)
+    return Difference(
+        differences.n, differences.mean, differences.std, differences.mean - half, differences.mean + half, confidence
+    )
 
 
-def half_width(found: Summary, confidence: float = 0.95) -> float:
+def half_width(sample: Summary, confidence: float = 0.95) -> float:
     """Return half the width of Student's t interval of a mean, t(n - 1) · std / √n; NaN for fewer than two values."""
     from scipy.special import stdtrit
 
-    return math.nan if found.n < 2 else float(stdtrit(found.n - 1, (1 + confidence) / 2)) * found.std / math.sqrt(found.n)
+    return math.nan if sample.n < 2 else float(stdtrit(sample.n - 1, (1 + confidence) / 2)) * sample.std / math.sqrt(sample.n)
 
 
 def welch(first: Summary, second: Summary, confidence: float = 0.95) -> tuple[float, float, float]:

@@ -88,13 +88,13 @@ class Table:
 
     @cached_property
     def _seeds(self) -> dict[tuple[str, str, str, str], dict[int, float]]:
-        found: dict[tuple[str, str, str, str], dict[int, float]] = {}
+        accuracies: dict[tuple[str, str, str, str], dict[int, float]] = {}
         if self.records is not None:
             columns = (self.records[name].tolist() for name in ("method", "row", "ipc", "column", "seed", "accuracy"))
             for *place, seed, accuracy in zip(*columns, strict=True):
                 if not pandas.isna(accuracy):
-                    found.setdefault((place[0], place[1], place[2], place[3]), {})[seed] = accuracy
-        return found
+                    accuracies.setdefault((place[0], place[1], place[2], place[3]), {})[seed] = accuracy
+        return accuracies
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,11 @@ def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer
     seeds: dict[int, dict[str, list[int]]] = {}
     for place in each(records[["setting", "ipc", "seed"]].drop_duplicates()):
         seeds.setdefault(place.setting, {}).setdefault(place.ipc, []).append(int(place.seed))
-    found: list[Table] = []
+    tables: list[Table] = []
     for i, setting in enumerate(settings):
         losses = {fact.method: native[i, fact.method] for fact in facts[i] if (i, fact.method) in native}
-        found.extend(_Maker(setting, how, losses, seeds[i]).tables(facts[i], cells[i]))
-    return found
+        tables.extend(_Maker(setting, how, losses, seeds[i]).tables(facts[i], cells[i]))
+    return tables
 
 
 def measured(frame: pandas.DataFrame, metric: str) -> pandas.DataFrame:
@@ -212,15 +212,15 @@ class _Maker:
         known = {(cell.method, cell.ipc, cell.row, cell.column): cell for cell in cells}
         digests = {(fact.method, fact.ipc): fact.distilled for fact in facts}
         usual: dict[str, Any] = {name: "" if name in self.layout.decided else getattr(facts[0], name) for name in AXES}
-        found = []
+        laid = []
         for place in places:
             method, ipc, row, column = place
             trained = usual | {
                 name: label for name, label in ((self.layout.rows, row), (self.layout.columns, column)) if name in AXES
             }
             native = bool(trained["loss"]) and trained["loss"] == self.native.get(method)
-            found.append(known.get(place) or Cell(*place, **trained, distilled=digests.get((method, ipc), ""), native=native))
-        return found
+            laid.append(known.get(place) or Cell(*place, **trained, distilled=digests.get((method, ipc), ""), native=native))
+        return laid
 
 
 def _value(cell: Cell) -> str:

@@ -49,7 +49,7 @@ def without_paths(text: str) -> str:
 
 def escape(text: str) -> str:
     """Return a label as Markdown that shows it as it is, in a table cell too."""
-    return _SPECIAL.sub(lambda found: "\\" + found.group(), without_paths(text))
+    return _SPECIAL.sub(lambda match: "\\" + match.group(), without_paths(text))
 
 
 def code(text: str) -> str:

@@ -42,9 +42,9 @@ def refined(
     mixed = refine(teacher_probabilities(targets, temperature, z), smoothed, gamma)
     if gamma == 0:
         return loss(logits, targets)
-    made = temperature * mixed.clamp_min(torch.finfo(z.dtype).tiny).log()
-    shift = taught.mean(dim=1, keepdim=True) - made.mean(dim=1, keepdim=True)
-    return loss(logits, Targets(targets.hard, made + shift, "logits", targets.progress))
+    labels = temperature * mixed.clamp_min(torch.finfo(z.dtype).tiny).log()
+    shift = taught.mean(dim=1, keepdim=True) - labels.mean(dim=1, keepdim=True)
+    return loss(logits, Targets(targets.hard, labels + shift, "logits", targets.progress))
 
 
 @cache

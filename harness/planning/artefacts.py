@@ -41,8 +41,8 @@ class Artefacts:
             for path in sorted(self.cache.glob("teacher-*.safetensors")):
                 if teachers.read_header(path)[1] == key:
                     return teachers.read_header(self._kept(path))[0]
-            made = make(self.cache)
-        return teachers.read_header(self._kept(made.path))[0]
+            trained = make(self.cache)
+        return teachers.read_header(self._kept(trained.path))[0]
 
     def distilled(self, recipe: dict[str, object], teacher: Callable[[], list[str]], make: Callable[[], DistilledSet]) -> SetFile:
         """Return the set of a recipe; `teacher` gives the digests that a set made with a teacher must name."""
@@ -54,9 +54,9 @@ class Artefacts:
                 named = provenance.get("teacher_digest")
                 if provenance.get("recipe") == key and (named is None or named == teacher()):  # train none that none is made with
                     return read_set_header(self._kept(path))
-        made = make()
-        made.provenance["recipe"] = key
-        return self.add(made)
+        distilled = make()
+        distilled.provenance["recipe"] = key
+        return self.add(distilled)
 
     def add(self, distilled: DistilledSet) -> SetFile:
         """Keep a set beside the board, by digest."""

@@ -136,4 +136,4 @@ def ambiguous(board: Board) -> dict[str, frozenset[str]]:
         for spec in part.sets:
             if spec.format and not spec.path:
                 networks.setdefault(dataset_name(part), {}).setdefault(spec.supplied_as, set()).add(spec.distilled_on)
-    return {dataset: frozenset(s for s, found in slots.items() if len(found) > 1) for dataset, slots in networks.items()}
+    return {dataset: frozenset(s for s, names in slots.items() if len(names) > 1) for dataset, slots in networks.items()}

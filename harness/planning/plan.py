@@ -76,19 +76,19 @@ class Plan:
     @property
     def sets(self) -> list[PreparedSet]:
         """The distilled sets that this scenario is asked about."""
-        found = self.workshop.sets()
+        sets = self.workshop.sets()
         if self.spec.sets is not None:
-            names = {s.name for s in found} | {s.name for s in self.board.sets if s.format}  # some may not be at hand
+            names = {s.name for s in sets} | {s.name for s in self.board.sets if s.format}  # some may not be at hand
             for name in self.spec.sets:
                 if name not in names:
                     raise BoardError(f"{self.place}.sets: no set {name!r} on this board; {suggest(name, names)}")
-            found = [s for s in found if s.name in self.spec.sets]
+            sets = [s for s in sets if s.name in self.spec.sets]
         if self.spec.ipc is not None:
-            found = [s for s in found if s.file.ipc in self.spec.ipc]
+            sets = [s for s in sets if s.file.ipc in self.spec.ipc]
             asked = {ipc for s in self.board.sets if s.format for ipc in s.ipc}
-            if not found and not asked & {*self.spec.ipc}:
+            if not sets and not asked & {*self.spec.ipc}:
                 raise BoardError(f"{self.place}.ipc: no set of this board has IPC {' or '.join(map(str, self.spec.ipc))}")
-        return found
+        return sets
 
     def vary(
         self,

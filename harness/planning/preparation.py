@@ -86,8 +86,8 @@ class Workshop:
         if "dataset" not in self._kept:
             with at(f"{self.source}: dataset"):
                 self._kept["dataset"] = datasets.load(self.board.dataset, self.data_dir)
-        found: Dataset = self._kept["dataset"]
-        return found
+        dataset: Dataset = self._kept["dataset"]
+        return dataset
 
     def teacher_files(self) -> list[TeacherFile]:
         """Return the teacher's networks on disk, trained first when nobody has them."""
@@ -97,13 +97,15 @@ class Workshop:
             spec = self.board.teacher
             with at(f"{self.source}: teacher"):
                 recipes = self._teacher_recipes()
-                made = [self.artefacts.teacher(recipe, self._maker(i, recipe, path)) for i, (recipe, path) in enumerate(recipes)]
-                for file, (_, path), expect in zip(made, recipes, spec.expect, strict=False):
+                networks = [
+                    self.artefacts.teacher(recipe, self._maker(i, recipe, path)) for i, (recipe, path) in enumerate(recipes)
+                ]
+                for file, (_, path), expect in zip(networks, recipes, spec.expect, strict=False):
                     if path is not None:  # made in an earlier run, perhaps, when less was expected
                         teachers.confirm(file, path, self.dataset, self.resolved_device, expect, spec.tolerance)
-            self._kept["teachers"] = made
-        found: list[TeacherFile] = self._kept["teachers"]
-        return found
+            self._kept["teachers"] = networks
+        files: list[TeacherFile] = self._kept["teachers"]
+        return files
 
     def trial_teacher(self) -> tuple[str, ...]:
         """Return what a trial says of its teacher: the networks' digests, and how their logits are averaged."""
@@ -111,19 +113,19 @@ class Workshop:
             from harness import teachers
 
             self._kept["trial_teacher"] = teachers.trial_digests(self.teacher_files(), self.board.teacher.average)
-        found: tuple[str, ...] = self._kept["trial_teacher"]
-        return found
+        digests: tuple[str, ...] = self._kept["trial_teacher"]
+        return digests
 
     def _teacher_recipes(self) -> list[tuple[dict[str, Any], Path | None]]:
         """Return each network's recipe, and its checkpoint when it has one."""
         from harness import teachers
 
         spec, trained = self.board.teacher, teachers.recipes(self.board.teacher, self.dataset)
-        found: list[tuple[dict[str, Any], Path | None]] = []
+        recipes: list[tuple[dict[str, Any], Path | None]] = []
         for i, model in enumerate(spec.models):
             path = self.needs.checkpoint(i)
             if path is not None:
-                found.append((teachers.checkpoint_recipe(path, model, self.dataset, spec), path))
+                recipes.append((teachers.checkpoint_recipe(path, model, self.dataset, spec), path))
             elif spec.required:
                 names = " or ".join(spec.checkpoints[i])
                 raise NotAtHand(
@@ -133,8 +135,8 @@ class Workshop:
             else:
                 if spec.checkpoints:
                     self.say(f"teacher {model} of {self.dataset.name}: no checkpoint at hand, so it is trained here")
-                found.append((trained[i], None))
-        return found
+                recipes.append((trained[i], None))
+        return recipes
 
     def _maker(self, index: int, recipe: dict[str, Any], checkpoint: Path | None) -> Callable[[Path], TeacherFile]:
         from harness import teachers
@@ -147,12 +149,12 @@ class Workshop:
         def make(folder: Path) -> TeacherFile:
             what = f"teacher {models.registry.label(recipe['model'])} of {checkpoint.name}"
             self.progress(what, 0, 1)
-            made = teachers.convert(recipe, checkpoint, self.dataset, folder, self.resolved_device, expect, spec.tolerance)
+            file = teachers.convert(recipe, checkpoint, self.dataset, folder, self.resolved_device, expect, spec.tolerance)
             self.progress(what, 1, 1)
-            self.say(f"{what}: {made.accuracy:.2f} % on the test split" + (f", {expect:g} expected" if expect else ""))
-            for note in made.notes:
+            self.say(f"{what}: {file.accuracy:.2f} % on the test split" + (f", {expect:g} expected" if expect else ""))
+            for note in file.notes:
                 self.say(f"{what}: {note}")
-            return made
+            return file
 
         return make
 
@@ -182,15 +184,17 @@ class Workshop:
         if "teacher" not in self._kept:
             average = self.board.teacher.average
             self._kept["teacher"] = teachers.load(self.teacher_files(), self.dataset, self.resolved_device, average)
-        found: Teacher = self._kept["teacher"]
-        return found
+        teacher: Teacher = self._kept["teacher"]
+        return teacher
 
     def sets(self) -> list[PreparedSet]:
         """Return every distilled set of the board, made first when nobody has it."""
         if "sets" not in self._kept:
-            self._kept["sets"] = [made for i, spec in enumerate(self.board.sets) for made in self._prepare(spec, f"sets[{i}]")]
-        found: list[PreparedSet] = self._kept["sets"]
-        return found
+            self._kept["sets"] = [
+                prepared for i, spec in enumerate(self.board.sets) for prepared in self._prepare(spec, f"sets[{i}]")
+            ]
+        sets: list[PreparedSet] = self._kept["sets"]
+        return sets
 
     def rehearsal(self) -> Rehearsal:
         """Return a workshop for the same board that makes nothing. Published sets are read all the same: mistakes lie there."""
@@ -233,11 +237,11 @@ class Workshop:
             self.progress(what, 0, 1)
             source = Source(self.dataset, ipc, spec.seed, self.resolved_device, self.teacher)
             with arithmetic(self.resolved_device, "float32"):  # the same set, whatever this process has computed before
-                made = method.create()(source)
-            if not isinstance(made, DistilledSet):
-                raise DataError(f"distiller {method.name!r} returned {type(made).__name__}, not a DistilledSet")
+                distilled = method.create()(source)
+            if not isinstance(distilled, DistilledSet):
+                raise DataError(f"distiller {method.name!r} returned {type(distilled).__name__}, not a DistilledSet")
             self.progress(what, 1, 1)
-            return made
+            return distilled
 
         return make
 
@@ -292,10 +296,10 @@ class Rehearsal(Workshop):
 
             with at(f"{self.source}: teacher"):
                 recipes = self._teacher_recipes()
-            made = [teachers.TeacherFile(Path(), digest_json(recipe), "", 0.0, recipe) for recipe, _ in recipes]
-            self._kept["teachers"] = made
-        found: list[TeacherFile] = self._kept["teachers"]
-        return found
+            networks = [teachers.TeacherFile(Path(), digest_json(recipe), "", 0.0, recipe) for recipe, _ in recipes]
+            self._kept["teachers"] = networks
+        files: list[TeacherFile] = self._kept["teachers"]
+        return files
 
     def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, recipe: dict[str, Any]) -> SetFile:
         classes = len(self.dataset.classes)

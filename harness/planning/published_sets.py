@@ -40,11 +40,11 @@ def read(spec: Spec, path: Path, card: Card, ipc: int | None, say: Say, workers:
     path = path.expanduser()
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    made = readers.create(spec)(Reading(path.resolve(), card, ipc, workers, say))
-    if not isinstance(made, DistilledSet):
-        raise DataError(f"reader {spec.name!r} returned {type(made).__name__}, not a DistilledSet")
-    made.check_fits(card.name, card.shape, card.classes)
-    return made
+    distilled = readers.create(spec)(Reading(path.resolve(), card, ipc, workers, say))
+    if not isinstance(distilled, DistilledSet):
+        raise DataError(f"reader {spec.name!r} returned {type(distilled).__name__}, not a DistilledSet")
+    distilled.check_fits(card.name, card.shape, card.classes)
+    return distilled
 
 
 def import_set(
@@ -70,27 +70,27 @@ def import_set(
     spec = Spec.model_validate(format_)
     readers.resolve(spec)
     card = datasets.card(dataset, data_dir)
-    made = read(spec, path, card, ipc, say, workers)
+    distilled = read(spec, path, card, ipc, say, workers)
     if not check:
-        return made
+        return distilled
     from harness import teachers
     from harness.datasets.whitening import whitening
     from harness.distilled.checks import findings
 
     present, remedy = datasets.at_hand(dataset, data_dir)
-    found = datasets.load(dataset, data_dir) if present else None
-    if found is None:
+    images = datasets.load(dataset, data_dir) if present else None
+    if images is None:
         say(f"not compared with {card.name}: {remedy}")
     asked = None
     if teacher is not None:
-        if found is None:
+        if images is None:
             raise DataError(f"--teacher: {card.name} is not at hand, and a teacher is read with it: {remedy}")
-        asked = teachers.load([teachers.read_header(teacher)[0]], found, "cpu")
-    small = made.normalised and math.prod(card.shape) <= MOST_FITTED  # it may be whitened though nobody says so
-    whiten = whitening(found, "cpu").apply if found is not None and (made.whitening or small) else None
-    for line in findings(made, card, found, asked, whiten):
+        asked = teachers.load([teachers.read_header(teacher)[0]], images, "cpu")
+    small = distilled.normalised and math.prod(card.shape) <= MOST_FITTED  # it may be whitened though nobody says so
+    whiten = whitening(images, "cpu").apply if images is not None and (distilled.whitening or small) else None
+    for line in findings(distilled, card, images, asked, whiten):
         say(line)
-    return made
+    return distilled
 
 
 def kept(spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefacts, say: Say) -> SetFile:

@@ -174,8 +174,8 @@ class Workbench:
                 return Material.on_device(self.device, images, test.labels)
             return Material.on_device(self.device, test.images, test.labels, mean=dataset.mean, std=dataset.std)
 
-        found: Material = self._once(("test", trial.dataset.digest, whitened), load)
-        return found
+        material: Material = self._once(("test", trial.dataset.digest, whitened), load)
+        return material
 
     def loss(self, trial: Trial) -> Callable[[Tensor, Targets], Tensor]:
         """Return the trial's loss with its parameters bound."""
@@ -260,8 +260,8 @@ class Workbench:
             with torch.random.fork_rng([images.device.index] if images.is_cuda else []):
                 return agrees([self.student(trial), self.student(trial.model_copy(update={"seed": trial.seed + 1}))], images)
 
-        found: bool = self._once(("stackable", trial.model.model_dump_json(), trial.dataset.digest), tried)
-        return found
+        stackable: bool = self._once(("stackable", trial.model.model_dump_json(), trial.dataset.digest), tried)
+        return stackable
 
     def _way(
         self, members: Sequence[Member], material: Material, trial: Trial, teacher: Callable[[Tensor], Tensor] | None

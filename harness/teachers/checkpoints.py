@@ -41,15 +41,15 @@ def read(path: Path) -> State:
         dict. Nothing in it is executed.
     """
     content = _safetensors(path) if path.suffix == ".safetensors" else _saved(path)
-    found = _state(content)
-    if found is None:
+    state = _state(content)
+    if state is None:
         keys = [" ".join(str(key)[:40].split()) for key in list(content)[:8]] if isinstance(content, Mapping) else None
         held = type(content).__name__ if keys is None else ", ".join(keys)
         raise DataError(f"{path}: no state dict in it ({held or 'empty'}); expected one bare or under {', '.join(PLACES[:4])}")
-    for name in found:
+    for name in state:
         if not re.fullmatch(r"[\w.\-]{1,200}", name):
             raise DataError(f"{path}: a tensor is named {name[:40]!a}, as no layer is")
-    return _bare(found)
+    return _bare(state)
 
 
 def _saved(path: Path) -> object:
@@ -68,9 +68,9 @@ def _state(content: object, depth: int = 0) -> State | None:
     if not isinstance(content, Mapping) or depth > _DEPTH:
         return None
     for place in PLACES:
-        found = _state(content.get(place), depth + 1)
-        if found is not None:
-            return found
+        state = _state(content.get(place), depth + 1)
+        if state is not None:
+            return state
     own = {name: tensor for name, tensor in content.items() if isinstance(name, str) and isinstance(tensor, Tensor)}
     return own if any(tensor.dim() > 1 for tensor in own.values()) else None
 
@@ -149,13 +149,13 @@ def _cut(path: Path, state: State, network: nn.Module, label: str, classes: Sequ
     return (f"{'the first ' if taken == list(range(rows)) else ''}{rows} of the {found} classes of its head",)
 
 
-def _check(path: Path, name: str, found: Tensor, wanted: Tensor, guess: str, label: str) -> None:
-    if found.shape != wanted.shape:
-        shapes = f"{name} is {list(found.shape)}, {label} has {list(wanted.shape)} there"
-        raise DataError(f"{path}: {shapes}{guess or _meaning(found, wanted)}")
-    if found.is_floating_point() != wanted.is_floating_point() or found.is_complex():
-        raise DataError(f"{path}: {name} is {found.dtype}, expected {wanted.dtype}")
-    if found.is_floating_point() and not bool(found.to(wanted.dtype).isfinite().all()):
+def _check(path: Path, name: str, tensor: Tensor, wanted: Tensor, guess: str, label: str) -> None:
+    if tensor.shape != wanted.shape:
+        shapes = f"{name} is {list(tensor.shape)}, {label} has {list(wanted.shape)} there"
+        raise DataError(f"{path}: {shapes}{guess or _meaning(tensor, wanted)}")
+    if tensor.is_floating_point() != wanted.is_floating_point() or tensor.is_complex():
+        raise DataError(f"{path}: {name} is {tensor.dtype}, expected {wanted.dtype}")
+    if tensor.is_floating_point() and not bool(tensor.to(wanted.dtype).isfinite().all()):
         raise DataError(f"{path}: {name} has values that are not finite")
 
 
@@ -169,10 +169,10 @@ def _guess(state: State, label: str) -> str:
     return f"; wrong {other}? It looks like {guess}"
 
 
-def _meaning(found: Tensor, wanted: Tensor) -> str:
+def _meaning(tensor: Tensor, wanted: Tensor) -> str:
     """Return a clause that says what a layer of another shape may mean."""
-    if found.dim() == wanted.dim() == 4 and found.shape[1] != wanted.shape[1]:
-        return f"; was it trained on images of {found.shape[1]} channels?"
-    if found.dim() == wanted.dim() == 2 and found.shape[0] == wanted.shape[0]:
-        return f"; wrong image size? It wants {math.sqrt(found.shape[1] / wanted.shape[1]):.3g} times the pixels a side"
+    if tensor.dim() == wanted.dim() == 4 and tensor.shape[1] != wanted.shape[1]:
+        return f"; was it trained on images of {tensor.shape[1]} channels?"
+    if tensor.dim() == wanted.dim() == 2 and tensor.shape[0] == wanted.shape[0]:
+        return f"; wrong image size? It wants {math.sqrt(tensor.shape[1] / wanted.shape[1]):.3g} times the pixels a side"
     return "; wrong model name, or another width of it?"

@@ -68,8 +68,8 @@ def _sample(dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 def _accuracy(network: nn.Module, images: Tensor, labels: Tensor, statistics: Statistics, device: str) -> float:
     mean, std = (tuple(float(v) for v in values) for values in statistics)
-    found = hits(network, Material.on_device(device, images, labels, mean=mean, std=std))
-    return float(100 * found[:, 0].double().mean())
+    right = hits(network, Material.on_device(device, images, labels, mean=mean, std=std))
+    return float(100 * right[:, 0].double().mean())
 
 
 def _normalisations(

@@ -40,10 +40,10 @@ def rded_convnet(state: Mapping[str, Tensor], network: nn.Module) -> State | Non
             places["conv" if isinstance(layer, nn.Conv2d) else "norm"].append(index)
 
     def ours(name: str) -> str:
-        found = re.fullmatch(r"layers\.(conv|norm)\.(\d{1,3})\.(\w+)", name)
-        if not found or int(found[2]) >= len(places[found[1]]):
+        match = re.fullmatch(r"layers\.(conv|norm)\.(\d{1,3})\.(\w+)", name)
+        if not match or int(match[2]) >= len(places[match[1]]):
             return name
-        return f"features.{places[found[1]][int(found[2])]}.{found[3]}"
+        return f"features.{places[match[1]][int(match[2])]}.{match[3]}"
 
     return {ours(name): tensor for name, tensor in state.items()}
 
@@ -60,11 +60,11 @@ def small_shufflenet(state: Mapping[str, Tensor], network: nn.Module) -> State |
     if "layer1.0.conv5.weight" not in state:
         return None
 
-    def ours(found: re.Match[str]) -> str:
-        stage, block, kind, number = int(found[1]), int(found[2]), found[3], int(found[4])
+    def ours(match: re.Match[str]) -> str:
+        stage, block, kind, number = int(match[1]), int(match[2]), match[3], int(match[4])
         places = _SHUFFLE_BLOCK if block else _SHUFFLE_DOWN
         place = 2 * (number - 1) + (kind == "bn")
-        return f"stage{stage + 1}.{block}.{places[place]}." if place < len(places) else found[0]
+        return f"stage{stage + 1}.{block}.{places[place]}." if place < len(places) else match[0]
 
     return _renamed(
         state,
@@ -105,8 +105,8 @@ def torchvision_swin(state: Mapping[str, Tensor], network: nn.Module) -> State |
         kept,
         (r"^features\.0\.0\.", "patch_embed.proj."),
         (r"^features\.0\.2\.", "patch_embed.norm."),
-        (r"^features\.([1357])\.", lambda found: f"layers.{int(found[1]) // 2}.blocks."),
-        (r"^features\.([246])\.", lambda found: f"layers.{int(found[1]) // 2}.downsample."),
+        (r"^features\.([1357])\.", lambda match: f"layers.{int(match[1]) // 2}.blocks."),
+        (r"^features\.([246])\.", lambda match: f"layers.{int(match[1]) // 2}.downsample."),
         (r"\.mlp\.0\.", ".mlp.fc1."),
         (r"\.mlp\.3\.", ".mlp.fc2."),
         (r"^head\.", "head.fc."),

@@ -99,9 +99,9 @@ def _disappointment(
     """Return the error that says both accuracies, and which usual mistake explains the difference."""
     from harness.teachers import diagnosis
 
-    found = diagnosis.cause(network, dataset, measured.statistics(dataset), device, expect)
+    cause = diagnosis.cause(network, dataset, measured.statistics(dataset), device, expect)
     notes = "".join(f" ({note})" for note in measured.notes)
     return DataError(
         f"{path}: {measured.model} reaches {measured.accuracy:.1f} % on the test split of {dataset.name}{notes}, "
-        f"expected {expect:g} within {tolerance:g}; {found or 'is it for this dataset, and this model?'}"
+        f"expected {expect:g} within {tolerance:g}; {cause or 'is it for this dataset, and this model?'}"
     )

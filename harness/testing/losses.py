@@ -40,10 +40,10 @@ class _Loss(NamedTuple):
         remedy = "compute it from them by differentiable operations, without detach, no_grad or item"
         expect(value.requires_grad, self.name, f"returns what does not depend on the student's logits; {remedy}")
         with works(self.name, f"in its backward pass {where}"):
-            (found,) = torch.autograd.grad(value, logits, allow_unused=True)
-        expect(found is not None, self.name, f"has no gradient at the student's logits; {remedy}")
-        assert found is not None
-        return found
+            (gradient,) = torch.autograd.grad(value, logits, allow_unused=True)
+        expect(gradient is not None, self.name, f"has no gradient at the student's logits; {remedy}")
+        assert gradient is not None
+        return gradient
 
 
 def check_loss(loss: str | Callable[..., Tensor], /, *, stop_gradient: bool = False, **options: object) -> None:
@@ -62,14 +62,14 @@ def check_loss(loss: str | Callable[..., Tensor], /, *, stop_gradient: bool = Fa
     Raises: CheckFailed, in one sentence, at the first thing that is not so. UnknownName or BadOption for a loss or a parameter
         that there is not.
     """
-    made = _made(loss, options)
-    _returns_a_scalar_at_every_size(made)
-    _is_a_pure_function(made)  # what it remembers or draws would look like a wrong gradient further down
-    _is_finite_at_large_logits(made)
-    _leaves_the_targets_without_gradient(made)
-    _has_the_gradient_of_finite_differences(made, stop_gradient)
-    _does_not_wait(made)
-    _says_which_labels_are_missing(made)
+    loss_ = _made(loss, options)
+    _returns_a_scalar_at_every_size(loss_)
+    _is_a_pure_function(loss_)  # what it remembers or draws would look like a wrong gradient further down
+    _is_finite_at_large_logits(loss_)
+    _leaves_the_targets_without_gradient(loss_)
+    _has_the_gradient_of_finite_differences(loss_, stop_gradient)
+    _does_not_wait(loss_)
+    _says_which_labels_are_missing(loss_)
 
 
 def _made(loss: str | Callable[..., Tensor], options: dict[str, object]) -> _Loss:

@@ -46,9 +46,9 @@ class _Model:
             torch.manual_seed(0)
             logits = model(images)
         wanted = (len(images), self.classes)
-        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         right = isinstance(logits, Tensor) and logits.shape == wanted
-        expect(right, self.name, f"returns {found} {where}; return one row of logits an image, {list(wanted)}")
+        expect(right, self.name, f"returns {shape} {where}; return one row of logits an image, {list(wanted)}")
         assert isinstance(logits, Tensor)
         expect(bool(logits.isfinite().all()), self.name, f"returns logits that are not finite {where}")
         return logits
@@ -73,15 +73,15 @@ def check_model(
     Raises: CheckFailed, in one sentence, at the first thing that is not so. UnknownName or BadOption for a model or a parameter
         that there is not.
     """
-    made = _made(model, options, classes)
+    student = _made(model, options, classes)
     for each in _shapes(shape):
-        _returns_logits(made, each)
-    _has_a_gradient_at_every_parameter(made, shape)
-    _takes_its_weights_from_the_seed(made, shape)
-    _keeps_its_weights_in_its_state(made, shape)
-    _works_under_autocast(made, shape)
-    _does_not_wait(made, shape)
-    _shows_its_parameters(made)
+        _returns_logits(student, each)
+    _has_a_gradient_at_every_parameter(student, shape)
+    _takes_its_weights_from_the_seed(student, shape)
+    _keeps_its_weights_in_its_state(student, shape)
+    _works_under_autocast(student, shape)
+    _does_not_wait(student, shape)
+    _shows_its_parameters(student)
 
 
 def _made(model: str | Callable[..., nn.Module], options: dict[str, object], classes: int) -> _Model:
@@ -110,76 +110,76 @@ def _images(shape: Shape, count: int = BATCH) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _returns_logits(made: _Model, shape: Shape) -> None:
-    model = made.build(shape)
-    made.logits(model, _images(shape), "in train mode")
+def _returns_logits(student: _Model, shape: Shape) -> None:
+    model = student.build(shape)
+    student.logits(model, _images(shape), "in train mode")
     model.eval()
     with torch.inference_mode():
-        made.logits(model, _images(shape, 1), "in eval mode")
-        first = made.logits(model, _images(shape), "in eval mode")
-        alike = first.equal(made.logits(model, _images(shape), "in eval mode"))
-    expect(alike, made.name, "gives two answers to the same images in eval mode; leave randomness to train mode")
+        student.logits(model, _images(shape, 1), "in eval mode")
+        first = student.logits(model, _images(shape), "in eval mode")
+        alike = first.equal(student.logits(model, _images(shape), "in eval mode"))
+    expect(alike, student.name, "gives two answers to the same images in eval mode; leave randomness to train mode")
 
 
-def _has_a_gradient_at_every_parameter(made: _Model, shape: Shape) -> None:
-    model = made.build(shape)
-    logits = made.logits(model, _images(shape), "in train mode")
-    with works(made.name, "in its backward pass"):
+def _has_a_gradient_at_every_parameter(student: _Model, shape: Shape) -> None:
+    model = student.build(shape)
+    logits = student.logits(model, _images(shape), "in train mode")
+    with works(student.name, "in its backward pass"):
         torch.autograd.backward((logits * torch.randn(logits.shape, generator=torch.Generator().manual_seed(2))).sum())
     for name, parameter in model.named_parameters():
         problem = f"has a parameter that no gradient reaches, {name}; use it in forward(), or register it as a buffer"
-        expect(parameter.grad is not None or not parameter.requires_grad, made.name, problem)
+        expect(parameter.grad is not None or not parameter.requires_grad, student.name, problem)
         finite = parameter.grad is None or bool(parameter.grad.isfinite().all())
-        expect(finite, made.name, f"has a gradient that is not finite at {name}")
+        expect(finite, student.name, f"has a gradient that is not finite at {name}")
     learns = any(parameter.requires_grad for parameter in model.parameters())
-    expect(learns, made.name, "has no parameter that learns; assign torch modules or nn.Parameter to its attributes")
+    expect(learns, student.name, "has no parameter that learns; assign torch modules or nn.Parameter to its attributes")
 
 
-def _takes_its_weights_from_the_seed(made: _Model, shape: Shape) -> None:
-    first, again, other = (made.build(shape, seed).state_dict() for seed in (0, 0, 1))
+def _takes_its_weights_from_the_seed(student: _Model, shape: Shape) -> None:
+    first, again, other = (student.build(shape, seed).state_dict() for seed in (0, 0, 1))
     same = first.keys() == again.keys() and all(first[key].equal(again[key]) for key in first)
     remedy = "draw weights from torch's global random stream alone"
-    expect(same, made.name, f"has other weights when it is built again after the same torch.manual_seed; {remedy}")
+    expect(same, student.name, f"has other weights when it is built again after the same torch.manual_seed; {remedy}")
     differ = any(not first[key].equal(other[key]) for key in first)
-    expect(differ, made.name, f"has the same weights after another torch.manual_seed; {remedy}")
+    expect(differ, student.name, f"has the same weights after another torch.manual_seed; {remedy}")
 
 
-def _keeps_its_weights_in_its_state(made: _Model, shape: Shape) -> None:
-    trained, fresh = made.build(shape, 0), made.build(shape, 1)
-    made.logits(trained, _images(shape), "in train mode")  # running statistics are state too
-    with works(made.name, "to take back its own state_dict"):
+def _keeps_its_weights_in_its_state(student: _Model, shape: Shape) -> None:
+    trained, fresh = student.build(shape, 0), student.build(shape, 1)
+    student.logits(trained, _images(shape), "in train mode")  # running statistics are state too
+    with works(student.name, "to take back its own state_dict"):
         fresh.load_state_dict(trained.state_dict())
     with torch.inference_mode():
-        kept, loaded = (made.logits(model.eval(), _images(shape), "in eval mode") for model in (trained, fresh))
+        kept, loaded = (student.logits(model.eval(), _images(shape), "in eval mode") for model in (trained, fresh))
     remedy = "keep all weights in parameters and buffers"
-    expect(kept.equal(loaded), made.name, f"answers otherwise once its state_dict is loaded into another; {remedy}")
+    expect(kept.equal(loaded), student.name, f"answers otherwise once its state_dict is loaded into another; {remedy}")
 
 
-def _works_under_autocast(made: _Model, shape: Shape) -> None:
+def _works_under_autocast(student: _Model, shape: Shape) -> None:
     """Gradients need not be finite here: a deep network's batch norms may blow up over a few bf16 values of a one-pixel map."""
-    model = made.build(shape)
+    model = student.build(shape)
     with torch.autocast("cpu", torch.bfloat16):
-        logits = made.logits(model, _images(shape), "under bf16 autocast")
-    with works(made.name, "in its backward pass under bf16 autocast"):
+        logits = student.logits(model, _images(shape), "under bf16 autocast")
+    with works(student.name, "in its backward pass under bf16 autocast"):
         torch.autograd.backward(logits.float().square().mean())
 
 
-def _does_not_wait(made: _Model, shape: Shape) -> None:
+def _does_not_wait(student: _Model, shape: Shape) -> None:
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-        model, images = made.build(shape).to(device), _images(shape).to(device)
+        model, images = student.build(shape).to(device), _images(shape).to(device)
         for mode in (True, False):
             model.train(mode)
-            with torch.random.fork_rng(), works(made.name, f"on the device {device}"), no_waiting(made.name):
+            with torch.random.fork_rng(), works(student.name, f"on the device {device}"), no_waiting(student.name):
                 model(images)
 
 
-def _shows_its_parameters(made: _Model) -> None:
-    usual = made.spec.label
-    for option, default in keyword_defaults(made.registry.get(made.spec.name)).items():
-        given = made.spec.options[option]
-        changed = Spec(name=made.spec.name, options={**made.spec.options, option: _another(given, default)})
-        shown = made.registry.label(changed) != usual
-        expect(shown, made.name, f"has the same label whatever {option} is; give it a default that compares by its value")
+def _shows_its_parameters(student: _Model) -> None:
+    usual = student.spec.label
+    for option, default in keyword_defaults(student.registry.get(student.spec.name)).items():
+        given = student.spec.options[option]
+        changed = Spec(name=student.spec.name, options={**student.spec.options, option: _another(given, default)})
+        shown = student.registry.label(changed) != usual
+        expect(shown, student.name, f"has the same label whatever {option} is; give it a default that compares by its value")
 
 
 def _another(value: object, default: object) -> object:

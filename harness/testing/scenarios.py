@@ -118,11 +118,11 @@ def check_scenario(
 def _instance(scenario: str | type[Scenario] | Scenario) -> Scenario:
     if isinstance(scenario, str):
         return named(scenario)
-    made = scenario() if isinstance(scenario, type) else scenario
-    if not isinstance(made, Scenario):
+    instance = scenario() if isinstance(scenario, type) else scenario
+    if not isinstance(instance, Scenario):
         raise CheckFailed(f"{scenario!r} is not a scenario; derive it from harness.Scenario")
-    made.name = made.name or _registered(type(made)) or "unnamed"
-    return made
+    instance.name = instance.name or _registered(type(instance)) or "unnamed"
+    return instance
 
 
 def _registered(kind: type[Scenario]) -> str:
@@ -178,8 +178,8 @@ def _plans_without_making_anything(case: _Case) -> None:
     workshop = case.workshop().rehearsal()
     with _no_training(case.name), works(case.name, "to plan a rehearsal, where teachers and sets are stand-ins"):
         case.plan(workshop)
-    made = sorted(path.name for path in case.folder.rglob("*"))
-    expect(not made, case.name, f"makes {', '.join(made)} while it plans; leave that to run()")
+    files = sorted(path.name for path in case.folder.rglob("*"))
+    expect(not files, case.name, f"makes {', '.join(files)} while it plans; leave that to run()")
 
 
 def _plans_sound_trials(case: _Case, trials: list[Trial]) -> None:
@@ -187,8 +187,8 @@ def _plans_sound_trials(case: _Case, trials: list[Trial]) -> None:
     own = (case.scenario.name, case.scenario.version)
     for trial in trials:
         good = isinstance(trial, Trial) and (trial.scenario, trial.version) == own
-        found = (trial.scenario, trial.version) if isinstance(trial, Trial) else trial
-        expect(good, case.name, f"plans a trial of {found!r}, not of {own!r}; make trials by self.vary(view, …)")
+        planned = (trial.scenario, trial.version) if isinstance(trial, Trial) else trial
+        expect(good, case.name, f"plans a trial of {planned!r}, not of {own!r}; make trials by self.vary(view, …)")
         with works(case.name, "to give its trials options that JSON can hold"):
             json.dumps(trial.options, allow_nan=False)
     ids = [trial.id for trial in trials]
@@ -250,8 +250,8 @@ def _outcome(case: _Case, trial: Trial) -> Outcome:
     expect(isinstance(outcome, Outcome), case.name, f"returns a {kind} from run(); return a harness.Outcome")
     accuracy = outcome.metrics.get("accuracy", math.nan)
     percent = isinstance(accuracy, (int, float)) and 0 <= accuracy <= 100
-    found = accuracy if "accuracy" in outcome.metrics else "no accuracy"
-    expect(percent, case.name, f"gives {found} where metrics['accuracy'] must be in percent, from 0 to 100")
+    shown = accuracy if "accuracy" in outcome.metrics else "no accuracy"
+    expect(percent, case.name, f"gives {shown} where metrics['accuracy'] must be in percent, from 0 to 100")
     ranked = Measure.of(case.scenario.measure).name
     expect(ranked in outcome.metrics, case.name, f"gives no metric {ranked!r}, which its measure says that it ranks by")
     for name, value in outcome.metrics.items():

@@ -65,8 +65,8 @@ class Criterion:
     """
 
     def __init__(self, losses: Sequence[Loss]) -> None:
-        neighbours = [list(found) for _, found in groupby(range(len(losses)), key=lambda index: id(losses[index]))]
-        self._groups = [Shared(losses[found[0]], range(found[0], found[-1] + 1)) for found in neighbours]
+        neighbours = [list(members) for _, members in groupby(range(len(losses)), key=lambda index: id(losses[index]))]
+        self._groups = [Shared(losses[members[0]], range(members[0], members[-1] + 1)) for members in neighbours]
 
     def __call__(self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Tensor | None) -> Tensor:
         """Return the loss of each training, [S].
@@ -110,8 +110,8 @@ class Shared:
             return self.loss.loss(full_precision(z), Targets(hard, soft, first.kind, first.progress))
 
         in_dims = (0, None if hard is None else 0, None if soft is None else 0)
-        found: Tensor = vmap(value, in_dims)(mine, hard, soft)
-        return found
+        values: Tensor = vmap(value, in_dims)(mine, hard, soft)
+        return values
 
 
 class MixedLoss:

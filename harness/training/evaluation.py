@@ -20,8 +20,8 @@ def evaluate(student: nn.Module, material: Material, precision: Precision = "flo
 
     `batch_size` of 0 takes 50 on the CPU, where larger ones are no faster and take more memory, and 1000 on a GPU.
     """
-    found = hits(student, material, precision=precision, batch_size=batch_size)
-    top1, top5 = (100 * found.sum(0).double() / len(material.labels)).tolist()
+    right = hits(student, material, precision=precision, batch_size=batch_size)
+    top1, top5 = (100 * right.sum(0).double() / len(material.labels)).tolist()
     return {"accuracy": top1, "top5_accuracy": top5}
 
 
@@ -51,6 +51,6 @@ def hits(
                 logits = student(material.batch(part))
             logits = logits.float().nan_to_num(nan=-torch.inf)
             true = material.labels.index_select(0, part)
-            found = logits.topk(min(5, logits.shape[1]), dim=1).indices == true[:, None]
-            parts.append(torch.stack([found[:, 0], found.any(1)], dim=1))
+            right = logits.topk(min(5, logits.shape[1]), dim=1).indices == true[:, None]
+            parts.append(torch.stack([right[:, 0], right.any(1)], dim=1))
         return torch.cat(parts)

@@ -139,8 +139,8 @@ class Captured:
         astray = _gap(gradients, self._gradients())
         apart = _gap(_ways(before, expected), _ways(before, _clones(job.network.students)))
         if not (astray <= GRADIENT_GAP and apart <= WAY_GAP):
-            found = f"gradients part by {astray:.2g}, ends by {apart:.2g}"
-            raise RuntimeError(f"a replayed step does not do what the step does: {found}")
+            gaps = f"gradients part by {astray:.2g}, ends by {apart:.2g}"
+            raise RuntimeError(f"a replayed step does not do what the step does: {gaps}")
         start()
         self.replays[size] = index, replay
 
@@ -271,9 +271,9 @@ def _ways(start: Sequence[Tensor], end: Sequence[Tensor]) -> list[Tensor]:
     return [there.double() - here.double() for here, there in zip(start, end, strict=True)]
 
 
-def _gap(expected: Sequence[Tensor], found: Sequence[Tensor]) -> float:
+def _gap(expected: Sequence[Tensor], tensors: Sequence[Tensor]) -> float:
     """Return how far tensors lie from those expected, as a share of the length of these; all tensors together."""
-    apart = torch.stack([(ours - own).double().square().sum() for own, ours in zip(expected, found, strict=True)]).sum()
+    apart = torch.stack([(ours - own).double().square().sum() for own, ours in zip(expected, tensors, strict=True)]).sum()
     length = torch.stack([own.double().square().sum() for own in expected]).sum()
     return float((apart / length).sqrt()) if float(apart) else 0.0
 

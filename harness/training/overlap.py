@@ -147,7 +147,7 @@ class Graphs:
     ) -> Captured | Overlapped | None:
         """Return captured steps for these members, stacked or side by side, or None where there can be none."""
         built = structure(members[0].student)
-        found = (
+        kind = (
             built,
             way if len(members) > 1 else "",
             len(members),
@@ -156,9 +156,9 @@ class Graphs:
             teacher,
             recipe.step,
         )
-        if self.latest is not None and found == self.kind:
+        if self.latest is not None and kind == self.kind:
             return self.latest
-        if built is None or found in self.refused or not capturable(material, recipe, [member.loss for member in members]):
+        if built is None or kind in self.refused or not capturable(material, recipe, [member.loss for member in members]):
             return None
         self.latest = None  # its memory is needed
         try:
@@ -166,13 +166,13 @@ class Graphs:
         except torch.OutOfMemoryError:
             raise
         except NotSideBySide:
-            self.refused.append(found)
+            self.refused.append(kind)
             return None
         except RuntimeError as error:
-            self.refused.append(found)
+            self.refused.append(kind)
             warnings.warn(f"trained step by step, without a CUDA graph: {' '.join(str(error).split())[:300]}", stacklevel=2)
             return None
-        self.kind = found
+        self.kind = kind
         return self.latest
 
 

@@ -46,12 +46,12 @@ class Replay:
     def of(cls, tensors: dict[str, Tensor], batch: int) -> Replay | None:
         """Return what `tensors()` wrote, None when there is nothing. Raises DataError when a part is missing."""
         names = [f.name for f in fields(cls) if f.name != "batch"]
-        found = {name: tensors[f"replay.{name}"] for name in names if f"replay.{name}" in tensors}
-        if not found:
+        parts = {name: tensors[f"replay.{name}"] for name in names if f"replay.{name}" in tensors}
+        if not parts:
             return None
-        if missing := [name for name in names if name not in found]:
+        if missing := [name for name in names if name not in parts]:
             raise DataError(f"the stored augmentations lack {', '.join(missing)}")
-        return cls(**found, batch=batch)
+        return cls(**parts, batch=batch)
 
     def check(self, images: int, classes: int) -> None:
         """Raise DataError unless this fits a set of so many images and classes."""

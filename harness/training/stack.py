@@ -86,11 +86,11 @@ class Stacked:
     def optimizer(self, resolved: Resolved[MakeOptimizer]) -> Optimizer:
         """Return the optimizer of all students' weights; its groups are those of one student. An elementwise one."""
         first = self.students[0]
-        made = resolved.create()(first)
+        optimizer = resolved.create()(first)
         stacks = {id(parameter): self.parameters[name] for name, parameter in first.named_parameters()}
-        for group in made.param_groups:
+        for group in optimizer.param_groups:
             group["params"] = [stacks[id(parameter)] for parameter in group["params"]]
-        return made
+        return optimizer
 
 
 def agrees(students: Sequence[nn.Module], images: Tensor) -> bool:
@@ -124,8 +124,8 @@ def _cuda(images: Tensor) -> list[int]:
 def _at(student: nn.Module, name: str) -> Tensor:
     """Return a parameter or buffer by its dotted name."""
     owner, _, last = name.rpartition(".")
-    found: Tensor = getattr(student.get_submodule(owner), last)
-    return found
+    tensor: Tensor = getattr(student.get_submodule(owner), last)
+    return tensor
 
 
 class _NormWithoutCudnn(TorchFunctionMode):

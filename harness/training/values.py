@@ -75,10 +75,10 @@ class Material:
     ) -> Material:
         """Move images to the device and normalise them there, unless they are too large to be kept as floats."""
         images = images.to(device)
-        made = cls(images, labels.to(device), soft, soft_kind, mean, std, factor, replay)
-        if made.mean and images.numel() * 4 <= KEEP_FLOAT_BYTES:
-            return replace(made, images=normalise(images, made.mean, made.std), mean=(), std=())
-        return made if made.mean else replace(made, images=images.contiguous(memory_format=torch.channels_last))
+        material = cls(images, labels.to(device), soft, soft_kind, mean, std, factor, replay)
+        if material.mean and images.numel() * 4 <= KEEP_FLOAT_BYTES:
+            return replace(material, images=normalise(images, material.mean, material.std), mean=(), std=())
+        return material if material.mean else replace(material, images=images.contiguous(memory_format=torch.channels_last))
 
     def batch(self, index: Tensor) -> Tensor:
         """Return the normalised images at `index`, channels last."""

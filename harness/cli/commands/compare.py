@@ -22,7 +22,7 @@ def compare(
     from harness.running.opening import open_board
 
     file, _, _ = open_board(board, plugin or ())
-    found = compared(file, reported)
-    print(found.text)
-    for path in found.paths:
+    comparison = compared(file, reported)
+    print(comparison.text)
+    for path in comparison.paths:
         print(path)

@@ -36,5 +36,5 @@ def distill(
         with at("--teacher"):
             models.registry.resolve(model)
     with Reporter() as reporter:
-        made = distil(dataset, method, ipc, teacher, seed, device, data_dir, reporter.preparing)
-    print(f"{made.save(output)}: {made!r}")
+        distilled = distil(dataset, method, ipc, teacher, seed, device, data_dir, reporter.preparing)
+    print(f"{distilled.save(output)}: {distilled!r}")

@@ -35,5 +35,7 @@ def import_(
     from harness.planning.published_sets import import_set
 
     load_files(plugin or ())
-    made = import_set(format_, path, dataset, ipc, data_dir=data_dir, workers=workers, check=check, teacher=teacher, say=print)
-    print(f"{made.save(output)}: {made!r}\ndigest {made.digest}")
+    distilled = import_set(
+        format_, path, dataset, ipc, data_dir=data_dir, workers=workers, check=check, teacher=teacher, say=print
+    )
+    print(f"{distilled.save(output)}: {distilled!r}\ndigest {distilled.digest}")

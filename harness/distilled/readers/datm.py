@@ -23,22 +23,22 @@ def datm(
     Returns: soft labels are logits, the native loss is soft_ce.
     Raises: DataError that names the file.
     """
-    found = matched.read(reading, zca, images, labels)
-    soft = tensors.soft_labels(found.labels, found.label_files[0], len(found.images), reading)
-    hard = tensors.by_place(len(soft), found.image_files[0], reading)
-    rate_files = [] if lr in ("", "none") else [paths.inside(found.image_files[0].parent, lr)]
+    matching = matched.read(reading, zca, images, labels)
+    soft = tensors.soft_labels(matching.labels, matching.label_files[0], len(matching.images), reading)
+    hard = tensors.by_place(len(soft), matching.image_files[0], reading)
+    rate_files = [] if lr in ("", "none") else [paths.inside(matching.image_files[0].parent, lr)]
     if rate_files and not rate_files[0].exists():
         raise DataError(f"{rate_files[0]}: no such file; datm(lr=none) goes without the set's own learning rate")
     rate = {"lr": tensors.read_number(rate_files[0])} if rate_files else {}
     return tensors.make(
         reading,
-        found.images,
+        matching.images,
         hard,
         soft,
-        [*found.files, *rate_files],
+        [*matching.files, *rate_files],
         method="datm",
         native_loss="soft_ce",
-        facts={"format": "datm", **rate, **found.facts, "labels": "logits; hard label = index // ipc"},
-        normalised=found.normalised,
-        whitening=found.whitening,
+        facts={"format": "datm", **rate, **matching.facts, "labels": "logits; hard label = index // ipc"},
+        normalised=matching.normalised,
+        whitening=matching.whitening,
     )

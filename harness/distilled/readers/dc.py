@@ -64,11 +64,11 @@ def _file(reading: Reading) -> Path:
     """Return the file, or the only .pt of a folder."""
     if not reading.path.is_dir():
         return reading.path
-    found = paths.files(paths.folder(reading.path), endings={".pt", ".pth"})
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found[:8]) or "none"
-        raise DataError(f"{reading.path}: one .pt file is wanted, the folder has {len(found)} ({names}); name the file")
-    return found[0]
+    files = paths.files(paths.folder(reading.path), endings={".pt", ".pth"})
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files[:8]) or "none"
+        raise DataError(f"{reading.path}: one .pt file is wanted, the folder has {len(files)} ({names}); name the file")
+    return files[0]
 
 
 def _brought(images: Tensor, card: Card) -> Tensor:

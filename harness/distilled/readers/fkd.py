@@ -55,24 +55,24 @@ def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: 
     root = paths.folder(reading.path)
     if epochs < 0:
         raise BadOption(f"reader 'fkd': epochs must be how many to take, or 0 for all, not {epochs}")
-    made = readers.create(images_format)(replace(reading, path=_images(root, images)))
+    distilled = readers.create(images_format)(replace(reading, path=_images(root, images)))
     folders = _numbered(root, paths.folders(root), r"epoch_(0|[1-9]\d*)", "epoch")[: epochs or None]
     if epochs > len(folders):
         raise DataError(f"{root}: {len(folders)} epochs, {epochs} are asked for")
     listed = [_numbered(folder, paths.files(root, folder), r"batch_(0|[1-9]\d*)\.tar", "batch") for folder in folders]
-    size, total = made.shape[1:], hashlib.sha256()
-    first = _stored(listed[0][0], made.classes, size)
+    size, total = distilled.shape[1:], hashlib.sha256()
+    first = _stored(listed[0][0], distilled.classes, size)
     batch = len(first.flips)
-    _check_room(folders, listed, made, batch)
-    replay = _room(len(folders), len(made), -(-len(made) // batch), made.classes, batch)
-    order = _Order(len(made))
+    _check_room(folders, listed, distilled, batch)
+    replay = _room(len(folders), len(distilled), -(-len(distilled) // batch), distilled.classes, batch)
+    order = _Order(len(distilled))
     for epoch, files in enumerate(listed):
         shuffled = order.next()
         for step, file in enumerate(files):
-            found = _stored(file, made.classes, size)
-            if (found.index is None) != (first.index is None):
+            stored = _stored(file, distilled.classes, size)
+            if (stored.index is None) != (first.index is None):
                 raise DataError(f"{file}: only some of the files store the index of their images")
-            _fill(replay, epoch, step, found, shuffled, file)
+            _fill(replay, epoch, step, stored, shuffled, file)
             total.update(f"{file.relative_to(root).as_posix()} {_sha256(file)}\n".encode())
     assumed = "stored" if first.index is not None else f"RandomSampler seeded {SAMPLER_SEED} over the sorted files"
     reading.say(f"{root.name}: {len(folders)} epochs in batches of {batch}; order of the images: {assumed}")
@@ -85,15 +85,15 @@ def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: 
     }
     try:
         return DistilledSet(
-            made.images,
-            made.labels,
-            dataset=made.dataset,
+            distilled.images,
+            distilled.labels,
+            dataset=distilled.dataset,
             method="fkd",
-            classes=made.classes,
-            factor=made.factor,
+            classes=distilled.classes,
+            factor=distilled.factor,
             native_loss="kl",
             replay=replay,
-            provenance=facts | {"images": made.provenance, "ipc": made.ipc},
+            provenance=facts | {"images": distilled.provenance, "ipc": distilled.ipc},
         )
     except DataError as error:
         raise DataError(f"{root}: {error}") from None
@@ -108,10 +108,10 @@ def _images(root: Path, images: str) -> Path:
     raise DataError(f"{root}: images = {images!r}: no such folder there, beside it or here")
 
 
-def _numbered(root: Path, found: Sequence[Path], pattern: str, what: str) -> list[Path]:
+def _numbered(root: Path, files: Sequence[Path], pattern: str, what: str) -> list[Path]:
     """Return folders or files in the order of the numbers in their names, from 0 without a gap."""
     numbers: dict[int, Path] = {}
-    for path in found:
+    for path in files:
         match = re.fullmatch(pattern, path.name)
         if match is not None and len(match[1]) <= 9:
             numbers[int(match[1])] = path
@@ -134,22 +134,22 @@ class _Order:
         return torch.tensor(list(self.sampler), dtype=torch.int64)
 
 
-def _check_room(folders: Sequence[Path], listed: Sequence[Sequence[Path]], made: DistilledSet, batch: int) -> None:
+def _check_room(folders: Sequence[Path], listed: Sequence[Sequence[Path]], distilled: DistilledSet, batch: int) -> None:
     """Check, before memory is taken, that every epoch has as many files as it must, and each file bytes enough for its logits."""
-    room = len(folders) * len(made) * (2 * made.classes + 40)
+    room = len(folders) * len(distilled) * (2 * distilled.classes + 40)
     if room > MAX_BYTES:
         place = folders[0].parent
         raise DataError(
             f"{place}: {room / 2**30:.0f} GiB of soft labels, above the limit of {MAX_BYTES >> 30} GiB; give epochs=…"
         )
-    steps = -(-len(made) // batch)
+    steps = -(-len(distilled) // batch)
     for folder, files in zip(folders, listed, strict=True):
         if len(files) != steps:
-            raise DataError(f"{folder}: {len(files)} batches, {len(made)} images in batches of {batch} are {steps}")
+            raise DataError(f"{folder}: {len(files)} batches, {len(distilled)} images in batches of {batch} are {steps}")
         for step, file in enumerate(files):
-            images = min(batch, len(made) - step * batch)
-            if paths.size(file, MAX_BATCH_BYTES) < 2 * images * made.classes:
-                raise DataError(f"{file}: too small for {images} images' soft labels of {made.classes} classes")
+            images = min(batch, len(distilled) - step * batch)
+            if paths.size(file, MAX_BATCH_BYTES) < 2 * images * distilled.classes:
+                raise DataError(f"{file}: too small for {images} images' soft labels of {distilled.classes} classes")
 
 
 def _room(epochs: int, images: int, steps: int, classes: int, batch: int) -> Replay:
@@ -165,28 +165,28 @@ def _room(epochs: int, images: int, steps: int, classes: int, batch: int) -> Rep
     )
 
 
-def _fill(replay: Replay, epoch: int, step: int, found: Stored, shuffled: Tensor, file: Path) -> None:
+def _fill(replay: Replay, epoch: int, step: int, stored: Stored, shuffled: Tensor, file: Path) -> None:
     """Put one batch into its place."""
     start = step * replay.batch
     wanted = min(replay.batch, replay.index.shape[1] - start)
-    if len(found.flips) != wanted:
-        raise DataError(f"{file}: {len(found.flips)} images where the others make it {wanted}")
+    if len(stored.flips) != wanted:
+        raise DataError(f"{file}: {len(stored.flips)} images where the others make it {wanted}")
     here = slice(start, start + wanted)
-    replay.index[epoch, here] = shuffled[here] if found.index is None else found.index
-    replay.crops[epoch, here] = found.crops
-    replay.flips[epoch, here] = found.flips
-    replay.partners[epoch, here] = found.partners
-    replay.lam[epoch, step] = found.lam
-    replay.boxes[epoch, step] = torch.tensor(found.box)
-    replay.logits[epoch, here] = found.logits.to(torch.float16)
+    replay.index[epoch, here] = shuffled[here] if stored.index is None else stored.index
+    replay.crops[epoch, here] = stored.crops
+    replay.flips[epoch, here] = stored.flips
+    replay.partners[epoch, here] = stored.partners
+    replay.lam[epoch, step] = stored.lam
+    replay.boxes[epoch, step] = torch.tensor(stored.box)
+    replay.logits[epoch, here] = stored.logits.to(torch.float16)
 
 
 def _stored(file: Path, classes: int, size: tuple[int, int]) -> Stored:
     """Return what a file holds. Raises DataError that names it when a part is not what it should be."""
-    found = load_tensors(file, limit=MAX_BATCH_BYTES)
-    if not isinstance(found, (list, tuple)) or len(found) not in (6, 7):
+    content = load_tensors(file, limit=MAX_BATCH_BYTES)
+    if not isinstance(content, (list, tuple)) or len(content) not in (6, 7):
         raise DataError(f"{file}: expected a list of crops, flips, mix index, lam, box, logits and perhaps index")
-    crops, flips, partners, lam, box, logits, *index = found
+    crops, flips, partners, lam, box, logits, *index = content
     count = len(flips) if isinstance(flips, Tensor) and flips.dim() == 1 else 0
     _check(file, "crops", crops, (count, 4), (torch.float32, torch.float64))
     _check(file, "flips", flips, (count,), (torch.bool,))

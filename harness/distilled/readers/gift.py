@@ -64,15 +64,15 @@ def _file(reading: Reading) -> Path:
     root = paths.folder(reading.path)
     if (own := paths.inside(root, "data.pt")).is_file():
         return own
-    found = _below(root, root, 3)
-    if not found:
+    files = _below(root, root, 3)
+    if not files:
         raise DataError(f"{root}: no ipc{{n}}/data.pt in it or below")
-    chosen = [path for path in found if _is_of(path, reading.card.name)] or found
+    chosen = [path for path in files if _is_of(path, reading.card.name)] or files
     if reading.ipc is not None:
         exact = [path for path in chosen if path.parent.name == f"ipc{reading.ipc}"]
         chosen = exact or [path for path in chosen if int(path.parent.name[3:]) > reading.ipc]
     if len(chosen) != 1:
-        names = ", ".join(str(path.parent.relative_to(root)) for path in (chosen or found)[:12])
+        names = ", ".join(str(path.parent.relative_to(root)) for path in (chosen or files)[:12])
         wanted = "" if reading.ipc is None else f" of IPC {reading.ipc}"
         raise DataError(f"{root}: {len(chosen) or 'no'} sets{wanted} for {reading.card.name}; name one of: {names}")
     return chosen[0]
@@ -80,15 +80,15 @@ def _file(reading: Reading) -> Path:
 
 def _below(root: Path, at: Path, depth: int) -> list[Path]:
     """Return the files ipc{n}/data.pt at most `depth` folders below, by name."""
-    found: list[Path] = []
+    files: list[Path] = []
     for folder in paths.folders(root, at):
         if re.fullmatch(r"ipc\d+", folder.name) and (path := folder / "data.pt").is_file():
-            found.append(paths.inside(root, str(path.relative_to(root))))
+            files.append(paths.inside(root, str(path.relative_to(root))))
         elif depth > 1:
-            found += _below(root, folder, depth - 1)
-        if len(found) > MAX_FOUND:
+            files += _below(root, folder, depth - 1)
+        if len(files) > MAX_FOUND:
             raise DataError(f"{root}: more than {MAX_FOUND} sets; name one")
-    return found
+    return files
 
 
 def _is_of(path: Path, dataset: str) -> bool:

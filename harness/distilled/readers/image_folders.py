@@ -55,26 +55,28 @@ def read(reading: Reading, *, format: str, native_loss: str, factor: int = 1, ki
         kind: how its authors encode the images, JPEG or PNG.
     Raises: DataError, in one line, that names the file or folder.
     """
-    found = find(reading)
-    size = len(found.files) * math.prod(reading.card.shape)
+    folders = find(reading)
+    size = len(folders.files) * math.prod(reading.card.shape)
     if size > MAX_BYTES:
-        raise DataError(f"{found.root}: {size / 2**30:.0f} GiB of pixels, above the limit of {MAX_BYTES >> 30} GiB; give an IPC")
-    if (found.files[0].suffix.lower() == ".png") != (kind == "PNG"):
-        reading.say(f"{found.root.name}: files such as {found.files[0].name}, where the authors of {format} keep {kind}")
+        raise DataError(
+            f"{folders.root}: {size / 2**30:.0f} GiB of pixels, above the limit of {MAX_BYTES >> 30} GiB; give an IPC"
+        )
+    if (folders.files[0].suffix.lower() == ".png") != (kind == "PNG"):
+        reading.say(f"{folders.root.name}: files such as {folders.files[0].name}, where the authors of {format} keep {kind}")
     decoded = decoding.read(
-        [str(file) for file in found.files], Form(reading.card.shape, 0), workers=reading.workers, hashed=True
+        [str(file) for file in folders.files], Form(reading.card.shape, 0), workers=reading.workers, hashed=True
     )
     total = hashlib.sha256()
-    for file, sha in zip(found.files, decoded.digests, strict=True):
-        total.update(f"{file.relative_to(found.root).as_posix()} {sha}\n".encode())
-    labels = torch.arange(reading.card.classes).repeat_interleave(found.ipc)
+    for file, sha in zip(folders.files, decoded.digests, strict=True):
+        total.update(f"{file.relative_to(folders.root).as_posix()} {sha}\n".encode())
+    labels = torch.arange(reading.card.classes).repeat_interleave(folders.ipc)
     provenance: dict[str, Any] = {
         "format": format,
-        "folder": found.root.name,
-        "files": len(found.files),
+        "folder": folders.root.name,
+        "files": len(folders.files),
         "sha256": total.hexdigest(),
-        "ipc": found.ipc,
-        "assumed": {"classes": "the folders' numbers" if found.numbered else "the folders' names, sorted", "pixels": "[0, 1]"},
+        "ipc": folders.ipc,
+        "assumed": {"classes": "the folders' numbers" if folders.numbered else "the folders' names, sorted", "pixels": "[0, 1]"},
     }
     return DistilledSet(
         decoded.images,
@@ -231,8 +233,8 @@ def _dataset_in(name: str, asked: str) -> str:
 
 def _ipc_in(name: str) -> int | None:
     """Return the IPC that a name states: ipc10, ipc_10; RDED's mipc300 is how many images compete."""
-    found = re.search(r"(?<![a-z])ipc[_-]?(\d+)", name.lower())
-    return int(found[1]) if found else None
+    stated = re.search(r"(?<![a-z])ipc[_-]?(\d+)", name.lower())
+    return int(stated[1]) if stated else None
 
 
 def _says_dataset(name: str, reading: Reading) -> bool:

@@ -47,14 +47,14 @@ def read(reading: Reading, zca: bool, images: str, labels: str) -> Matched:
     """
     root, image_files = tensors.files_of(reading, images)
     label_files = tensors.parts(root, labels or labels_name(root, image_files))
-    found = tensors.read_images(image_files, reading)
+    pixels = tensors.read_images(image_files, reading)
     normalised, whitening = True, ""
     if image_files[0].name.startswith("images_zca_"):
         reading.say(
             f"warning: {image_files[0].name} holds un-whitened pixels in spite of its name; they are not the images its authors "
             "train on, which images_best.pt has"
         )
-        found, normalised, what = tensors.pixels(found, image_files[0]), False, "pixels, un-whitened"
+        pixels, normalised, what = tensors.pixels(pixels, image_files[0]), False, "pixels, un-whitened"
     elif zca:
         reading.say(f"{image_files[0].name}: taken as ZCA-whitened already; zca=false where its configuration has none")
         whitening, what = "zca", "zca"
@@ -63,7 +63,7 @@ def read(reading: Reading, zca: bool, images: str, labels: str) -> Matched:
         what = "mean and standard deviation"
     found_labels = tensors.read_labels(label_files)
     facts: dict[str, object] = {"assumed": {"normalisation": what}}
-    return Matched(found, found_labels, image_files, label_files, normalised, whitening, facts)
+    return Matched(pixels, found_labels, image_files, label_files, normalised, whitening, facts)
 
 
 def labels_name(root: Path, images: list[Path]) -> str:

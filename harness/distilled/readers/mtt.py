@@ -18,17 +18,17 @@ def mtt(reading: Reading, *, zca: bool = True, images: str = "images_best.pt", l
     Returns: the native loss is ce.
     Raises: DataError that names the file.
     """
-    found = matched.read(reading, zca, images, labels)
-    hard = tensors.hard_labels(found.labels, found.label_files[0], len(found.images), reading)
+    matching = matched.read(reading, zca, images, labels)
+    hard = tensors.hard_labels(matching.labels, matching.label_files[0], len(matching.images), reading)
     return tensors.make(
         reading,
-        found.images,
+        matching.images,
         hard,
         None,
-        found.files,
+        matching.files,
         method="mtt",
         native_loss="ce",
-        facts={"format": "mtt", **found.facts},
-        normalised=found.normalised,
-        whitening=found.whitening,
+        facts={"format": "mtt", **matching.facts},
+        normalised=matching.normalised,
+        whitening=matching.whitening,
     )

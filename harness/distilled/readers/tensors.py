@@ -41,13 +41,13 @@ def parts(root: Path, name: str) -> list[Path]:
     if whole.exists():
         return [whole]
     stem, dot, ending = name.rpartition(".")
-    found: list[Path] = []
-    while len(found) < MAX_PARTS and (part := paths.inside(root, f"{stem}_{len(found)}{dot}{ending}")).exists():
-        found.append(part)
-    if not found:
+    files: list[Path] = []
+    while len(files) < MAX_PARTS and (part := paths.inside(root, f"{stem}_{len(files)}{dot}{ending}")).exists():
+        files.append(part)
+    if not files:
         present = ", ".join(path.name for path in paths.files(root)[:8])
         raise DataError(f"{whole}: no such file; the folder holds {present or 'no files'}")
-    return found
+    return files
 
 
 def labels_beside(images: Path) -> str:
@@ -60,9 +60,9 @@ def read_images(files: Sequence[Path], reading: Reading) -> Tensor:
     return torch.cat([images_in(load_tensors(path), path, reading) for path in files])
 
 
-def images_in(found: object, path: Path, reading: Reading) -> Tensor:
+def images_in(content: object, path: Path, reading: Reading) -> Tensor:
     """Return what a file holds as images, [N, C, H, W] float32, when it is that and of the card's shape."""
-    card, images = reading.card, found
+    card, images = reading.card, content
     if not isinstance(images, Tensor):
         raise DataError(f"{path}: the images must be one tensor, not a {type(images).__name__}")
     if images.dim() != 4 or not len(images) or tuple(images.shape[1:]) != tuple(card.shape):
@@ -78,15 +78,15 @@ def images_in(found: object, path: Path, reading: Reading) -> Tensor:
 
 def read_labels(files: Sequence[Path]) -> Tensor:
     """Return the labels of a file, or of its parts. Raises DataError that names the file."""
-    found: list[Tensor] = []
+    parts_of: list[Tensor] = []
     for path in files:
         labels = load_tensors(path)
         if not isinstance(labels, Tensor) or not labels.dim():
             raise DataError(f"{path}: the labels must be one tensor [N] or [N, classes], not a {type(labels).__name__}")
-        if found and (labels.shape[1:] != found[0].shape[1:] or labels.dtype != found[0].dtype):
+        if parts_of and (labels.shape[1:] != parts_of[0].shape[1:] or labels.dtype != parts_of[0].dtype):
             raise DataError(f"{path}: {labels.dtype} {list(labels.shape)} does not go on from {files[0].name}")
-        found.append(labels)
-    return torch.cat(found)
+        parts_of.append(labels)
+    return torch.cat(parts_of)
 
 
 def hard_labels(labels: Tensor, path: Path, images: int, reading: Reading) -> Tensor:
@@ -187,9 +187,9 @@ def sha256(path: Path) -> str:
 
 def read_number(path: Path) -> float:
     """Return the positive number that a file holds. Raises DataError that names the file."""
-    found = load_tensors(path, limit=min(MAX_BYTES, 1 << 20))
-    value = found.flatten() if isinstance(found, Tensor) and not found.is_complex() else torch.tensor([])
-    number = float(value[0]) if len(value) == 1 else found if isinstance(found, (int, float)) else -1.0
+    content = load_tensors(path, limit=min(MAX_BYTES, 1 << 20))
+    value = content.flatten() if isinstance(content, Tensor) and not content.is_complex() else torch.tensor([])
+    number = float(value[0]) if len(value) == 1 else content if isinstance(content, (int, float)) else -1.0
     if not 0 < number < float("inf"):
         raise DataError(f"{path}: a learning rate must be one number above 0")
     return float(number)

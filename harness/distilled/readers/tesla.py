@@ -19,27 +19,27 @@ def tesla(reading: Reading, *, zca: bool = True, images: str = "images_best.pt",
     Returns: probabilities with the native loss soft_ce, or hard labels with ce.
     Raises: DataError that names the file.
     """
-    found = matched.read(reading, zca, images, labels)
-    path, count = found.label_files[0], len(found.images)
+    matching = matched.read(reading, zca, images, labels)
+    path, count = matching.label_files[0], len(matching.images)
     soft = None
-    if found.labels.dim() == 2 and found.labels.shape[1] > 1:
-        soft = tensors.soft_labels(found.labels, path, count, reading)
+    if matching.labels.dim() == 2 and matching.labels.shape[1] > 1:
+        soft = tensors.soft_labels(matching.labels, path, count, reading)
         if tensors.kind_of(soft) != "probabilities":
             raise DataError(f"{path}: TESLA's soft labels are probabilities; these do not sum to 1, logits are read by 'datm'")
         hard = tensors.by_place_or_top(soft, path, reading)
     else:
-        hard = tensors.hard_labels(found.labels, path, count, reading)
+        hard = tensors.hard_labels(matching.labels, path, count, reading)
     reading.say(f"{path.name}: {'softmax probabilities' if soft is not None else 'hard labels'}, {count} images")
     return tensors.make(
         reading,
-        found.images,
+        matching.images,
         hard,
         soft,
-        found.files,
+        matching.files,
         method="tesla",
         kind="probabilities",
         native_loss="ce" if soft is None else "soft_ce",
-        facts={"format": "tesla", **found.facts, "labels": "hard" if soft is None else "probabilities"},
-        normalised=found.normalised,
-        whitening=found.whitening,
+        facts={"format": "tesla", **matching.facts, "labels": "hard" if soft is None else "probabilities"},
+        normalised=matching.normalised,
+        whitening=matching.whitening,
     )
