@@ -82,7 +82,7 @@ def artefacts(tmp_path: Path) -> Artefacts:
 @pytest.fixture
 def plan(tiny: Callable[..., Board], artefacts: Artefacts) -> Planner:
     """Return a planner: a tiny board with changed keys, and perhaps overrides, in; its trials out."""
-    from harness.planning.preparation import Workshop
+    from harness.planning.preparation import Preparation
     from harness.running.overrides import Overrides
     from harness.running.planning import plan as planned
 
@@ -90,6 +90,6 @@ def plan(tiny: Callable[..., Board], artefacts: Artefacts) -> Planner:
         board = tiny(**changes)
         if overrides is not None:
             board = overrides.apply(board)
-        return planned(Workshop(board, "board.toml", artefacts, device="cpu"))
+        return planned(Preparation(board, "board.toml", artefacts, device="cpu"))
 
     return run

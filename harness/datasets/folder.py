@@ -91,8 +91,8 @@ def _folders(place: str, root: Path, train: Path, test: Path) -> tuple[Listing, 
     if others != classes:
         odd = sorted(set(others) ^ set(classes))
         raise DataError(f"{place}: {train.name}/ and {test.name}/ differ in their classes: {', '.join(odd[:5])}")
-    found = [by_class(f"{place}: {part.name}", root, str(part.relative_to(root)), classes) for part in (train, test)]
-    return found[0], found[1], classes
+    split_listings = [by_class(f"{place}: {part.name}", root, str(part.relative_to(root)), classes) for part in (train, test)]
+    return split_listings[0], split_listings[1], classes
 
 
 def _shards(place: str, root: Path, train: list[Path], test: list[Path]) -> tuple[Listing, Listing, tuple[str, ...]]:

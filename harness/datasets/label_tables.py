@@ -112,10 +112,10 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, object]]]:
             return
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
-                found = json.loads(line)
-                if not isinstance(found, dict):
+                entry = json.loads(line)
+                if not isinstance(entry, dict):
                     raise DataError(f"{table}: line {number}: expected an object with file_name and label")
-                yield number, found
+                yield number, entry
     except UnicodeDecodeError:
         raise DataError(f"{table}: not UTF-8 text") from None
     except json.JSONDecodeError as error:

@@ -143,8 +143,8 @@ def _fashion_places(data_dir: Path | None) -> list[tuple[Path, Path]]:
 
 def _first(places: Sequence[tuple[Path, Path]], remedy: str) -> tuple[bool, str]:
     """Return the first place whose sign is there; else the remedy."""
-    found = next((place for place, sign in places if sign.exists()), None)
-    return (True, str(found)) if found is not None else (False, remedy)
+    first = next((place for place, sign in places if sign.exists()), None)
+    return (True, str(first)) if first is not None else (False, remedy)
 
 
 def _folder(path: str, data_dir: Path | None) -> tuple[bool, str]:

@@ -16,7 +16,7 @@ from harness.boards.trial import Trial
 from harness.core.errors import BoardError, MissingTargets, at, suggest
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, Spec, read
-from harness.planning.preparation import PreparedSet, Workshop
+from harness.planning.preparation import Preparation, PreparedSet
 from harness.planning.resolution import (
     ResolvedLoss,
     ResolvedModel,
@@ -39,7 +39,7 @@ NATIVE = "native"
 class Plan:
     """A board as one of its scenarios sees it: overrides applied, sets prepared. This is what `Scenario.trials` is given."""
 
-    workshop: Workshop
+    preparation: Preparation
     spec: ScenarioSpec
     place: str
     counter: Iterator[int]
@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def board(self) -> Board:
-        return self.workshop.board
+        return self.preparation.board
 
     @property
     def losses(self) -> tuple[Spec, ...]:
@@ -71,12 +71,12 @@ class Plan:
 
     @property
     def dataset(self) -> Dataset:
-        return self.workshop.dataset
+        return self.preparation.dataset
 
     @property
     def sets(self) -> list[PreparedSet]:
         """The distilled sets that this scenario is asked about."""
-        sets = self.workshop.sets()
+        sets = self.preparation.sets()
         if self.spec.sets is not None:
             names = {s.name for s in sets} | {s.name for s in self.board.sets if s.format}  # some may not be at hand
             for name in self.spec.sets:
@@ -110,11 +110,11 @@ class Plan:
         for prepared in self.sets if sets is None else sets:
             full = self._resolved(chosen, prepared)
             with at(f"{self.place}: optimizer"):
-                made = resolve_optimizer(full.own_optimizer if given is None else given, student.spec.name)
+                resolved_optimizer = resolve_optimizer(full.own_optimizer if given is None else given, student.spec.name)
             for loss in self._each_loss(asked, prepared):
                 resolved = self.resolve_loss(loss, prepared, chosen)
-                setup = self._setup(prepared, student, resolved, made, full, options or {})
-                described = self._described(prepared, student, resolved, made, full, chosen.label)
+                setup = self._setup(prepared, student, resolved, resolved_optimizer, full, options or {})
+                described = self._described(prepared, student, resolved, resolved_optimizer, full, chosen.label)
                 with at(self.place):
                     said = Labels.of({**described, **(labels or {})})
                 for seed in self.seeds if seeds is None else seeds:
@@ -187,7 +187,7 @@ class Plan:
             options=dict(options),
             dataset=DatasetReference(name=str(self.board.dataset), digest=self.dataset.digest),
             distilled=prepared.file.digest,
-            teacher=self.workshop.trial_teacher() if loss.taught else (),
+            teacher=self.preparation.trial_teacher() if loss.taught else (),
             model=student.spec,
             loss=loss.spec,
             optimizer=optimizer.spec,
@@ -204,7 +204,7 @@ class Plan:
         protocol: str,
     ) -> dict[str, Scalar]:
         """Return what trials that differ only in their seed say of themselves."""
-        teachers = self.workshop.teacher_files() if loss.taught else []
+        teachers = self.preparation.teacher_files() if loss.taught else []
         return {
             "dataset": self.dataset.name,
             "method": prepared.name,

@@ -53,7 +53,7 @@ class PreparedSet:
 
 
 @dataclass
-class Workshop:
+class Preparation:
     """Makes what the trials of a board, or of a part of one, rest on: dataset, teacher, distilled sets.
 
     Each is made at most once, the teacher only on demand. `supplies` are the paths that the command line brings, `ambiguous` the
@@ -197,7 +197,7 @@ class Workshop:
         return sets
 
     def rehearsal(self) -> Rehearsal:
-        """Return a workshop for the same board that makes nothing. Published sets are read all the same: mistakes lie there."""
+        """Return a preparation of the same board that makes nothing; published sets are read all the same: mistakes lie there."""
         own = {"_kept": {"dataset": self.dataset}, "left_out": []}
         return Rehearsal(**{f.name: getattr(self, f.name) for f in fields(self)} | own)
 
@@ -286,7 +286,7 @@ class Workshop:
         return PreparedSet(name, file, native, distilled_on)
 
 
-class Rehearsal(Workshop):
+class Rehearsal(Preparation):
     """Plans without making anything: stand-ins for teachers and distilled sets, so that mistakes show before any work."""
 
     def teacher_files(self) -> list[TeacherFile]:
@@ -321,5 +321,5 @@ def distil(
         dataset=Spec.model_validate(dataset), teacher=TeacherSpec.model_validate(teacher), sets=sets, scenarios=()
     )
     folder = home() / "artefacts"
-    workshop = Workshop(board, "distill", Artefacts(folder, folder), data_dir, device, progress)
-    return DistilledSet.load(workshop.sets()[0].file.path)
+    preparation = Preparation(board, "distill", Artefacts(folder, folder), data_dir, device, progress)
+    return DistilledSet.load(preparation.sets()[0].file.path)

@@ -33,7 +33,7 @@ class Supply:
 
     def place(self, facts: Mapping[str, str]) -> str:
         """Return the path with its fields filled in."""
-        return _FIELDS.sub(lambda found: facts.get(found[1], found[0]), self.path)
+        return _FIELDS.sub(lambda field: facts.get(field[1], field[0]), self.path)
 
     def tells(self, fact: str, value: str) -> bool:
         """Return whether this says of itself that it is for this value of a fact, by a qualifier or in its path."""

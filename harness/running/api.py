@@ -75,7 +75,7 @@ def evaluate(
     Raises: GiftbenchError and its kin when the input is wrong, or when every seed failed.
     """
     from harness.planning.plan import Plan
-    from harness.planning.preparation import Workshop
+    from harness.planning.preparation import Preparation
     from harness.running.executors.work import run_bundle
     from harness.running.planning import check_names
     from harness.running.scenario import Scenario, named
@@ -99,11 +99,11 @@ def evaluate(
     check_names(board.model_copy(update={"scenarios": () if scenario is None else (spec,)}), "evaluate")
     with tempfile.TemporaryDirectory() as folder, streams.kept():
         artefacts = Artefacts(Path(folder))
-        workshop = Workshop(board, "evaluate", artefacts, data_dir, device)
-        workshop.use(loaded)
+        preparation = Preparation(board, "evaluate", artefacts, data_dir, device)
+        preparation.use(loaded)
         asked = Scenario() if scenario is None else named(spec.name)
         asked.name = spec.name
-        plan = Plan(workshop, spec, "evaluate", count(), asked.version)
+        plan = Plan(preparation, spec, "evaluate", count(), asked.version)
         trials = list(asked.ask(plan))
         workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})
         records = tuple(run_bundle(trials, workbench, scenario=asked))

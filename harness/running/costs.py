@@ -197,14 +197,14 @@ def _counted(network: nn.Module, images: Tensor) -> Operations:
 
     counts = {"multiplications": 0.0, "elements": 0.0, "calls": 0.0}
 
-    def note(layer: nn.Module, given: object, made: object) -> None:
-        if not isinstance(made, torch.Tensor):
+    def note(layer: nn.Module, given: object, output: object) -> None:
+        if not isinstance(output, torch.Tensor):
             return
         counts["calls"] += 1
-        counts["elements"] += made.numel()
+        counts["elements"] += output.numel()
         weight = getattr(layer, "weight", None)
         if isinstance(weight, torch.Tensor) and weight.dim() > 1:
-            counts["multiplications"] += made.numel() * weight[0].numel()
+            counts["multiplications"] += output.numel() * weight[0].numel()
 
     for layer in network.modules():
         if not any(layer.children()):

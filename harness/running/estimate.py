@@ -70,8 +70,8 @@ class Seconds:
 
     def loading(self, loads: frozenset[str]) -> float:
         """Return the seconds that a worker takes to load what it meets for the first time."""
-        found = self._loading.get(loads)
-        return fmean(found) if found else 0.0
+        seconds = self._loading.get(loads)
+        return fmean(seconds) if seconds else 0.0
 
     def knows(self, trial: Trial) -> bool:
         """Whether a trial of this workload has ended."""
@@ -129,8 +129,8 @@ class _Bundle:
         needs = {f"scenario {trial.scenario}": "scenario" for trial in trials}
         needs |= {trial.dataset.digest: "dataset" for trial in trials}
         needs |= {digest: "teacher" for trial in trials for digest in trial.teacher}
-        found: list[tuple[Hashable, Trial, int]] = [(key, trial, counts[key]) for key, trial in dict(samples).items()]
-        return cls({trial.id: trial for trial in trials}, found, needs, len(trials) > 1)
+        kinds: list[tuple[Hashable, Trial, int]] = [(key, trial, counts[key]) for key, trial in dict(samples).items()]
+        return cls({trial.id: trial for trial in trials}, kinds, needs, len(trials) > 1)
 
     def seconds(self, expected: Expected) -> float:
         """Return how long the bundle is expected to take."""

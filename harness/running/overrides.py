@@ -44,8 +44,8 @@ class Overrides:
             changes["seeds"] = tuple(range(self.seeds))
 
         def protocol(current: Protocol) -> Protocol:
-            made = checked(Protocol, self.protocol, "--protocol") if self.protocol else current
-            fields = made.model_dump() | ({"precision": self.precision} if self.precision else {})
+            chosen = checked(Protocol, self.protocol, "--protocol") if self.protocol else current
+            fields = chosen.model_dump() | ({"precision": self.precision} if self.precision else {})
             return checked(Protocol, fields, "--precision")
 
         scenarios = [

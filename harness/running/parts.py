@@ -1,4 +1,4 @@
-"""A board's parts, planned together: one workshop each; what is not at hand is left out and said, unless nothing is left."""
+"""A board's parts, planned together: one preparation each; what is not at hand is left out and said, unless nothing is left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.boards.trial import Trial
 from harness.core.errors import BoardError, DataError, NotAtHand
 from harness.planning.artefacts import Artefacts
 from harness.planning.needs import ambiguous, dataset_name
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.running.planning import check_names, plan
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Parts:
-    """The workshops of a board's parts, or of the board itself when it has none.
+    """The preparations of a board's parts, or of the board itself when it has none.
 
     Args:
         board: with the command line's overrides in place.
@@ -38,8 +38,8 @@ class Parts:
         self._watcher = watcher
         self.supplies.check(sorted({spec.supplied_as for spec in self._published()}))
         unclear = ambiguous(board)
-        self.workshops = [
-            Workshop(
+        self.preparations = [
+            Preparation(
                 part,
                 place,
                 artefacts,
@@ -53,7 +53,7 @@ class Parts:
             )
             for place, part in self._places()
         ]
-        self._whole = self.workshops
+        self._whole = self.preparations
 
     def _places(self) -> Iterator[tuple[str, Board]]:
         for i, part in enumerate(self.board.boards):
@@ -80,8 +80,10 @@ class Parts:
         What the command line does not supply stays left out; what could not be read may be mended without a trace. What is made
         is made once, and so are some lines said.
         """
-        waiting = {line for workshop in self._whole for spec in workshop.board.sets for line in workshop.not_supplied(spec)}
-        left_out = {*self.left_out, *(line for workshop in self._whole for line in workshop.left_out)}
+        waiting = {
+            line for preparation in self._whole for spec in preparation.board.sets for line in preparation.not_supplied(spec)
+        }
+        left_out = {*self.left_out, *(line for preparation in self._whole for line in preparation.left_out)}
         return left_out <= waiting and not (self.made and self.said)
 
     def rehearse(self) -> None:
@@ -89,42 +91,42 @@ class Parts:
 
         Raises: BoardError and its kin for a mistake, and with the reasons when no part is left.
         """
-        for workshop in self.workshops:
-            check_names(workshop.board, workshop.source)
+        for preparation in self.preparations:
+            check_names(preparation.board, preparation.source)
         kept = []
-        for workshop in self.workshops:
+        for preparation in self.preparations:
             rehearsal = None
             try:
-                if self._supplied(workshop):
-                    self._load(workshop)
-                    rehearsal = workshop.rehearsal()
+                if self._supplied(preparation):
+                    self._load(preparation)
+                    rehearsal = preparation.rehearsal()
                     if rehearsal.sets():
                         plan(rehearsal)
-                        kept.append(workshop)
+                        kept.append(preparation)
             except NotAtHand as error:
                 if not self.board.parts:
                     raise
-                self._leave(f"{dataset_name(workshop.board)}: {error}")
+                self._leave(f"{dataset_name(preparation.board)}: {error}")
             self.left_out += rehearsal.left_out if rehearsal is not None else []
-        self.workshops = kept
+        self.preparations = kept
         for text in self.supplies.unused():
             self.say(f"not used: {text} fits nothing that this board asks for")
         if not kept:
             raise BoardError(f"{self.file}: nothing to run: {'; '.join(dict.fromkeys(self.left_out)) or 'no set is at hand'}")
 
-    def _load(self, workshop: Workshop) -> None:
+    def _load(self, preparation: Preparation) -> None:
         """Load the part's dataset. Raises NotAtHand when a board of several parts does not find it."""
         try:
-            _ = workshop.dataset
+            _ = preparation.dataset
         except DataError as error:
             raise (NotAtHand(str(error)) if self.board.parts else error) from None
 
-    def _supplied(self, workshop: Workshop) -> bool:
+    def _supplied(self, preparation: Preparation) -> bool:
         """Return whether a part has any set that a path or a recipe leads to; its dataset is not read for that."""
-        sets = workshop.board.sets
+        sets = preparation.board.sets
         if any(not spec.format or spec.path for spec in sets):
             return True
-        waiting = [line for spec in sets for line in workshop.not_supplied(spec)]
+        waiting = [line for spec in sets for line in preparation.not_supplied(spec)]
         for line in waiting:
             self._leave(line)
         return len(waiting) < sum(len(spec.ipc or (None,)) for spec in sets)
@@ -137,7 +139,7 @@ class Parts:
         """Return the trials of all parts, in order, each once; what they rest on is made first."""
         counter = count()
         trials: dict[str, Trial] = {}
-        for workshop in self.workshops:
-            for trial in plan(workshop, counter):
+        for preparation in self.preparations:
+            for trial in plan(preparation, counter):
                 trials.setdefault(trial.id, trial)
         return list(trials.values())

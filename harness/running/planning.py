@@ -13,7 +13,7 @@ from harness.core.errors import BoardError, at
 from harness.core.spec import Spec
 from harness.distilled import distillers, readers
 from harness.planning.plan import NATIVE, Plan
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.planning.resolution import resolve_loss
 from harness.running.overrides import Overrides
 from harness.running.scenario import named
@@ -78,17 +78,17 @@ def _check_protocol(protocol: Protocol, place: str) -> None:
             optimizers.schedules.resolve(protocol.schedule)
 
 
-def plan(workshop: Workshop, counter: Iterator[int] | None = None) -> list[Trial]:
+def plan(preparation: Preparation, counter: Iterator[int] | None = None) -> list[Trial]:
     """Return the trials of a board, or of one of its parts, in order, each once.
 
     `counter` numbers the trials; the parts of one board share it. Raises BoardError with the place of what is wrong.
     """
-    check_names(workshop.board, workshop.source)
+    check_names(preparation.board, preparation.source)
     trials: dict[str, Trial] = {}
     counter = count() if counter is None else counter
-    for i, spec in enumerate(workshop.board.scenarios):
+    for i, spec in enumerate(preparation.board.scenarios):
         scenario = named(spec.name)
-        view = Plan(workshop, spec, f"{workshop.source}: scenarios[{i}]", counter, scenario.version)
+        view = Plan(preparation, spec, f"{preparation.source}: scenarios[{i}]", counter, scenario.version)
         within: set[str] = set()
         for trial in scenario.ask(view):
             if trial.id in within:

@@ -98,7 +98,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
             summary.reading = reading
             return summary
         wanted = {trial.id for trial in missing}
-        costs = Costs.of(trials, (workshop.dataset for workshop in parts.workshops), artefacts, device, trainings)
+        costs = Costs.of(trials, (preparation.dataset for preparation in parts.preparations), artefacts, device, trainings)
         order = bundles(missing, costs, device, options.stack, trials)
         estimate = Estimate(costs, order, jobs)
         watcher.scheduled(estimate)

@@ -143,8 +143,8 @@ class Standing:
         shown |= {record.trial.scenario for record in reading.records}
         if outside is not None and all(_our(scenarios, name) for name in shown):
             failed = {record.id: record.error for record in reading.records if record.status == "failed"}
-            found = self._leaderboard_hash(outside, files, figures, reading.stamps)
-            note = Rendered(hash=found, outside=outside, files=tuple(files), figures=figures, failed=failed)
+            digest = self._leaderboard_hash(outside, files, figures, reading.stamps)
+            note = Rendered(hash=digest, outside=outside, files=tuple(files), figures=figures, failed=failed)
             _write(self._note("leaderboard", self._plugins), note)
 
     def read(self, store: RecordStore) -> Reading:

@@ -82,8 +82,8 @@ class Workbench:
                 raise DataError(f"no distilled set {trial.distilled[:12]} at hand")
             return DistilledSet.load(self.artefacts.find("set", trial.distilled))
 
-        found: DistilledSet = self._once(("set", trial.distilled), load)
-        return found
+        distilled: DistilledSet = self._once(("set", trial.distilled), load)
+        return distilled
 
     def teacher(self, trial: Trial) -> teachers.Teacher | None:
         """Return the trial's teacher on the device, or None when its loss takes none."""
@@ -97,8 +97,8 @@ class Workbench:
             files = [teachers.read_header(self.artefacts.find("teacher", digest))[0] for digest in digests]
             return teachers.load(files, self.dataset(trial), self.device, average)
 
-        found: teachers.Teacher = self._once(("teacher", trial.teacher), load)
-        return found
+        teacher: teachers.Teacher = self._once(("teacher", trial.teacher), load)
+        return teacher
 
     def soft_labels(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
         """Return what gives soft labels of an augmented batch, images [B, C, H, W] -> logits [B, C]; None when nothing does.
@@ -107,10 +107,10 @@ class Workbench:
         """
         if trial.protocol.labels == "fixed" or not trial.teacher:
             return None
-        found: Callable[[Tensor], Tensor] | None = self._once(
+        teacher: Callable[[Tensor], Tensor] | None = self._once(
             ("taught", trial.teacher, trial.distilled), lambda: self._taught(trial)
         )
-        return found
+        return teacher
 
     def _taught(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
         """Return the teacher's view of the student's input: whitened images are turned back into normalised ones for it."""
@@ -135,10 +135,10 @@ class Workbench:
     def material(self, trial: Trial) -> Material:
         """Return the trial's distilled set on the device."""
         teacher = trial.teacher if trial.protocol.labels == "fixed" else ()
-        found: Material = self._once(
+        material: Material = self._once(
             ("material", trial.distilled, trial.protocol.labels, teacher), lambda: self._labelled(trial, self._material(trial))
         )
-        return found
+        return material
 
     def _labelled(self, trial: Trial, material: Material) -> Material:
         """Return the material with the teacher's logits on each clean image, when the protocol fixes the labels."""

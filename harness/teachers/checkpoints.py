@@ -135,18 +135,18 @@ def _cut(path: Path, state: State, network: nn.Module, label: str, classes: Sequ
     if not heads:
         return ()
     name, rows = f"{heads[-1][0]}.weight", heads[-1][1].out_features
-    found = len(state[name]) if state[name].dim() else 0
-    if found < rows:
-        raise DataError(f"{path}: {name} is {list(state[name].shape)}, for {found} classes where the dataset has {rows}")
-    if found == rows:
+    own_classes = len(state[name]) if state[name].dim() else 0
+    if own_classes < rows:
+        raise DataError(f"{path}: {name} is {list(state[name].shape)}, for {own_classes} classes where the dataset has {rows}")
+    if own_classes == rows:
         return ()
     taken = list(classes) or list(range(rows))
-    if len(taken) != rows or max(taken) >= found or min(taken) < 0:
-        raise DataError(f"{path}: {label} needs the {rows} classes {taken[:5]}… of the {found} that {name} has")
+    if len(taken) != rows or max(taken) >= own_classes or min(taken) < 0:
+        raise DataError(f"{path}: {label} needs the {rows} classes {taken[:5]}… of the {own_classes} that {name} has")
     for part in (name, f"{heads[-1][0]}.bias"):
-        if part in state and state[part].dim() and len(state[part]) == found:
+        if part in state and state[part].dim() and len(state[part]) == own_classes:
             state[part] = state[part][torch.tensor(taken)]
-    return (f"{'the first ' if taken == list(range(rows)) else ''}{rows} of the {found} classes of its head",)
+    return (f"{'the first ' if taken == list(range(rows)) else ''}{rows} of the {own_classes} classes of its head",)
 
 
 def _check(path: Path, name: str, tensor: Tensor, wanted: Tensor, guess: str, label: str) -> None:

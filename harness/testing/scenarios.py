@@ -22,7 +22,7 @@ from harness.boards.trial import Trial
 from harness.core.errors import BoardError, GiftbenchError
 from harness.planning.artefacts import Artefacts
 from harness.planning.plan import Plan
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.running.about import Measure, Paper
 from harness.running.executors.work import environment
 from harness.running.planning import check_names
@@ -60,23 +60,23 @@ class _Case:
     def name(self) -> str:
         return f"scenario {self.scenario.name!r}"
 
-    def workshop(self, **changes: object) -> Workshop:
-        """Return a workshop for the board, keys of its `[[scenarios]]` entry replaced."""
+    def preparation(self, **changes: object) -> Preparation:
+        """Return a preparation for the board, keys of its `[[scenarios]]` entry replaced."""
         usual = {name: values[0] for name, values in self.options.items()}
         own = {**_entry(self.content, self.scenario.name), **usual, **changes, "name": self.scenario.name}
         board = checked(Board, {**self.content, "scenarios": [own]}, "board")
         check_names(board.model_copy(update={"scenarios": ()}), "board")
-        return Workshop(board, "board", Artefacts(self.folder / "artefacts", self.folder / "cache"))
+        return Preparation(board, "board", Artefacts(self.folder / "artefacts", self.folder / "cache"))
 
-    def plan(self, workshop: Workshop) -> list[Trial]:
-        """Return the trials that the scenario asks of the workshop's board. Raises what the scenario raises."""
-        spec: ScenarioSpec = workshop.board.scenarios[0]
-        view = Plan(workshop, spec, "board: scenarios[0]", count(), self.scenario.version)
+    def plan(self, preparation: Preparation) -> list[Trial]:
+        """Return the trials that the scenario asks of the preparation's board. Raises what the scenario raises."""
+        spec: ScenarioSpec = preparation.board.scenarios[0]
+        view = Plan(preparation, spec, "board: scenarios[0]", count(), self.scenario.version)
         return list(self.scenario.ask(view))
 
     def planned(self, where: str, **changes: object) -> list[Trial]:
         with works(self.name, f"to plan {where}"):
-            return self.plan(self.workshop(**changes))
+            return self.plan(self.preparation(**changes))
 
 
 def check_scenario(
@@ -105,7 +105,7 @@ def check_scenario(
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
         case = _Case(asked, {**TINY, **(board or {})}, options or {}, Path(folder))
         _says_what_it_is(case)
-        case.workshop()
+        case.preparation()
         _plans_without_making_anything(case)
         trials = case.planned("the tiny board")
         _plans_sound_trials(case, trials)
@@ -175,9 +175,9 @@ def _no_training(name: str) -> Iterator[None]:
 
 
 def _plans_without_making_anything(case: _Case) -> None:
-    workshop = case.workshop().rehearsal()
+    preparation = case.preparation().rehearsal()
     with _no_training(case.name), works(case.name, "to plan a rehearsal, where teachers and sets are stand-ins"):
-        case.plan(workshop)
+        case.plan(preparation)
     files = sorted(path.name for path in case.folder.rglob("*"))
     expect(not files, case.name, f"makes {', '.join(files)} while it plans; leave that to run()")
 
@@ -214,7 +214,7 @@ def _plans_other_trials_for_other_words(case: _Case, trials: list[Trial]) -> Non
 
 def _refuses_what_it_does_not_know(case: _Case) -> None:
     try:
-        case.plan(case.workshop(**{UNKNOWN: 1}))
+        case.plan(case.preparation(**{UNKNOWN: 1}))
     except BoardError as error:
         if UNKNOWN in str(error):
             return

@@ -69,13 +69,13 @@ class _Settings:
     @classmethod
     def now(cls) -> _Settings:
         cudnn = torch.backends.cudnn
-        products, convolutions, _ = found = [kernels.fp32_precision for kernels in _kernels()]
+        products, convolutions, _ = precisions = [kernels.fp32_precision for kernels in _kernels()]
         return cls(
             cudnn.benchmark,
             cudnn.deterministic,
             _answer(lambda: cudnn.allow_tf32, convolutions == "tf32"),
             _answer(torch.get_float32_matmul_precision, "high" if products == "tf32" else "highest"),
-            tuple("none" if own == cudnn.fp32_precision else own for own in found),
+            tuple("none" if own == cudnn.fp32_precision else own for own in precisions),
         )
 
     def restore(self) -> None:

@@ -218,18 +218,18 @@ def run(job: Trained[G], recipe: Recipe, step: Callable[[G, float], None], end_e
         ]
         if is_checked(epoch, recipe.epochs, steps):
             finite = job.finite.tolist()
-            for _, found, index in going:
-                found.diverged = not finite[index]
+            for _, member_fit, index in going:
+                member_fit.diverged = not finite[index]
         seconds = (time.perf_counter() - started) / len(going)
-        for member, found, _ in going:
-            found.epochs, found.steps = epoch, found.steps + steps
-            found.train_seconds += seconds
-            if member.evaluate is not None and (epoch in marks or found.diverged):
+        for member, member_fit, _ in going:
+            member_fit.epochs, member_fit.steps = epoch, member_fit.steps + steps
+            member_fit.train_seconds += seconds
+            if member.evaluate is not None and (epoch in marks or member_fit.diverged):
                 started = time.perf_counter()
-                found.history.append({"epoch": epoch, **member.evaluate(member.student)})
+                member_fit.history.append({"epoch": epoch, **member.evaluate(member.student)})
                 job.train()
-                found.evaluate_seconds += time.perf_counter() - started
-        if all(found.diverged for found in fits):
+                member_fit.evaluate_seconds += time.perf_counter() - started
+        if all(member_fit.diverged for member_fit in fits):
             break
     return fits
 

@@ -20,7 +20,7 @@ from harness.distilled.files import SetFile
 from harness.leaderboard.comparison import compare
 from harness.leaderboard.reported import deviations
 from harness.planning.artefacts import Artefacts
-from harness.planning.preparation import PreparedSet, Workshop
+from harness.planning.preparation import Preparation, PreparedSet
 from harness.running.planning import check_names, plan
 from harness.teachers.files import TeacherFile
 
@@ -140,8 +140,8 @@ class Standing:
         self.classes = range({"cifar100": 100, "tiny-imagenet": 200}.get(self.name, 1000))
 
 
-class StandIns(Workshop):
-    """A workshop where every dataset, published set and teacher is at hand, as a name."""
+class StandIns(Preparation):
+    """A preparation where every dataset, published set and teacher is at hand, as a name."""
 
     @property
     def dataset(self) -> Any:

@@ -16,7 +16,7 @@ from harness.cli.doctor import examine
 from harness.core.errors import BoardError
 from harness.distilled import readers
 from harness.planning.artefacts import Artefacts
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.planning.supplies import Supplies
 
 DIGITS = """
@@ -117,9 +117,9 @@ def test_a_board_on_digits_is_ready_and_says_what_its_run_makes() -> None:
 
 def test_what_a_run_made_is_at_hand_and_its_records_are_counted() -> None:
     folder = board(DIGITS.replace("sets = [", 'sets = [{ method = "herding", title = "Herding", ipc = 1 }, '))
-    workshop = Workshop(load_board(folder), "board.toml", Artefacts(folder / "artefacts"), device="cpu")
-    made = {prepared.file.path.name: prepared for prepared in workshop.sets()}
-    (teacher,) = workshop.teacher_files()
+    preparation = Preparation(load_board(folder), "board.toml", Artefacts(folder / "artefacts"), device="cpu")
+    made = {prepared.file.path.name: prepared for prepared in preparation.sets()}
+    (teacher,) = preparation.teacher_files()
     (folder / "records").mkdir()
     for i, status in enumerate(("done", "done", "failed")):
         (folder / "records" / f"{i}.json").write_text(json.dumps({"status": status}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import GiftbenchError
-from harness.planning.preparation import Artefacts, Workshop
+from harness.planning.preparation import Artefacts, Preparation
 from harness.running.opening import open_board
 from harness.running.options import Options
 from harness.running.overrides import Overrides
@@ -55,10 +55,12 @@ def test_mistakes_are_answered_before_anything_is_made(
 
 def test_a_rehearsal_plans_as_many_trials_as_the_real_plan_and_writes_nothing(tmp_path: Path) -> None:
     file, read, _ = open_board(board(tmp_path))
-    workshop = Workshop(read, str(file), Artefacts(tmp_path / "artefacts", tmp_path / "cache"), None, "cpu", folder=tmp_path)
-    rehearsed = plan(workshop.rehearsal())
+    preparation = Preparation(
+        read, str(file), Artefacts(tmp_path / "artefacts", tmp_path / "cache"), None, "cpu", folder=tmp_path
+    )
+    rehearsed = plan(preparation.rehearsal())
     assert not (tmp_path / "artefacts").exists()
-    real = plan(workshop)
+    real = plan(preparation)
     assert len(rehearsed) == len(real) == 6
     assert [t.labels.ipc for t in rehearsed] == [t.labels.ipc for t in real]
     assert {t.id for t in rehearsed}.isdisjoint(t.id for t in real)

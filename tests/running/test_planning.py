@@ -13,7 +13,7 @@ from harness.boards.protocol import PROTOCOLS
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, GiftbenchError, MissingTargets, PluginError
 from harness.planning import resolution
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.planning.resolution import resolve_loss, resolve_optimizer
 from harness.running.overrides import Overrides
 
@@ -26,17 +26,17 @@ STUDENTS = {"name": "cross-architecture", "models": ["convnet1(width=8)", "convn
 @pytest.fixture
 def no_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no teacher, so that none is trained where a test is about something else."""
-    monkeypatch.setattr(Workshop, "teacher_files", lambda self: [])
+    monkeypatch.setattr(Preparation, "teacher_files", lambda self: [])
 
 
 @pytest.fixture
 def forbidden_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make asking for a teacher an error."""
 
-    def refuse(self: Workshop) -> None:
+    def refuse(self: Preparation) -> None:
         raise AssertionError("a teacher was asked for")
 
-    monkeypatch.setattr(Workshop, "teacher_files", refuse)
+    monkeypatch.setattr(Preparation, "teacher_files", refuse)
 
 
 def labels(trials: list[Any], *names: str) -> list[tuple[Any, ...]]:

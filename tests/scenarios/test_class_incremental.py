@@ -88,7 +88,7 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """Records of two losses, two seeds and two streams."""
     from harness.boards.board import Board, checked
     from harness.planning.artefacts import Artefacts
-    from harness.planning.preparation import Workshop
+    from harness.planning.preparation import Preparation
     from harness.running.executors.work import run_bundle
     from harness.running.planning import plan as planned
     from harness.running.workbench import Workbench
@@ -107,7 +107,7 @@ def streamed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
         "board.toml",
     )
     artefacts = Artefacts(tmp_path_factory.mktemp("streamed"))
-    return list(run_bundle(planned(Workshop(board, "board.toml", artefacts, device="cpu")), Workbench("cpu", artefacts)))
+    return list(run_bundle(planned(Preparation(board, "board.toml", artefacts, device="cpu")), Workbench("cpu", artefacts)))
 
 
 def test_a_record_tells_every_step(streamed: list[Record]) -> None:

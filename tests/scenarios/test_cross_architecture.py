@@ -9,7 +9,7 @@ import pytest
 
 from harness import models
 from harness.boards.trial import Trial
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.running.scenario import named
 
 Planner = Callable[..., list[Trial]]
@@ -17,7 +17,7 @@ Planner = Callable[..., list[Trial]]
 
 @pytest.fixture(autouse=True)
 def no_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Workshop, "teacher_files", lambda self: [])
+    monkeypatch.setattr(Preparation, "teacher_files", lambda self: [])
 
 
 class Seen:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.boards.records import RecordStore
 from harness.boards.trial import Trial
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.running.options import Options
 from harness.running.overrides import Overrides
 from harness.running.run import run_board
@@ -20,7 +20,7 @@ Planner = Callable[..., list[Trial]]
 
 @pytest.fixture
 def no_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Workshop, "teacher_files", lambda self: [])
+    monkeypatch.setattr(Preparation, "teacher_files", lambda self: [])
 
 
 @pytest.mark.usefixtures("no_teacher")

@@ -13,7 +13,7 @@ from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.planning.artefacts import Artefacts
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.running.planning import plan as planned
 from harness.running.scenario import named
 from harness.running.workbench import Workbench
@@ -45,7 +45,7 @@ def test_regimes_take_the_same_number_of_steps(run: Run) -> None:
 def test_fixed_labels_are_the_teachers_logits_on_the_clean_images(tiny: Callable[..., Board], tmp_path: Path) -> None:
     artefacts = Artefacts(tmp_path / "artefacts")
     board = tiny(sets=[RANDOM], scenarios=[{"name": "label-regime"}])
-    fixed = next(t for t in planned(Workshop(board, "b", artefacts, device="cpu")) if t.protocol.labels == "fixed")
+    fixed = next(t for t in planned(Preparation(board, "b", artefacts, device="cpu")) if t.protocol.labels == "fixed")
     workbench = Workbench("cpu", artefacts)
     material, teacher = workbench.material(fixed), workbench.teacher(fixed)
     assert teacher is not None

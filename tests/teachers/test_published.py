@@ -17,7 +17,7 @@ from harness.core.errors import BadOption, DataError
 from harness.core.spec import Spec
 from harness.datasets.base import Dataset, normalise
 from harness.planning.artefacts import Artefacts
-from harness.planning.preparation import Workshop
+from harness.planning.preparation import Preparation
 from harness.teachers.files import TeacherFile
 from tests.teachers.publishing import MODEL, converted, described, fitted, inputs, network, published, saved
 
@@ -86,7 +86,9 @@ def test_a_board_takes_a_checkpoint_that_lies_beside_it_and_holds_it_against_wha
 ) -> None:
     def files(**expected: float) -> list[TeacherFile]:
         board = tiny(model=MODEL, teacher={"model": MODEL, "checkpoint": checkpoint.name} | expected)
-        shop = Workshop(board, "board.toml", Artefacts(tmp_path / "artefacts", tmp_path), device="cpu", folder=checkpoint.parent)
+        shop = Preparation(
+            board, "board.toml", Artefacts(tmp_path / "artefacts", tmp_path), device="cpu", folder=checkpoint.parent
+        )
         return shop.teacher_files()
 
     assert [(file.digest, file.accuracy) for file in files()] == [(teacher.digest, teacher.accuracy)]

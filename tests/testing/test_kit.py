@@ -487,8 +487,8 @@ class Eager(Good):
 
 class Making(Good):
     def trials(self, view: Any, options: Any) -> Iterator[Any]:
-        view.workshop.artefacts.folder.mkdir(parents=True, exist_ok=True)
-        (view.workshop.artefacts.folder / "notes.txt").write_text("mine")
+        view.preparation.artefacts.folder.mkdir(parents=True, exist_ok=True)
+        (view.preparation.artefacts.folder / "notes.txt").write_text("mine")
         yield from super().trials(view, options)
 
 

@@ -231,7 +231,7 @@ def test_a_stream_cannot_replay_and_says_so_before_training(
 ) -> None:
     from harness.core.errors import GiftbenchError
     from harness.planning.artefacts import Artefacts
-    from harness.planning.preparation import Workshop
+    from harness.planning.preparation import Preparation
     from harness.running.planning import plan
 
     file = stored_set.save(tmp_path / "set.safetensors")
@@ -239,5 +239,5 @@ def test_a_stream_cannot_replay_and_says_so_before_training(
     with pytest.raises(
         GiftbenchError, match=r"scenarios\[0\]: set 'sre2l': stored augmentations are of batches of all classes"
     ) as raised:
-        plan(Workshop(board, "board.toml", Artefacts(tmp_path / "artefacts"), device="cpu"))
+        plan(Preparation(board, "board.toml", Artefacts(tmp_path / "artefacts"), device="cpu"))
     assert "\n" not in str(raised.value)

@@ -130,13 +130,13 @@ def versions(packages: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the versions that numbers depend on, those of further `packages` too."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"Python": platform.python_version()}
+    numbers = {"Python": platform.python_version()}
     for package in ("giftbench", "torch", "timm", "kornia", *packages):
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            numbers[package] = "not installed"
+    return numbers
 
 
 @cache
