@@ -26,6 +26,7 @@ class Artefacts:
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
         self.folder = folder
         self.cache = cache if cache is not None else home() / "artefacts"
+        self._headers: dict[tuple[Path, int, int], SetFile] = {}
 
     def teacher(self, recipe: dict[str, object], make: Callable[[Path], TeacherFile]) -> TeacherFile:
         """Return the teacher of a recipe; `make` trains it into a folder when nobody has it."""
@@ -49,7 +50,7 @@ class Artefacts:
         key = digest_json(recipe)
         for folder in (self.folder, self.cache):
             for path in sorted(folder.glob("set-*.safetensors")):
-                file = read_set_header(path)
+                file = self._header(path)
                 provenance = file.metadata["provenance"]
                 named = provenance.get("teacher_digest")
                 if provenance.get("recipe") == key and (named is None or named == teacher()):  # train none that none is made with
@@ -57,6 +58,17 @@ class Artefacts:
         distilled = make()
         distilled.provenance["recipe"] = key
         return self.add(distilled)
+
+    def _header(self, path: Path) -> SetFile:
+        """Return a set's header, read once as long as the file stays as it is: each set that is looked for looks at all of them."""
+        try:
+            status = path.stat()
+        except OSError:
+            return read_set_header(path)  # which says what is wrong with it
+        key = (path, status.st_size, status.st_mtime_ns)
+        if key not in self._headers:
+            self._headers[key] = read_set_header(path)
+        return self._headers[key]
 
     def add(self, distilled: DistilledSet) -> SetFile:
         """Keep a set beside the board, by digest."""

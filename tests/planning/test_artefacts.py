@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from harness import DistilledSet, models, teachers
 from harness.core.errors import DataError
 from harness.distilled.files import read_set_header
+from harness.planning import artefacts as planning
 from harness.planning.artefacts import Artefacts
 from harness.teachers.files import TeacherFile
 
@@ -179,6 +181,22 @@ def test_a_set_made_with_a_teacher_is_found_for_that_teacher_only(artefacts: Art
 def test_finding_a_set_made_without_a_teacher_trains_none(artefacts: Artefacts) -> None:
     artefacts.distilled(SET_RECIPE, never, distilled)
     artefacts.distilled(SET_RECIPE, never, never)  # the second argument would train the teacher
+
+
+def test_a_sets_header_is_read_once_however_many_are_looked_for_and_again_when_its_file_changes(
+    artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        artefacts.distilled({"number": number}, never, lambda number=number: distilled(number))
+    again, seen = Artefacts(artefacts.folder, artefacts.cache), []
+    read = planning.read_set_header
+    monkeypatch.setattr(planning, "read_set_header", lambda path: seen.append(path.name) or read(path))
+    for number in range(4):
+        again.distilled({"number": number}, never, never)
+    assert len(seen) == 4 + 4  # each once in passing, and each as it is kept
+    os.utime(artefacts.folder / seen[0], ns=(1, 1))
+    again.distilled({"number": 0}, never, never)
+    assert len(seen) > 9
 
 
 def test_a_set_that_a_person_put_there_is_no_recipes_answer(artefacts: Artefacts) -> None:
