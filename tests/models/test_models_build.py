@@ -12,7 +12,6 @@ from torch import nn
 
 from harness import models
 from harness.core.errors import BadOption, DataError, PluginError, UnknownName
-from harness.models.fitting import Resized, fit
 
 
 @pytest.fixture
@@ -96,26 +95,3 @@ def test_parameters_count_leaves_out_what_is_frozen() -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
     model[1].requires_grad_(False)
     assert models.parameters_count(model) == 3 * 2 + 2
-
-
-def test_resizing_is_recorded_and_keeps_values_and_memory_format() -> None:
-    seen: list[torch.Tensor] = []
-
-    class Probe(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            seen.append(images)
-            return images.mean((2, 3))
-
-    model = fit(Probe(), (4, 6), (8, 12), "patch 2", "")
-    images = torch.full((2, 3, 4, 6), 0.5).to(memory_format=torch.channels_last)
-    assert torch.equal(model(images), torch.full((2, 3), 0.5))
-    assert seen[0].shape == (2, 3, 8, 12)
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
-    assert models.adaptation(model) == "patch 2, input upsampled 4x6 -> 8x12 px"
-
-
-def test_a_model_that_fits_its_images_is_left_bare() -> None:
-    bare = nn.Identity()
-    assert fit(bare, (8, 8), (8, 8), "", "window 7") is bare
-    assert not isinstance(bare, Resized)
-    assert models.adaptation(bare) == "window 7"
