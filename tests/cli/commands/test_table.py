@@ -1,0 +1,19 @@
+"""`giftbench table`: a leaderboard from records; nothing is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.commands.conftest import Giftbench
+
+
+def test_files_are_written_without_training(giftbench: Giftbench, board: Path) -> None:
+    printed = giftbench("table", board).splitlines()
+    assert [Path(line).name for line in printed] == ["README.md", "table.csv", "timing.csv"]
+    assert not (board.parent / "records").exists()
+
+
+def test_a_file_is_not_compared_where_there_are_no_records(giftbench: Giftbench, board: Path) -> None:
+    page = board.parent / "page.md"
+    page.write_text("# Page\n")
+    assert giftbench("table", board, "--check", page).startswith(f"{page}: not compared")

@@ -1,0 +1,54 @@
+"""What a person sees of a run in a log: a line now and then, and each failure."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from harness.boards.records import Record
+from harness.boards.trial import Trial
+from harness.cli.progress import Reporter, _clock
+
+
+@pytest.fixture
+def reporter() -> Reporter:
+    return Reporter(Console(file=io.StringIO(), width=200))
+
+
+def printed(reporter: Reporter) -> list[str]:
+    stream = reporter.console.file
+    assert isinstance(stream, io.StringIO)
+    return stream.getvalue().splitlines()
+
+
+def test_a_plan_says_how_many_trials_have_a_record(reporter: Reporter, plan: Callable[..., list[Trial]]) -> None:
+    trials = plan(seeds=3)
+    reporter.planned(trials, trials[1:])
+    assert printed(reporter) == [f"{len(trials)} trials: 1 have a record, {len(trials) - 1} to run"]
+
+
+def test_a_failure_is_named_with_its_reason_and_the_end_is_always_said(
+    reporter: Reporter, plan: Callable[..., list[Trial]]
+) -> None:
+    trials = plan()
+    reporter.planned(trials, trials)
+    for trial in trials:
+        reporter.started(trial)
+        reporter.ended(trial, Record.of(trial, "failed", error="boom"))
+    lines = printed(reporter)
+    assert sum(line.startswith("failed: ") and line.endswith(": boom") for line in lines) == len(trials) == reporter.failed
+    assert lines[-1].startswith(f"trials: {len(trials)}/{len(trials)} done, 0 running, 0:00 left")
+
+
+def test_beginning_and_end_of_what_is_made_are_lines(reporter: Reporter) -> None:
+    for done in range(11):
+        reporter.preparing("teacher", done, 10)
+    assert printed(reporter) == ["making teacher: 0/10", "making teacher: 10/10"]
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (61.4, "1:01"), (3725, "1:02:05")])
+def test_times_are_read_as_a_clock(seconds: float, shown: str) -> None:
+    assert _clock(seconds) == shown
