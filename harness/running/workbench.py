@@ -1,4 +1,4 @@
-"""What a trial runs with: device, dataset, distilled set, teacher; each loaded once and kept."""
+"""What a trial runs with: device, dataset, distilled set, teacher, student; what is loaded is kept."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ from harness.planning.artefacts import Artefacts
 from harness.running import grouping
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import evaluate
-from harness.training.graphs import Captured
-from harness.training.loop import fit_together
-from harness.training.overlap import Graphs, Overlapped, Way, signature
-from harness.training.stack import agrees
+from harness.training.overlap import signature
+from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe
 
 
@@ -55,7 +53,7 @@ class Workbench:
         self.artefacts = artefacts
         self.data_dir = data_dir
         self.stack = stack
-        self._graphs = Graphs() if capture and self.device != "cpu" else None
+        self._trainer = Trainer(self.device, stack, capture)
         self._sets = dict(sets or {})
         self._kept: dict[Any, Any] = {}
 
@@ -189,7 +187,7 @@ class Workbench:
         given: dict[str, Any] = {"loss": self.loss(trial), "seed": trial.seed, "evaluate": self._tested(trial)} | changes
         teacher = given.pop("teacher") if "teacher" in given else self.soft_labels(trial)
         own = "teacher" not in changes
-        return self._train([Member(student, **given)], material, trial, teacher, capture=own)[0]
+        return self._trainer.train([Member(student, **given)], material, recipe(trial), teacher, capture=own)[0]
 
     def fit_together(
         self, trials: Sequence[Trial], material: Material, losses: Sequence[Callable[[Tensor, Targets], Tensor]]
@@ -211,98 +209,17 @@ class Workbench:
             Member(student, tied[signature(loss)], trial.seed, self._tested(trial))
             for student, loss, trial in zip(students, losses, trials, strict=True)
         ]
-        teacher = self.soft_labels(first)
-        way = self._way(members, material, first, teacher)
-        if way is None:
-            return None
-        try:
-            return self._train(members, material, first, teacher, way=way)
-        except torch.OutOfMemoryError:
-            self._let_go()
-            return None  # one may fit where several do not
+        return self._trainer.train_together(
+            members,
+            material,
+            recipe(first),
+            self.soft_labels(first),
+            kind=groups.pop(),
+            model=(first.model.model_dump_json(), dataset.digest),
+        )
 
     def _tested(self, trial: Trial) -> Callable[[nn.Module], dict[str, float]]:
         return lambda network: self.evaluate(network, trial)
-
-    def _train(
-        self,
-        members: Sequence[Member],
-        material: Material,
-        trial: Trial,
-        teacher: Callable[[Tensor], Tensor] | None,
-        capture: bool = True,
-        way: Way = "stacked",
-    ) -> list[Fit]:
-        """Train members, on a GPU by captured steps where that can be."""
-        steps = recipe(trial)
-        captured = self._captured(members, material, trial, teacher, way) if capture else None
-        if captured is not None:
-            return captured.fit(members, steps)
-        return fit_together(members, material, steps, teacher=teacher)
-
-    def _captured(
-        self,
-        members: Sequence[Member],
-        material: Material,
-        trial: Trial,
-        teacher: Callable[[Tensor], Tensor] | None,
-        way: Way = "stacked",
-    ) -> Captured | Overlapped | None:
-        if self._graphs is None:
-            return None
-        return self._graphs.get(members, material, recipe(trial), teacher, way)
-
-    def _stackable(self, trial: Trial) -> bool:
-        """Try a stack of two students on a few random images."""
-
-        def tried() -> bool:
-            images = torch.randn(4, *self.dataset(trial).shape, device=self.device).to(memory_format=torch.channels_last)
-            with torch.random.fork_rng([images.device.index] if images.is_cuda else []):
-                return agrees([self.student(trial), self.student(trial.model_copy(update={"seed": trial.seed + 1}))], images)
-
-        stackable: bool = self._once(("stackable", trial.model.model_dump_json(), trial.dataset.digest), tried)
-        return stackable
-
-    def _way(
-        self, members: Sequence[Member], material: Material, trial: Trial, teacher: Callable[[Tensor], Tensor] | None
-    ) -> Way | None:
-        """Return how these trainings are best made together, or None where they are best made one after the other.
-
-        On a GPU that is measured, once for trainings of a kind: what a captured step takes. A stack, which alone adds float
-        noise, has to be the faster by a tenth.
-        """
-        if self._graphs is None or self.stack:
-            return "stacked" if self._stackable(trial) else None
-
-        def measured() -> Way | None:
-            seconds: dict[Way | None, float] = {}
-            ways: list[tuple[Way | None, Sequence[Member], float]] = [(None, members[:1], 1.0)]
-            if self._stackable(trial):
-                ways.append(("stacked", members, 1.1))
-            ways.append(("overlapped", members, 1.0))  # the last, which is kept and which usually wins
-            for way, some, handicap in ways:
-                try:
-                    captured = self._captured(some, material, trial, teacher, way or "stacked")
-                    if captured is not None:
-                        seconds[way] = handicap * captured.seconds_per_step() / len(some)
-                    elif way is None:
-                        break  # what one cannot, several cannot either
-                except torch.OutOfMemoryError:
-                    if way is None:
-                        raise
-                    self._let_go()
-            if None not in seconds:  # launched kernel by kernel, fewer kernels win
-                return "stacked" if self._stackable(trial) else None
-            return min(seconds, key=lambda way: seconds[way])
-
-        found: Way | None = self._once(("way", grouping.group(trial, self.device)), measured)
-        return found
-
-    def _let_go(self) -> None:
-        """Give back the device's memory that captured trainings hold."""
-        if self._graphs is not None:
-            self._graphs.latest = None
-        torch.cuda.empty_cache()
 
     def evaluate(self, student: nn.Module, trial: Trial) -> dict[str, float]:
         """Return top-1 and top-5 accuracy on the dataset's test split, in percent."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness import Scenario, losses
 from harness.boards.trial import Trial
@@ -19,7 +18,7 @@ from harness.running.grouping import SMALL_STEP, group, limit
 from harness.running.scenario import Outcome, registry
 from harness.running.scheduling import bundles
 from harness.running.workbench import Workbench
-from harness.training.overlap import Graphs
+from harness.training.trainer import Trainer
 
 SHAPE, CLASSES = (1, 8, 8), 10
 LOSSES = ["gift", "kl", "kl(rescale)", "ce"]
@@ -102,10 +101,10 @@ def bench(tmp_path: Path, stack: int) -> Workbench:
 def test_a_bundle_gives_what_its_trials_give_alone(trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = [trial for trial in of(trials, "adamw") if trial.loss.name != "ce"]
     fitted: list[int] = []
-    original = Workbench._train
+    original = Trainer.train
     monkeypatch.setattr(
-        Workbench,
-        "_train",
+        Trainer,
+        "train",
         lambda self, members, *rest, **more: (fitted.append(len(members)), original(self, members, *rest, **more))[1],
     )
     together = list(run_bundle(chosen, bench(tmp_path, 0)))
@@ -122,7 +121,7 @@ def test_a_student_that_cannot_be_stacked_is_trained_alone(
     trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = of(trials, "sgd")[:2]
-    monkeypatch.setattr("harness.running.workbench.agrees", lambda students, images: False)
+    monkeypatch.setattr("harness.training.trainer.agrees", lambda students, images: False)
     assert bench(tmp_path, 0).fit_together(chosen, bench(tmp_path, 0).material(chosen[0]), [losses.create("gift")] * 2) is None
     assert [record.status for record in run_bundle(chosen, bench(tmp_path, 0))] == ["done", "done"]
 
@@ -140,37 +139,3 @@ def test_a_scenario_that_changes_the_loss_or_the_set_is_stacked_too(trials: list
     )
     for _, seeds in groupby(of(trials, "adamw"), key=lambda trial: trial.loss.name):
         assert len({key(trial) for trial in seeds}) == 1
-
-
-WAYS: list[tuple[dict[str, float], str | None]] = [
-    ({"alone": 1.0, "stacked": 1.5, "overlapped": 1.9}, "stacked"),
-    ({"alone": 1.0, "stacked": 1.9, "overlapped": 1.8}, "overlapped"),
-    ({"alone": 1.0, "stacked": 1.9, "overlapped": 2.1}, None),  # a stack has to be the faster by a tenth
-    ({"alone": 1.0, "stacked": float("inf"), "overlapped": 1.8}, "overlapped"),
-    ({"stacked": 1.0, "overlapped": 1.0}, "stacked"),  # one cannot be captured, and so none is
-]
-
-
-@pytest.mark.parametrize(("seconds", "expected"), WAYS)
-def test_on_a_gpu_the_fastest_way_is_taken(
-    trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: dict[str, float], expected: str | None
-) -> None:
-    """Seconds of a step: of one alone, of two stacked or side by side; infinite where memory does not suffice."""
-    chosen, workbench = of(trials, "sgd")[:2], bench(tmp_path, 0)
-    workbench._graphs = Graphs()
-
-    class Timed:
-        def __init__(self, taken: float) -> None:
-            self.taken = taken
-
-        def seconds_per_step(self) -> float:
-            if self.taken == float("inf"):
-                raise torch.OutOfMemoryError
-            return self.taken
-
-    def get(members: Sequence[Any], material: Any, recipe: Any, teacher: Any, way: str) -> Timed | None:
-        key = way if len(members) > 1 else "alone"
-        return Timed(seconds[key]) if key in seconds else None
-
-    monkeypatch.setattr(workbench._graphs, "get", get)
-    assert workbench._way([None, None], None, chosen[0], None) == expected  # type: ignore[list-item, arg-type]

@@ -1,0 +1,138 @@
+"""How trainings are made: alone or several together, a step after the other or by captured ones; what pays is found out here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+from harness.training.graphs import Captured
+from harness.training.loop import fit_together
+from harness.training.overlap import Graphs, Overlapped, Way
+from harness.training.stack import agrees
+from harness.training.values import Fit, Material, Member, Recipe
+
+Teacher = Callable[[Tensor], Tensor]
+
+
+class Trainer:
+    """Trains students on one device. Keeps the latest captured steps, and what it has found out about trainings of a kind.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:N`.
+        stack: 0 has the faster way taken on a GPU; any other number, like the CPU, stacks what can be stacked.
+        capture: whether steps on a GPU are captured as CUDA graphs.
+    """
+
+    def __init__(self, device: str, stack: int = 0, capture: bool = True) -> None:
+        self.stack = stack
+        self.graphs = Graphs() if capture and device != "cpu" else None
+        self._stackable: dict[Hashable, bool] = {}
+        self._ways: dict[Hashable, Way | None] = {}
+
+    def train(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Teacher | None,
+        *,
+        capture: bool = True,
+        way: Way = "stacked",
+    ) -> list[Fit]:
+        """Train members in place, as `fit_together` does; on a GPU by captured steps where that can be and `capture` is set."""
+        captured = self._captured(members, material, recipe, teacher, way) if capture else None
+        if captured is not None:
+            return captured.fit(members, recipe)
+        return fit_together(members, material, recipe, teacher=teacher)
+
+    def train_together(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Teacher | None,
+        *,
+        kind: Hashable,
+        model: Hashable,
+    ) -> list[Fit] | None:
+        """Train members in place in one pass; None, and nothing trained, where each should be trained alone.
+
+        Args:
+            kind: the same for trainings that differ in seed and loss alone.
+            model: the same for students of one architecture.
+        """
+        way = self.way(members, material, recipe, teacher, kind=kind, model=model)
+        if way is None:
+            return None
+        try:
+            return self.train(members, material, recipe, teacher, way=way)
+        except torch.OutOfMemoryError:
+            self._let_go()
+            return None  # one may fit where several do not
+
+    def way(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Teacher | None,
+        *,
+        kind: Hashable,
+        model: Hashable,
+    ) -> Way | None:
+        """Return how these trainings are best made together, or None where they are best made one after the other.
+
+        On a GPU that is measured, once for trainings of a kind: what a captured step takes. A stack, which alone adds float
+        noise, has to be the faster by a tenth. Arguments as of `train_together`.
+        """
+        if model not in self._stackable:
+            self._stackable[model] = _stackable(members, material)
+        stackable = self._stackable[model]
+        if self.graphs is None or self.stack:
+            return "stacked" if stackable else None
+        if kind not in self._ways:
+            self._ways[kind] = self._fastest(members, material, recipe, teacher, stackable)
+        return self._ways[kind]
+
+    def _fastest(
+        self, members: Sequence[Member], material: Material, recipe: Recipe, teacher: Teacher | None, stackable: bool
+    ) -> Way | None:
+        seconds: dict[Way | None, float] = {}
+        ways: list[tuple[Way | None, Sequence[Member], float]] = [(None, members[:1], 1.0)]
+        if stackable:
+            ways.append(("stacked", members, 1.1))
+        ways.append(("overlapped", members, 1.0))  # the last, which is kept and which usually wins
+        for way, some, handicap in ways:
+            try:
+                captured = self._captured(some, material, recipe, teacher, way or "stacked")
+                if captured is not None:
+                    seconds[way] = handicap * captured.seconds_per_step() / len(some)
+                elif way is None:
+                    break  # what one cannot, several cannot either
+            except torch.OutOfMemoryError:
+                if way is None:
+                    raise
+                self._let_go()
+        if None not in seconds:  # launched kernel by kernel, fewer kernels win
+            return "stacked" if stackable else None
+        return min(seconds, key=lambda way: seconds[way])
+
+    def _captured(
+        self, members: Sequence[Member], material: Material, recipe: Recipe, teacher: Teacher | None, way: Way
+    ) -> Captured | Overlapped | None:
+        return None if self.graphs is None else self.graphs.get(members, material, recipe, teacher, way)
+
+    def _let_go(self) -> None:
+        """Give back the device's memory that captured trainings hold."""
+        if self.graphs is not None:
+            self.graphs.latest = None
+        torch.cuda.empty_cache()
+
+
+def _stackable(members: Sequence[Member], material: Material) -> bool:
+    """Try a stack of the first two students on a few random images."""
+    device = material.images.device
+    images = torch.randn(4, *material.images.shape[1:], generator=torch.Generator(device).manual_seed(0), device=device)
+    return agrees([member.student for member in members[:2]], images.to(memory_format=torch.channels_last))
