@@ -60,7 +60,7 @@ class Artefacts:
         return self.add(distilled)
 
     def _header(self, path: Path) -> SetFile:
-        """Return a set's header, read once as long as the file stays as it is: each set that is looked for looks at all of them."""
+        """Return a set's header, read once as long as its file stays as it is: every search for a set looks at all of them."""
         try:
             status = path.stat()
         except OSError:
