@@ -34,9 +34,9 @@ def bundles(
 ) -> list[list[Trial]]:
     """Return the trials in bundles, in the order in which workers should take them.
 
-    The first bundles of a board try every student, scenario, loss and optimizer once, the dearest first: what is wrong shows
-    early, and how long it all takes. The others are ordered by what they share (dataset, teacher, training step, distilled set),
-    long ones before short ones, so that workers end together.
+    The first bundles of a board try every student in each precision, scenario, loss and optimizer once, the dearest first: what
+    is wrong shows early, and how long it all takes. The others are ordered by what they share (dataset, teacher, training step,
+    distilled set), long ones before short ones, so that workers end together.
 
     What is trained in one pass follows from the board alone, neither from the number of workers nor from what a run that was cut
     off has left: float noise depends on it, and the same board is to give the same numbers. A stack of which some trials have a
