@@ -19,7 +19,6 @@ ELSEWHERE = {
     "harness/running/executors/local.py": "tests/running/test_run.py",
     "harness/running/workbench.py": "tests/running/executors/test_work.py",
     "harness/training/batches.py": "tests/training/test_replay.py",
-    "harness/training/devices.py": "tests/training/test_loop.py",
     "harness/training/evaluation.py": "tests/training/test_loop.py",
     "harness/training/values.py": "tests/training/test_loop.py",
 }

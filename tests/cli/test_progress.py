@@ -26,7 +26,7 @@ def printed(reporter: Reporter) -> list[str]:
 
 def test_a_plan_says_how_many_trials_have_a_record(reporter: Reporter, plan: Callable[..., list[Trial]]) -> None:
     trials = plan(seeds=3)
-    reporter.planned(trials, trials[1:])
+    reporter.planned(len(trials), trials[1:])
     assert printed(reporter) == [f"{len(trials)} trials: 1 have a record, {len(trials) - 1} to run"]
 
 
@@ -34,7 +34,7 @@ def test_a_failure_is_named_with_its_reason_and_the_end_is_always_said(
     reporter: Reporter, plan: Callable[..., list[Trial]]
 ) -> None:
     trials = plan()
-    reporter.planned(trials, trials)
+    reporter.planned(len(trials), trials)
     for trial in trials:
         reporter.started(trial)
         reporter.ended(trial, Record.of(trial, "failed", error="boom"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from harness.testing import CheckFailed
 
 
+@dataclass
 class Fails:
     """Expects a check to fail with one sentence that holds these words."""
 
