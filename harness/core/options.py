@@ -84,6 +84,5 @@ def like(default: object, value: object) -> object:
 
 def same(value: object, default: object) -> bool:
     """Return whether a parameter has its default's value; a list that JSON made of a tuple has."""
-    if isinstance(value, (list, tuple)) and isinstance(default, (list, tuple)):
-        return list(value) == list(default)
-    return bool(value == default)
+    both = isinstance(value, (list, tuple)) and isinstance(default, (list, tuple))
+    return bool(value == default) or (both and list(value) == list(default))
