@@ -84,5 +84,6 @@ def like(default: object, value: object) -> object:
 
 def same(value: object, default: object) -> bool:
     """Return whether a parameter has its default's value; a list that JSON made of a tuple has."""
-    both = isinstance(value, (list, tuple)) and isinstance(default, (list, tuple))
-    return bool(value == default) or (both and list(value) == list(default))
+    if value == default:  # as the default's own type has it
+        return True
+    return isinstance(value, (list, tuple)) and isinstance(default, (list, tuple)) and list(value) == list(default)
