@@ -328,6 +328,24 @@ def test_worker_killed_while_it_decodes_ends_in_one_line(tmp_path: Path, workers
     killer.join()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_images_that_nobody_has_decoded_are_never_taken_for_pixels(
+    tmp_path: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that attends to a worker fails, as no worker and no image can make it do."""
+    ask = decoding._Worker.ask
+
+    def failing(self: decoding._Worker, start: int, chunk: Any) -> Any:
+        if start == decoding.CHUNK:
+            raise RuntimeError("planted")
+        return ask(self, start, chunk)
+
+    monkeypatch.setattr(decoding._Worker, "ask", failing)
+    with pytest.raises(RuntimeError, match=r"\A\d+ of \d+ images have not been decoded\Z"):
+        decoding.decode(pictures, (3, 8, 8), resize=8, workers=2, out=tmp_path / "pixels")
+    assert not (tmp_path / "pixels").exists()
+
+
 def test_no_worker_outlives_a_decode(pictures: list[Path], workers: list[decoding._Worker]) -> None:
     def interrupt(*_: int) -> None:
         raise KeyboardInterrupt
