@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import datasets
-from harness.boards.board import Board, SetSpec, TeacherSpec
+from harness import datasets, models, optimizers
+from harness.boards.board import Board, SetSpec
 from harness.core.digests import digest_json
-from harness.core.errors import DataError, GiftbenchError, at
-from harness.core.home import home
-from harness.core.options import check_known, like
+from harness.core.errors import DataError, GiftbenchError
 from harness.core.registry import Registry
-from harness.core.spec import Spec, parse
+from harness.core.spec import Spec
 from harness.datasets.presence import find
-from harness.files import safetensors
+from harness.distilled import distillers
+from harness.distilled.files import SetFile, set_recipe
+from harness.planning.artefacts import Artefacts
 from harness.planning.needs import Needs, ambiguous, dataset_name
 from harness.planning.supplies import Supplies
+from harness.running.names import as_written, check_names
+from harness.running.opening import check_scenarios
+from harness.teachers.files import TeacherFile
+from harness.teachers.recipe import recipes
 
 #: Formats whose sets bring soft labels of their own: under `labels = "auto"` no teacher is asked about them.
 LABELLED = ("datm", "fkd")
@@ -93,7 +96,9 @@ def check_up(file: Path, board: Board, supplies: Supplies, data_dir: str | Path 
 
     Raises: UnknownName, BoardError and their kin, with the place, for what no run could take.
     """
-    check_names(board, str(file))
+    check_scenarios(board, str(file))
+    for i, part in enumerate(board.boards):
+        check_names(part, f"{file}: parts[{i}]" if board.parts else str(file), as_written)
     unclear = ambiguous(board)
     slots = _slots(board)
     parts = []
@@ -101,34 +106,6 @@ def check_up(file: Path, board: Board, supplies: Supplies, data_dir: str | Path 
         needs = Needs(part, file.parent, data_dir, supplies, unclear.get(dataset_name(part), frozenset()))
         parts.append(_part(needs, slots))
     return Examined(file, board, tuple(parts))
-
-
-def check_names(board: Board, source: str) -> None:
-    """Raise, with the place, for a name that nothing has; what stands behind the names is not loaded, scenarios apart."""
-    from harness import losses, models
-    from harness.distilled import distillers, readers
-    from harness.running.opening import check_scenarios
-
-    def known(registry: Registry[object], spec: Spec, place: str, check_options: bool = False) -> None:
-        with at(place):
-            described = registry.describe(spec.name)
-            if check_options and described.origin == "giftbench":
-                check_known(registry.kind, spec.name, described.parameters, spec.options)
-
-    check_scenarios(board, source)
-    for i, part in enumerate(board.boards):
-        place = f"{source}: parts[{i}]" if board.parts else source
-        known(datasets.registry, part.dataset, f"{place}: dataset", True)
-        for model in (part.model, *part.teacher.models):
-            known(models.registry, model, f"{place}: model")
-        for j, spec in enumerate(part.sets):
-            if not spec.file:
-                registry = distillers if spec.method else readers.registry
-                known(registry, Spec(name=spec.method or spec.format, options=spec.options), f"{place}: sets[{j}]", True)
-        for scenario in part.scenarios:
-            for loss in scenario.losses or part.losses:
-                if loss.name != "native":
-                    known(losses.registry, loss, f"{place}: losses")
 
 
 def _slots(board: Board) -> dict[str, set[str]]:
@@ -141,7 +118,7 @@ def _slots(board: Board) -> dict[str, set[str]]:
 
 
 def _part(needs: Needs, slots: dict[str, set[str]]) -> Part:
-    teachers, digests = _teachers(needs) if _asks_teacher(needs.board) else ([], set())
+    teachers, digests = _teachers(needs) if _asks_teacher(needs.board) else ([], [])
     sets = [finding for spec in needs.board.sets for finding in _sets(needs, spec, slots, digests)]
     dataset = _dataset(needs)
     # a set that the board itself names must be there; one that is merely waited for is left out
@@ -161,15 +138,19 @@ def _dataset(needs: Needs) -> Finding:
     return Finding("dataset", (str(spec),), text, False, more=f": {bring}" if bring else "")
 
 
-def _sets(needs: Needs, spec: SetSpec, slots: dict[str, set[str]], teachers: set[str]) -> Iterator[Finding]:
+def _sets(needs: Needs, spec: SetSpec, slots: dict[str, set[str]], teachers: Sequence[str]) -> Iterator[Finding]:
     what = (spec.name, dataset_name(needs.board), spec.distilled_on)
     if spec.file:
         path = needs.folder / Path(spec.file).expanduser()
         yield Finding("set", what, "here" if path.is_file() else "no such file", path.is_file(), slot=str(path))
     elif spec.method:
         for ipc in spec.ipc:
-            kept = _made(needs, spec, ipc, teachers)
-            yield Finding("set", what, f"made: {kept}" if kept else f"made by the run: {spec.method}", True, ipc)
+            try:
+                kept = _made(needs, spec, ipc, teachers)
+            except DataError as error:
+                yield Finding("set", what, str(error), False, ipc)
+                continue
+            yield Finding("set", what, f"made: {_shown(needs, kept)}" if kept else f"made by the run: {spec.method}", True, ipc)
     else:
         slot = "/".join(word for word in (spec.supplied_as, *what[1:]) if word)
         option = _option(needs, spec, slots)
@@ -202,9 +183,9 @@ def _asks_teacher(board: Board) -> bool:
     return any(spec.method for spec in board.sets) or bool(labels & {"teacher", "fixed"}) or ("auto" in labels and not stored)
 
 
-def _teachers(needs: Needs) -> tuple[list[Finding], set[str]]:
+def _teachers(needs: Needs) -> tuple[list[Finding], list[str]]:
     """Return a finding a network, and the digests of those that are there as artefacts."""
-    findings, digests = [], set()
+    findings, digests = [], []
     dataset, spec = dataset_name(needs.board), needs.board.teacher
     for i, model in enumerate(spec.models):
         what, (first, *others) = (str(model), dataset), spec.checkpoints[i] if spec.checkpoints else ("",)
@@ -218,54 +199,79 @@ def _teachers(needs: Needs) -> tuple[list[Finding], set[str]]:
         except GiftbenchError as error:
             findings.append(Finding("teacher", what, str(error), False, option=option, given=given))
             continue
-        kept = _trained(needs, spec, model)
+        try:
+            file = _trained(needs, i)
+        except DataError as error:
+            findings.append(Finding("teacher", what, str(error), False))
+            continue
         if path is not None:
             findings.append(Finding("teacher", what, str(path), True, given=given, more=expected))
         elif spec.required:
             findings.append(Finding("teacher", what, f"no {first}", False, option=option, more=more))
-        elif kept is not None:
-            digests.add(str(kept[1]["digest"]))
-            findings.append(Finding("teacher", what, f"trained, {kept[1]['accuracy']:.1f} %: {kept[0]}", True))
+        elif file is not None:
+            digests.append(file.digest)
+            findings.append(Finding("teacher", what, f"trained, {file.accuracy:.1f} %: {_shown(needs, file.path)}", True))
         else:
             state = "trained by the run" + (f", for want of {first}" if first else "")
             findings.append(Finding("teacher", what, state, True, more=more))
     return findings, digests
 
 
-def _made(needs: Needs, spec: SetSpec, ipc: int, teachers: set[str]) -> Path | None:
-    """Return the file of a distiller's set that a run would find."""
-    from harness.distilled import distillers
+def _made(needs: Needs, spec: SetSpec, ipc: int, teachers: Sequence[str]) -> Path | None:
+    """Return the file of a distiller's set that a run would take. Raises DataError that names a file that stops it."""
 
-    shown = distillers.describe(spec.method).parameters
-    defaults = parse(f"{spec.method}({', '.join(f'{k}={v}' for k, v in shown.items())})")[1]
-    options = defaults | {k: like(defaults.get(k), v) for k, v in spec.options.items()}
-    method = {"name": spec.method, "options": options}
-    for path, facts in _kept(needs.folder, "set"):
-        provenance = facts.get("provenance", {})
-        recipe = {"method": method, "ipc": ipc, "seed": spec.seed, "dataset": provenance.get("dataset_digest")}
-        same = _is(needs, facts.get("dataset")) and provenance.get("recipe") == digest_json(recipe)
-        if same and set(provenance.get("teacher_digest") or ()) <= teachers:
-            return path
-    return None
+    def key(file: SetFile) -> str:
+        provenance = file.metadata["provenance"]
+        method = _full(distillers, Spec(name=spec.method, options=spec.options), provenance.get("method", {}))
+        same = _is(needs, file.metadata.get("dataset"))
+        return digest_json(set_recipe(method, ipc, spec.seed, str(provenance.get("dataset_digest")))) if same else ""
+
+    file = _artefacts(needs).known_set(key, lambda: teachers)
+    return None if file is None else file.path
 
 
-def _trained(needs: Needs, spec: TeacherSpec, model: Spec) -> tuple[Path, dict[str, Any]] | None:
-    """Return the file of a teacher that a run would find, and what it says of itself."""
+def _trained(needs: Needs, index: int) -> TeacherFile | None:
+    """Return the file of a teacher's network that a run would take. Raises DataError that names a file that stops it."""
 
-    def same(given: Spec, recipe_part: dict[str, Any]) -> bool:
-        return recipe_part["name"] == given.name and all(recipe_part["options"].get(k) == v for k, v in given.options.items())
-
-    for path, facts in _kept(needs.folder, "teacher"):
+    def key(file: TeacherFile) -> str:
+        stored = file.recipe
+        if "checkpoint" in stored or not _is(needs, stored.get("dataset")):
+            return ""
+        parts: dict[Registry[object], str] = {
+            models.registry: "model",
+            optimizers.registry: "optimizer",
+            optimizers.schedules: "schedule",
+        }
         try:
-            recipe, changed = facts["recipe"], parse(facts["model"])[1]
-            plain = all(recipe[key] == getattr(spec, key) for key in ("batch_size", "augmentation", "precision", "seed"))
-            parts = same(model, recipe["model"]) and set(changed) <= set(model.options)
-            steps = same(spec.optimizer, recipe["optimizer"]) and same(spec.schedule, recipe["schedule"])
-            if _is(needs, recipe["dataset"]) and plain and parts and steps and spec.epochs in (0, recipe["epochs"]):
-                return path, {"accuracy": float(facts["accuracy"]), "digest": facts["digest"]}
-        except (LookupError, TypeError, ValueError):  # a checkpoint's, or of another kind altogether
-            continue
-    return None
+            subject = _Subject(stored["dataset"], stored["dataset_digest"], stored["epochs"])
+            made_by = recipes(needs.board.teacher, subject, lambda registry, spec: _full(registry, spec, stored[parts[registry]]))
+        except (LookupError, TypeError):  # a recipe of another kind
+            return ""
+        return digest_json(made_by[index])
+
+    return _artefacts(needs).known_teacher(key)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What the data would tell, and a teacher's file says of them."""
+
+    name: str
+    digest: str
+    teacher_epochs: int
+
+
+def _full(registry: Registry[object], spec: Spec, stored: Mapping[str, Any]) -> Spec:
+    """Return a name with every parameter; where the sources do not tell them, those of a file that was made under this name."""
+    full = registry.as_written(spec)
+    if full is not None:
+        return full
+    options = stored.get("options", {}) if stored.get("name") == spec.name else {}
+    return Spec(name=spec.name, options={**options, **spec.options})
+
+
+def _artefacts(needs: Needs) -> Artefacts:
+    return Artefacts(needs.folder / "artefacts")
 
 
 def _is(needs: Needs, name: object) -> bool:
@@ -275,20 +281,6 @@ def _is(needs: Needs, name: object) -> bool:
     return name in (spec.name, str(spec), f"{kind}{colon}{Path(path).name}")
 
 
-def _kept(folder: Path, kind: str) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the artefacts of a kind beside a board, from its folder, or in the cache, and what they say of themselves."""
-    beside = [(path.relative_to(folder), facts) for path, facts in headers(folder / "artefacts", kind)]
-    return [*beside, *headers(home() / "artefacts", kind)]
-
-
-def headers(folder: Path, kind: str) -> tuple[tuple[Path, dict[str, Any]], ...]:
-    """Return the files `KIND-*.safetensors` of a folder with their facts; a broken one is passed over."""
-    files = []
-    for path in sorted(folder.glob(f"{kind}-*.safetensors")):
-        try:
-            facts = json.loads(safetensors.read_header(path).metadata[kind])
-            if isinstance(facts, dict):
-                files.append((path, facts))
-        except (DataError, ValueError, LookupError, RecursionError):
-            continue
-    return tuple(files)
+def _shown(needs: Needs, path: Path) -> Path:
+    """Return an artefact's path, from the board's folder where it lies there."""
+    return path.relative_to(needs.folder) if path.is_relative_to(needs.folder) else path

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar, cast
 
 from harness.core import shipped
 from harness.core.errors import PluginError, UnknownName, suggest
-from harness.core.options import filled, keyword_defaults, same
+from harness.core.options import check_known, filled, keyword_defaults, same
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, Spec, read, render
 
@@ -220,6 +220,28 @@ class Registry(Generic[T]):
         """Return the object under the name with its parameters bound: an instance of a class, a partial of a function."""
         return self.resolve(spec, **options).create()
 
+    def as_written(self, spec: Named) -> Spec | None:
+        """Return a name with every parameter filled in, as `resolve` does, by what the sources say: nothing is imported.
+
+        None where they do not tell: of a name that `others` may serve, and where a default is computed. A plugin's source, which
+        may make its parameters in other ways, is believed where it has all that are given. Raises: UnknownName or BadOption,
+        with suggestions.
+        """
+        name, given = read(spec)
+        if self.others is not None and name not in self:
+            return None
+        entry, _ = self._find(name)
+        if entry.thing is not None:
+            return Spec(name=name, options=filled(self.kind, name, keyword_defaults(entry.thing), given))
+        assert entry.target is not None
+        defaults = {option: _literal(value) for option, value in _read_source(entry.target)[1].items()}
+        if entry.origin != "giftbench" and not given.keys() <= defaults.keys():
+            return None
+        check_known(self.kind, name, defaults, given)
+        if any(isinstance(default, ast.expr) for default in defaults.values()):
+            return None
+        return Spec(name=name, options=filled(self.kind, name, defaults, given))
+
     # -- describing ------------------------------------------------------------------------------------------------------
 
     def describe(self, name: str) -> Description:
@@ -232,7 +254,8 @@ class Registry(Generic[T]):
             }
             return Description(name, entry.origin, doc.partition("\n")[0], shown)
         assert entry.target is not None
-        return Description(name, entry.origin, *_read_source(entry.target))
+        summary, defaults = _read_source(entry.target)
+        return Description(name, entry.origin, summary, {option: _shown(value) for option, value in defaults.items()})
 
 
 def _is_target(target: str | None, thing: object, origin: str) -> bool:
@@ -265,8 +288,8 @@ def _origin(module: str) -> str:
     return Path(file).name if file and root.startswith("giftbench_plugin_") else (module or "here")
 
 
-def _read_source(target: str) -> tuple[str, dict[str, str]]:
-    """Read the first docstring line and the keyword-only parameters of `module:object` from its source text."""
+def _read_source(target: str) -> tuple[str, dict[str, ast.expr | None]]:
+    """Read the first docstring line of `module:object`, and its keyword-only parameters with their defaults, from its source."""
     module, _, attribute = target.partition(":")
     try:
         file = _source(module)
@@ -284,8 +307,7 @@ def _read_source(target: str) -> tuple[str, dict[str, str]]:
             function = inits[0]
         assert isinstance(function, ast.FunctionDef)
         pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-        shown = {a.arg: "required" if d is None else _shown(d) for a, d in pairs}
-        return (ast.get_docstring(node) or "").partition("\n")[0], shown
+        return (ast.get_docstring(node) or "").partition("\n")[0], {argument.arg: default for argument, default in pairs}
     return "", {}
 
 
@@ -303,8 +325,16 @@ def _source(module: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _shown(default: ast.expr) -> str:
+def _literal(default: ast.expr | None) -> object:
+    """Return a default's value, `inspect.Parameter.empty` where there is none; the expression itself where it is computed."""
     try:
-        return _text(ast.literal_eval(default))
+        return inspect.Parameter.empty if default is None else ast.literal_eval(default)
     except ValueError:
-        return ast.unparse(default)
+        return default
+
+
+def _shown(default: ast.expr | None) -> str:
+    value = _literal(default)
+    if value is inspect.Parameter.empty:
+        return "required"
+    return ast.unparse(value) if isinstance(value, ast.expr) else _text(value)

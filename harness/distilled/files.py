@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import DataError
+from harness.core.spec import Spec
 from harness.files import safetensors
 from harness.files.paths import line
 
@@ -27,6 +28,11 @@ class SetFile:
     def ipc(self) -> float:
         mean = self.images / int(self.metadata["classes"])
         return int(mean) if mean == int(mean) else round(mean, 2)
+
+
+def set_recipe(method: Spec, ipc: int, seed: int, dataset_digest: str) -> dict[str, object]:
+    """Return what a distiller makes a set by: what it is found again by is the hash of this. `method` has every parameter."""
+    return {"method": method.model_dump(), "ipc": ipc, "seed": seed, "dataset": dataset_digest}
 
 
 def read_set_header(path: Path) -> SetFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,31 +33,59 @@ class Artefacts:
         from harness import teachers
 
         key = digest_json(recipe)
-        for folder in (self.folder, self.cache):
-            for path in sorted(folder.glob("teacher-*.safetensors")):
-                if teachers.read_header(path)[1] == key:
-                    return teachers.read_header(self._kept(path))[0]
+
+        def known() -> TeacherFile | None:
+            file = self.known_teacher(lambda _: key)
+            return None if file is None else teachers.read_header(self._kept(file.path))[0]
+
+        file = known()
+        if file is not None:
+            return file
         self.cache.mkdir(parents=True, exist_ok=True)
         with FileLock(self.cache / f"{key[:20]}.lock"):  # another process may train the same teacher
-            for path in sorted(self.cache.glob("teacher-*.safetensors")):
-                if teachers.read_header(path)[1] == key:
-                    return teachers.read_header(self._kept(path))[0]
-            trained = make(self.cache)
-        return teachers.read_header(self._kept(trained.path))[0]
+            return known() or teachers.read_header(self._kept(make(self.cache).path))[0]
+
+    def known_teacher(self, key: Callable[[TeacherFile], str]) -> TeacherFile | None:
+        """Return the teacher that is taken for a recipe, beside the board or in the cache; None where it has to be made.
+
+        Args:
+            key: gives the hash of the recipe that is looked for, which may take from a file what only the data would tell.
+        Raises: DataError for a file, before it, that is no teacher.
+        """
+        from harness import teachers
+
+        for path in self._files("teacher"):
+            file, stated = teachers.read_header(path)
+            if stated == key(file):
+                return file
+        return None
 
     def distilled(self, recipe: dict[str, object], teacher: Callable[[], list[str]], make: Callable[[], DistilledSet]) -> SetFile:
         """Return the set of a recipe; `teacher` gives the digests that a set made with a teacher must name."""
         key = digest_json(recipe)
-        for folder in (self.folder, self.cache):
-            for path in sorted(folder.glob("set-*.safetensors")):
-                file = self._header(path)
-                provenance = file.metadata["provenance"]
-                named = provenance.get("teacher_digest")
-                if provenance.get("recipe") == key and (named is None or named == teacher()):  # train none that none is made with
-                    return read_set_header(self._kept(path))
+        file = self.known_set(lambda _: key, teacher)
+        if file is not None:
+            return read_set_header(self._kept(file.path))
         distilled = make()
         distilled.provenance["recipe"] = key
         return self.add(distilled)
+
+    def known_set(self, key: Callable[[SetFile], str], teacher: Callable[[], Sequence[str]]) -> SetFile | None:
+        """Return the set that is taken for a recipe, as `known_teacher` does.
+
+        `teacher` is asked only where a set of the recipe was made with one, so that none is trained that none is made with.
+        """
+        for path in self._files("set"):
+            file = self._header(path)
+            provenance = file.metadata["provenance"]
+            named = provenance.get("teacher_digest")
+            if provenance.get("recipe") == key(file) and (named is None or named == list(teacher())):
+                return file
+        return None
+
+    def _files(self, kind: str) -> Iterator[Path]:
+        for folder in (self.folder, self.cache):
+            yield from sorted(folder.glob(f"{kind}-*.safetensors"))
 
     def _header(self, path: Path) -> SetFile:
         """Return a set's header, read once as long as its file stays as it is: every search for a set looks at all of them."""

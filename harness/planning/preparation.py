@@ -15,7 +15,7 @@ from harness.core.errors import DataError, NotAtHand, at
 from harness.core.resolved import Resolved
 from harness.core.spec import Spec
 from harness.distilled import distillers
-from harness.distilled.files import SetFile
+from harness.distilled.files import SetFile, set_recipe
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
 from harness.planning.artefacts import Artefacts
@@ -220,12 +220,7 @@ class Preparation:
                 return
             resolved = distillers.resolve(Spec(name=spec.method, options=spec.options))
             for ipc in spec.ipc:
-                recipe = {
-                    "method": resolved.spec.model_dump(),
-                    "ipc": ipc,
-                    "seed": spec.seed,
-                    "dataset": self.dataset.digest,
-                }
+                recipe = set_recipe(resolved.spec, ipc, spec.seed, self.dataset.digest)
                 yield self._prepared(spec.name, self._made(spec, resolved, ipc, recipe), native, spec.distilled_on)
 
     def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, recipe: dict[str, Any]) -> SetFile:

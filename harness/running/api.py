@@ -77,7 +77,7 @@ def evaluate(
     from harness.planning.plan import Plan
     from harness.planning.preparation import Preparation
     from harness.running.executors.work import run_bundle
-    from harness.running.planning import check_names
+    from harness.running.names import check_names
     from harness.running.scenario import Scenario, named
     from harness.running.workbench import Workbench
 

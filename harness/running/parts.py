@@ -13,7 +13,8 @@ from harness.core.errors import BoardError, DataError, NotAtHand
 from harness.planning.artefacts import Artefacts
 from harness.planning.needs import ambiguous, dataset_name
 from harness.planning.preparation import Preparation
-from harness.running.planning import check_names, plan
+from harness.running.names import check_names
+from harness.running.planning import plan
 
 if TYPE_CHECKING:
     from harness.running.options import Options, Watcher

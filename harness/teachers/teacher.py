@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from harness import losses, models, optimizers
-from harness.boards.board import TeacherSpec
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.datasets.base import Dataset, normalise
@@ -22,9 +21,6 @@ from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
-
-#: Raised whenever the same recipe would train another network.
-RECIPE_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,26 +87,6 @@ def _features(network: nn.Module, images: Tensor) -> Tensor:
             "take a teacher that ends in one"
         )
     return inputs[classes].flatten(1).float()
-
-
-def recipes(spec: TeacherSpec, dataset: Dataset) -> list[dict[str, Any]]:
-    """Return one resolved recipe for each network of the teacher: what its cache key is the hash of."""
-    return [
-        {
-            "version": RECIPE_VERSION,
-            "dataset": dataset.name,
-            "dataset_digest": dataset.digest,
-            "model": models.registry.resolve(model).spec.model_dump(),
-            "epochs": spec.epochs or dataset.teacher_epochs,
-            "batch_size": spec.batch_size,
-            "optimizer": optimizers.resolve(spec.optimizer).spec.model_dump(),
-            "schedule": optimizers.schedules.resolve(spec.schedule).spec.model_dump(),
-            "augmentation": spec.augmentation,
-            "precision": spec.precision,
-            "seed": spec.seed,
-        }
-        for model in spec.models
-    ]
 
 
 def train(

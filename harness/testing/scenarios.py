@@ -25,7 +25,7 @@ from harness.planning.plan import Plan
 from harness.planning.preparation import Preparation
 from harness.running.about import Measure, Paper
 from harness.running.executors.work import environment
-from harness.running.planning import check_names
+from harness.running.names import check_names
 from harness.running.scenario import Outcome, Scenario, named, registry
 from harness.running.workbench import Workbench
 from harness.testing.checks import CheckFailed, expect, works

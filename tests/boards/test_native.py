@@ -14,7 +14,7 @@ from harness.boards.protocol import PROTOCOLS, Protocol
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.planning.resolution import resolve_optimizer
-from harness.running.planning import check_names
+from harness.running.names import check_names
 
 CLASSES = {"cifar10": 10, "cifar100": 100, "tiny-imagenet": 200, "imagenet-1k": 1000, "imagenette": 10, "digits": 10}
 CROP_FLIP = "random-resized-crop(min_scale=0.08)+flip"

@@ -21,7 +21,8 @@ from harness.leaderboard.comparison import compare
 from harness.leaderboard.reported import deviations
 from harness.planning.artefacts import Artefacts
 from harness.planning.preparation import Preparation, PreparedSet
-from harness.running.planning import check_names, plan
+from harness.running.names import check_names
+from harness.running.planning import plan
 from harness.teachers.files import TeacherFile
 
 PAPER = Path(__file__).parents[2] / "leaderboards" / "paper"

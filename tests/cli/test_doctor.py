@@ -13,7 +13,8 @@ import pytest
 
 from harness.boards.board import load_board
 from harness.cli.doctor import examine
-from harness.core.errors import BoardError
+from harness.core.digests import digest_json
+from harness.core.errors import BoardError, DataError
 from harness.distilled import readers
 from harness.planning.artefacts import Artefacts
 from harness.planning.preparation import Preparation
@@ -278,19 +279,59 @@ def test_nothing_is_written(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def test_broken_artefacts_and_records_are_passed_over() -> None:
+def test_a_broken_artefact_stops_a_board_as_it_stops_its_run() -> None:
     folder = board(DIGITS)
-    for name, content in {
-        "artefacts/set-1.safetensors": b"",
-        "artefacts/teacher-1.safetensors": (1 << 60).to_bytes(8, "little") + b"{",
-        "artefacts/teacher-2.safetensors": (2).to_bytes(8, "little") + b"[]",
-        "records/1.json": b"[",
-    }.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
+    preparation = Preparation(load_board(folder), "board.toml", Artefacts(folder / "artefacts"), device="cpu")
+    for name, content, ask in (
+        ("set-1.safetensors", b"", preparation.sets),
+        ("teacher-1.safetensors", (1 << 60).to_bytes(8, "little") + b"{", preparation.teacher_files),
+    ):
+        path = folder / "artefacts" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=name) as stopped:
+            ask()
+        text = diagnose(folder)
+        assert line(text, "cannot run").startswith("cannot run; it lacks: ")
+        assert " ".join(str(stopped.value).removeprefix("board.toml: ").split()[-9:]) in " ".join(text.split())
+        path.unlink()
+    assert line(diagnose(folder), "ready") == "ready"
+
+
+def test_broken_records_are_counted() -> None:
+    folder = board(DIGITS)
+    (folder / "records").mkdir()
+    (folder / "records" / "1.json").write_bytes(b"[")
     text = diagnose(folder)
     assert line(text, "ready") == "ready"
-    assert line(text, "records") == "records: 1 broken"
+    assert line(text, "records: ") == "records: 1 broken"
+
+
+OWN = DIGITS.replace("epochs = 1", 'epochs = 1, optimizer = "lion(lr=0.01)", schedule = "multistep", precision = "bf16"')
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "known"),
+    [
+        ("lr=0.01", "lr=1e-2", True),
+        ("lr=0.01", "lr=0.01, weight_decay=0.0", True),
+        ("lr=0.01", "lr=0.02", False),
+        ('"multistep"', '"cosine"', False),
+        ('"bf16"', '"float32"', False),
+        ("convnet1(width=4)", "convnet1(width=4, norm=batch)", True),
+        ("convnet1(width=4)", "convnet1(width=4, norm=instance)", False),
+    ],
+)
+def test_a_teacher_is_at_hand_when_a_run_would_take_it_and_only_then(was: str, becomes: str, known: bool) -> None:
+    folder = board(OWN)
+    artefacts = Artefacts(folder / "artefacts")
+    (teacher,) = Preparation(load_board(folder), "board.toml", artefacts, device="cpu").teacher_files()
+    assert f"artefacts/{teacher.path.name}" in diagnose(folder)
+    (folder / "board.toml").write_text(OWN.replace(was, becomes))
+    assert (f"artefacts/{teacher.path.name}" in diagnose(folder)) == known
+    preparation = Preparation(load_board(folder), "board.toml", artefacts, device="cpu")
+    ((recipe, _),) = preparation._teacher_recipes()
+    assert (artefacts.known_teacher(lambda _: digest_json(recipe)) is not None) == known
 
 
 def test_every_board_of_this_project_can_be_examined(monkeypatch: pytest.MonkeyPatch) -> None:

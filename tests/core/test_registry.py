@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from harness import datasets, losses, models
 from harness.core import plugins
 from harness.core.errors import BadOption, PluginError, UnknownName
-from harness.core.registry import Registry
+from harness.core.registry import Registry, _key
 from harness.core.spec import Spec
 from harness.running.scenario import Scenario
 from harness.running.scenario import registry as scenarios
@@ -307,3 +308,55 @@ def test_others_serve_names_that_nothing_was_entered_under() -> None:
         registry.resolve("nowhere")
     with pytest.raises(BadOption, match=r"widget 'elsewhere' has no parameter 'sise'; did you mean 'size'\?"):
         registry.resolve("elsewhere(sise=1)")
+
+
+# -- as written --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_lazy_target_is_filled_in_by_its_source_and_not_imported(registry: Registry[Any], lazy_module: str) -> None:
+    source = Path(sys.path[0]) / f"{lazy_module}.py"
+    source.write_text(source.read_text().replace(", wild=max", ""))
+    registry.add("scale", f"{lazy_module}:scale")
+    registry.add("thing", f"{lazy_module}:Thing")
+    assert registry.as_written("scale(factor=3)") == Spec(name="scale", options={"factor": 3.0, "mode": "up", "steps": (1, 2)})
+    assert registry.as_written("thing(needed=1)") == Spec(name="thing", options={"size": 3, "needed": 1})
+    with pytest.raises(BadOption, match="no parameter 'facter'; did you mean 'factor'"):
+        registry.as_written("scale(facter=3)")
+    with pytest.raises(BadOption, match="factor must be a number"):
+        registry.as_written("scale(factor=wide)")
+    with pytest.raises(BadOption, match="needs needed"):
+        registry.as_written("thing")
+    with pytest.raises(UnknownName, match="did you mean 'scale'"):
+        registry.as_written("scael")
+    assert lazy_module not in sys.modules
+
+
+def test_what_sources_do_not_tell_is_none(registry: Registry[Any], lazy_module: str) -> None:
+    registry.add("computed", f"{lazy_module}:scale")  # wild=max
+    registry.add("plugin", f"{lazy_module}:Inherited", origin="a package")
+    assert registry.as_written("computed") is None
+    assert registry.as_written("plugin(size=3)") is None
+    served: Registry[Any] = Registry("widget", others=lambda name: (print, {}))
+    assert served.as_written("anything") is None
+    assert lazy_module not in sys.modules
+
+
+def test_everything_that_ships_is_filled_in_by_its_source_as_it_is_when_it_is_loaded() -> None:
+    from harness import optimizers
+    from harness.distilled import distillers, readers
+
+    told: list[str] = []
+    for kind in (losses, models, datasets, optimizers, distillers, readers):
+        own: Registry[Any] = getattr(kind, "registry", kind)
+        for every in (own, optimizers.schedules) if own is optimizers.registry else (own,):
+            fresh: Registry[Any] = Registry(every.kind)
+            for name in every.names():
+                needed = {k: "x" for k, v in every.parameters(name).items() if v is inspect.Parameter.empty}
+                entry = every._entries[name]
+                if entry.origin == "giftbench" and entry.target is not None:
+                    fresh.add(name, entry.target)
+                    written = fresh.as_written({"name": name, **needed})
+                    assert written is not None, name
+                    assert _key(name, written.options) == _key(name, every.resolve({"name": name, **needed}).options)
+                    told.append(name)
+    assert {"gift", "convnet3", "digits", "rded", "fkd"} <= set(told)

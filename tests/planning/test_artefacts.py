@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness import DistilledSet, models, teachers
+from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.distilled.files import read_set_header
 from harness.planning import artefacts as planning
@@ -257,3 +258,29 @@ def test_nothing_half_written_is_left_beside_the_board(artefacts: Artefacts) -> 
     artefacts.teacher(RECIPE, Maker())
     artefacts.distilled(SET_RECIPE, never, distilled)
     assert sorted(path.name.split("-")[0] for path in artefacts.folder.iterdir()) == ["set", "teacher"]
+
+
+# -- what a run would take ---------------------------------------------------------------------------------------------------
+
+
+def test_what_would_be_taken_is_told_without_keeping_it(artefacts: Artefacts) -> None:
+    assert artefacts.known_teacher(lambda _: digest_json(RECIPE)) is None
+    made = Maker()(artefacts.cache)
+    known = artefacts.known_teacher(lambda file: digest_json(RECIPE | {"seed": file.recipe["seed"]}))
+    assert known is not None
+    assert (known.path, known.digest) == (made.path, made.digest)
+    assert not artefacts.folder.exists()
+    assert artefacts.teacher(RECIPE, never).digest == known.digest
+    beside = artefacts.known_teacher(lambda _: digest_json(RECIPE))
+    assert beside is not None and beside.path.parent == artefacts.folder
+
+
+def test_a_set_is_asked_about_its_teacher_only_where_it_has_one(artefacts: Artefacts) -> None:
+    key = digest_json(SET_RECIPE)
+    assert artefacts.known_set(lambda _: key, never) is None
+    plain = artefacts.distilled(SET_RECIPE, never, distilled)
+    assert artefacts.known_set(lambda _: key, never) == plain
+    other = SET_RECIPE | {"ipc": 2}
+    taught = artefacts.distilled(other, lambda: ["t1", "t2"], lambda: distilled(1, teacher_digest=["t1", "t2"]))
+    assert artefacts.known_set(lambda _: digest_json(other), lambda: ("t1", "t2")) == taught
+    assert artefacts.known_set(lambda _: digest_json(other), lambda: ("t2", "t1")) is None

@@ -1,0 +1,59 @@
+"""What a teacher is trained by: the recipe whose hash finds it again. Nothing here needs torch, nor the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from harness import models, optimizers
+from harness.core.registry import Registry
+from harness.core.spec import Spec
+
+if TYPE_CHECKING:
+    from harness.boards.board import TeacherSpec
+
+#: Raised whenever the same recipe would train another network.
+RECIPE_VERSION = 1
+
+Fill = Callable[[Registry[object], Spec], Spec]
+
+
+class Subject(Protocol):
+    """What a recipe says of the dataset that a teacher is trained on."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def teacher_epochs(self) -> int: ...
+
+
+def resolved(registry: Registry[object], spec: Spec) -> Spec:
+    """Return a name with every parameter."""
+    return registry.resolve(spec).spec
+
+
+def recipes(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> list[dict[str, object]]:
+    """Return one resolved recipe for each network of the teacher: what its cache key is the hash of.
+
+    `fill` gives a name every parameter; as it comes, what stands behind the names is loaded.
+    """
+    return [
+        {
+            "version": RECIPE_VERSION,
+            "dataset": dataset.name,
+            "dataset_digest": dataset.digest,
+            "model": fill(models.registry, model).model_dump(),
+            "epochs": spec.epochs or dataset.teacher_epochs,
+            "batch_size": spec.batch_size,
+            "optimizer": fill(optimizers.registry, spec.optimizer).model_dump(),
+            "schedule": fill(optimizers.schedules, spec.schedule).model_dump(),
+            "augmentation": spec.augmentation,
+            "precision": spec.precision,
+            "seed": spec.seed,
+        }
+        for model in spec.models
+    ]
