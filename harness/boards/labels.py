@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer
 
@@ -22,7 +22,7 @@ class Stated(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
     @model_serializer
-    def stated(self) -> dict[str, Any]:
+    def stated(self) -> dict[str, object]:
         """Return the facts that were stated, by name: the fields' in their order, then the others in theirs."""
         names = self.__pydantic_fields_set__
         return {name: value for name, value in self.__dict__.items() if name in names} | (self.__pydantic_extra__ or {})
@@ -73,7 +73,7 @@ class Labels(Stated):
         return self.__pydantic_extra__
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Self:
+    def of(cls, content: Mapping[str, object]) -> Self:
         """Return the labels of a mapping. Raises BadOption, in one line, for a value that no label can be."""
         try:
             return cls.model_validate(content)
@@ -81,7 +81,7 @@ class Labels(Stated):
             name = str(error.errors(include_url=False)[0]["loc"][0])
             raise BadOption(f"label {name!r} must be {_wanted(name)}, not {content[name]!r}") from None
 
-    def changed(self, others: Mapping[str, Any]) -> Self:
+    def changed(self, others: Mapping[str, object]) -> Self:
         """Return these labels with others beside them, or in their place. Raises BadOption as `of` does."""
         return self.of({**self.stated(), **others}) if others else self
 

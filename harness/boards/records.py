@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,15 +75,34 @@ class Record(BaseModel):
     created: str = ""
 
     @classmethod
-    def of(cls, trial: Trial, status: Status, **rest: Any) -> Record:
+    def of(
+        cls,
+        trial: Trial,
+        status: Status,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        history: Sequence[Mapping[str, float]] = (),
+        error: str = "",
+        timing: Mapping[str, float] | None = None,
+        environment: Environment | Mapping[str, object] | None = None,
+    ) -> Record:
         """Return a record of `trial`, stamped with the time. Metrics that no JSON can hold make it a failed one that says so."""
-        odd = [name for name, value in rest.get("metrics", {}).items() if not math.isfinite(value)]
+        odd = [f"{name} = {value}" for name, value in (metrics or {}).items() if not math.isfinite(value)]
         if odd:
-            named = ", ".join(f"{name} = {rest['metrics'][name]}" for name in odd)
-            status, rest = "failed", {k: v for k, v in rest.items() if k not in ("metrics", "history")}
-            rest["error"] = f"the scenario returned metrics that are not finite: {named}"
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(schema=SCHEMA, id=trial.id, trial=trial, status=status, created=now, **rest)
+            status, metrics, history = "failed", None, ()
+            error = f"the scenario returned metrics that are not finite: {', '.join(odd)}"
+        return cls(
+            schema=SCHEMA,
+            id=trial.id,
+            trial=trial,
+            status=status,
+            metrics=dict(metrics or {}),
+            history=[dict(entry) for entry in history],
+            error=error,
+            timing=dict(timing or {}),
+            environment=Environment.model_validate(environment or {}),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
 
 class RecordStore:

@@ -68,7 +68,7 @@ class Setup(Frozen):
     optimizer: Spec
     protocol: Protocol
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Setup:
+    def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Setup:
         """Return a copy, some of whose fields may be others, and are checked; its hash is its own. Raises ValidationError."""
         fields = {name: self.__dict__[name] for name in Setup.model_fields} | dict(update or {})
         return Setup.model_validate(copy.deepcopy(fields) if deep else fields)
@@ -169,7 +169,7 @@ class Setups:
     def __init__(self) -> None:
         self._by_text: dict[bytes, Setup] = {}
 
-    def read(self, content: Mapping[str, Any]) -> Setup:
+    def read(self, content: Mapping[str, object]) -> Setup:
         """Return the setup of its JSON. Raises ValidationError."""
         text = to_json(content)  # of one text, so of one meaning: 1, 1.0 and true are three
         setup = self._by_text.get(text)
@@ -187,5 +187,5 @@ def _named(spec: Spec) -> tuple[str, str]:
     return spec.name, repr(spec.options)
 
 
-def _json(content: Any) -> str:
+def _json(content: object) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -31,14 +31,14 @@ class Trial(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_flat(cls, value: Any) -> Any:
+    def _of_flat(cls, value: object) -> object:
         if not isinstance(value, Mapping) or "setup" in value:
             return value
         own = {name: value[name] for name in ("seed", "labels") if name in value}
         return {"setup": {name: part for name, part in value.items() if name not in own}, **own}
 
     @model_serializer
-    def _flat(self) -> dict[str, Any]:
+    def _flat(self) -> dict[str, object]:
         fields = {name: getattr(self.setup, name) for name in Setup.model_fields}
         return {**fields, "seed": self.seed, "labels": self.labels}
 
@@ -67,7 +67,7 @@ class Trial(Frozen):
         setup = setup.model_copy(update=others, deep=deep) if others or deep else setup
         return Trial(setup=setup, seed=seed, labels=Labels.of(labels) if isinstance(labels, Mapping) else labels)
 
-    def labelled(self, others: Mapping[str, Any]) -> Trial:
+    def labelled(self, others: Mapping[str, object]) -> Trial:
         """Return the trial with other labels beside its own, or in their place. Raises BadOption for what no label can be."""
         return Trial(setup=self.setup, seed=self.seed, labels=self.labels.changed(others))
 

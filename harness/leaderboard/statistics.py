@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas
 
@@ -40,7 +39,7 @@ class Difference:
     confidence: float
 
     @property
-    def entry(self) -> dict[str, Any]:
+    def entry(self) -> dict[str, object]:
         """What a table's cell says of it (`Table.with_column`): `+1.5 [0.2, 2.8]`, the interval where there is one."""
         interval = "" if math.isnan(self.low) else f" [{fixed(self.low, 1)}, {fixed(self.high, 1)}]"
         sign = "+" if self.mean >= 0 else ""
@@ -63,7 +62,7 @@ def summaries(frame: pandas.DataFrame, by: Sequence[str], value: str) -> pandas.
     return pandas.DataFrame({"n": grouped.count(), "mean": grouped.mean(), "std": grouped.std(ddof=1)})
 
 
-def paired_difference(first: Mapping[Any, float], second: Mapping[Any, float], confidence: float = 0.95) -> Difference:
+def paired_difference(first: Mapping[int, float], second: Mapping[int, float], confidence: float = 0.95) -> Difference:
     """Return the mean difference `first` minus `second` over the seeds that both have, with Student's t interval.
 
     The interval is mean ± t(n - 1) · std / √n. It takes the differences for a normal sample: with three seeds it is wide,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from harness import losses, optimizers
 from harness.augmentation.words import STORED
@@ -33,6 +33,19 @@ if TYPE_CHECKING:
 
 #: What a board calls the loss that a set's authors train with.
 NATIVE = "native"
+
+
+class Changes(TypedDict, total=False):
+    """What a scenario says instead of the board, as `Plan.vary` takes it."""
+
+    model: Named
+    optimizer: Named
+    losses: Sequence[Named | Resolved[object]]
+    seeds: Sequence[int]
+    sets: Sequence[PreparedSet]
+    protocol: Mapping[str, object]
+    options: Mapping[str, object]
+    labels: Mapping[str, object]
 
 
 @dataclass
@@ -178,7 +191,7 @@ class Plan:
         loss: ResolvedLoss,
         optimizer: Resolved[MakeOptimizer],
         full: Protocol,
-        options: Mapping[str, Any],
+        options: Mapping[str, object],
     ) -> Setup:
         """Return what trials that differ only in their seed share; its parts are checked already."""
         return Setup.model_construct(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack
 
 from harness.core.errors import PluginError, UnknownName
 from harness.core.registry import Description, Registry
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.leaderboard.figures import Figure
     from harness.leaderboard.tables import Table
     from harness.losses.targets import Targets
-    from harness.planning.plan import Plan
+    from harness.planning.plan import Changes, Plan
     from harness.running.workbench import Workbench
     from harness.training.values import Fit, Material
 
@@ -151,7 +151,7 @@ class Scenario:
         """Return the figures of these tables, which are what `tables` returned; none by default."""
         return []
 
-    def vary(self, view: Plan, **changes: Any) -> Iterator[Trial]:
+    def vary(self, view: Plan, **changes: Unpack[Changes]) -> Iterator[Trial]:
         """Yield a trial for every set, loss and seed of the board.
 
         `changes` replace what the board says: model, optimizer, losses, seeds, sets, protocol (a mapping of changed fields),

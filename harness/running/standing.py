@@ -26,7 +26,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -155,13 +155,13 @@ class Standing:
     def _records(self) -> str:
         return _stamped(self.file.parent / "records", ".json")
 
-    def _note(self, what: str, asked: Any) -> Path:
+    def _note(self, what: str, asked: object) -> Path:
         """Return where a note lies. A board in another place, or run by another installation, has its own."""
         here = [sys.prefix, str(Path(__file__).resolve())]
         return home() / "standing" / f"{digest_json([what, str(self.file), asked, here])[:32]}.json"
 
     @cached_property
-    def _asked(self) -> dict[str, Any]:
+    def _asked(self) -> dict[str, object]:
         """What the command line says of the plan."""
         supplies = self.options.supplies
         return asdict(self.overrides) | {
@@ -178,7 +178,7 @@ class Standing:
         return [str(plugin.expanduser().resolve()) for plugin in (*map(Path, self.options.plugins), *beside)]
 
     @cached_property
-    def _needs(self) -> dict[str, Any]:
+    def _needs(self) -> dict[str, object]:
         """What the trials rest on, as it is when first asked for; artefacts are not among it, which planning makes."""
         places = dict.fromkeys(place.absolute() for needs in self._parts() for place in needs.places())
         stamps = [[str(place), _stamped(place)] for place in places]
@@ -199,7 +199,7 @@ class Standing:
         drawn = [_stamped(folder, ending) for ending in (".svg", ".png")]
         return self._hash(outside, [records, [_stamped(file) for file in files if file.parent != folder], drawn])
 
-    def _hash(self, outside: Sequence[str], rest: Sequence[Any]) -> str:
+    def _hash(self, outside: Sequence[str], rest: Sequence[object]) -> str:
         return digest_json([self._code, [[name, sha256(Path(name))] for name in outside], rest])
 
     def _outside(self) -> tuple[str, ...] | None:
@@ -215,7 +215,7 @@ class Standing:
         return None if changed else tuple(str(file) for file in files)
 
 
-def _our(registry: Registry[Any], name: str) -> bool:
+def _our(registry: Registry[object], name: str) -> bool:
     return name in registry and registry.origin(name) == "giftbench"
 
 

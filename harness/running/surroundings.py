@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from harness.files import paths
 
@@ -41,7 +40,7 @@ def homes() -> list[Path]:
     return [Path(place).resolve() for spec in specs if spec is not None for place in spec.submodule_search_locations or ()]
 
 
-def installed() -> Iterator[list[Any]]:
+def installed() -> Iterator[list[object]]:
     """Yield Python, and each folder of modules: packages in it, by version and time, and what else can be imported by name."""
     yield [sys.version, sys.prefix]
     for folder in sys.path:
@@ -62,7 +61,7 @@ def imported() -> list[Path]:
     return [file for file in files if not str(file).startswith(folders) and file.is_file()]
 
 
-def devices() -> list[Any]:
+def devices() -> list[object]:
     """Return what tells which GPUs there are to be had."""
     nodes = sorted(str(node) for node in Path("/dev").glob("nvidia*"))
     return [nodes, sha256(Path("/proc/driver/nvidia/version")), os.environ.get("CUDA_VISIBLE_DEVICES")]

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -268,9 +269,9 @@ def _outcome(case: _Case, trial: Trial) -> Outcome:
 def _makes_tables_of_any_records(case: _Case, records: list[Record]) -> None:
     done = to_frame(records)
     trial, history = records[0].trial, records[0].history[:1]
-    facts = {"timing": {"total": 1.0}, "environment": records[0].environment}
-    failed = Record.of(trial, "failed", error="out of memory", **facts)
-    diverged = Record.of(trial, "diverged", metrics={"accuracy": 10.0}, history=history, **facts)
+    record_of = partial(Record.of, trial, timing={"total": 1.0}, environment=records[0].environment)
+    failed = record_of(status="failed", error="out of memory")
+    diverged = record_of(status="diverged", metrics={"accuracy": 10.0}, history=history)
     frames = {"all records": done, "one record": to_frame(records[:1]), "no records": to_frame([])}
     for word, record in (("failed", failed), ("diverged", diverged)):
         frames |= {
