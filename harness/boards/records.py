@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import math
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,6 +24,8 @@ from harness.files import atomic
 
 if TYPE_CHECKING:
     import pandas
+
+log = logging.getLogger("giftbench")
 
 SCHEMA = "giftbench.record/1"
 Status = Literal["done", "diverged", "failed"]
@@ -120,7 +122,7 @@ class RecordStore:
         return path
 
     def __iter__(self) -> Iterator[Record]:
-        """Yield every record, by id. A broken one is named on standard error and moved to `broken/`."""
+        """Yield every record, by id. A broken one is named in a warning and moved to `broken/`."""
         reader = Reader()
         for name in _names(self.folder):
             record = self._read(self.folder / name, reader)
@@ -149,7 +151,7 @@ class RecordStore:
             aside.parent.mkdir(exist_ok=True)
             path.replace(aside)
             reason = str(error).splitlines()[0]
-            print(f"{path}: broken record, set aside in {aside.parent}: {reason}", file=sys.stderr)
+            log.warning("%s: broken record, set aside in %s: %s", path, aside.parent, reason)
             return None
 
     def sweep(self) -> None:

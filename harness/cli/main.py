@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -32,10 +35,32 @@ for _command in (run, table, list_, new, distill, import_, compare, doctor, insp
 def main() -> None:
     """Run the command line. The user's mistakes end in one line and exit status 2."""
     try:
-        app()
+        with _warnings_shown():
+            app()
     except GiftbenchError as error:
         print("giftbench:", *str(error).split("\n"), file=sys.stderr)  # one line, whatever a library's message brings
         sys.exit(2)
     except KeyboardInterrupt:
         print("giftbench: stopped; the same command goes on where it was", file=sys.stderr)
         sys.exit(130)
+
+
+class _Lines(logging.Handler):
+    """Prints each message, as it stands, on what is standard error by then: a bar that is being drawn makes room for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Show what the harness warns of, and nothing else of what is logged, whatever libraries have set up for theirs."""
+    log, handler = logging.getLogger("giftbench"), _Lines()
+    propagate = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate

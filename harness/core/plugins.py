@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from harness.core.errors import PluginError
 
+#: Python shows warnings of a logger on standard error, as they stand, unless it has been told otherwise.
+log = logging.getLogger("giftbench")
 #: Plugins that failed to load in this process: where each comes from, and its error.
 failures: dict[str, str] = {}
 
 
 def report(origin: str, error: BaseException) -> None:
-    """Note a plugin that failed, and say so once on standard error."""
+    """Note a plugin that failed, and warn of it once."""
     message = f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
     if failures.get(origin) != message:
         failures[origin] = message
-        print(f"plugin {origin} is left out: {message}", file=sys.stderr)
+        log.warning("plugin %s is left out: %s", origin, message)
 
 
 def load_file(path: str | Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -360,3 +361,44 @@ def test_from_outside_a_file_that_is_no_set_ends_in_one_line_and_status_2(tmp_pa
     done = giftbench("inspect", tmp_path / "x.safetensors")
     assert (done.returncode, done.stdout) == (2, "")
     assert "not a safetensors file, or truncated" in checked(done.stderr)
+
+
+# -- what the harness warns of -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_broken_record(board: Callable[..., Path], tmp_path: Path) -> tuple[Path, str]:
+    """A board with a record that is none, and the line that says so."""
+    records = tmp_path / "records"
+    records.mkdir()
+    (records / "0.json").write_text("{}")
+    return board(), f"{records.resolve() / '0.json'}: broken record, set aside in {records.resolve() / 'broken'}: "
+
+
+@pytest.mark.parametrize("plugin", ["", "import logging; logging.basicConfig(format='LIBRARY %(message)s')"])
+def test_a_broken_record_is_named_in_a_line_of_its_own_whatever_libraries_log(
+    with_broken_record: tuple[Path, str], tmp_path: Path, plugin: str
+) -> None:
+    (tmp_path / "plugin.py").write_text(plugin)
+    done = giftbench("table", str(with_broken_record[0]), "--plugin", str(tmp_path / "plugin.py"))
+    assert done.returncode == 0
+    assert done.stderr.startswith(with_broken_record[1]), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_from_python_it_is_shown_too_and_can_be_left_out(with_broken_record: tuple[Path, str]) -> None:
+    program = "import logging, sys; from harness.boards.records import RecordStore;{} print(RecordStore(sys.argv[1]).read())"
+    for told, shown in (("", True), (" logging.getLogger('giftbench').setLevel('ERROR');", False)):
+        records = with_broken_record[0].parent / "records"
+        (records / "0.json").write_text("{}")
+        words = [sys.executable, "-c", program.format(told), str(records.resolve())]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
+        assert done.stderr.startswith(with_broken_record[1]) if shown else done.stderr == ""
+
+
+def test_the_command_line_leaves_no_trace_in_a_process_that_calls_it(answer: Answer) -> None:
+    log = logging.getLogger("giftbench")
+    before = log.handlers[:], log.propagate
+    answer("table", "absent")
+    assert (log.handlers, log.propagate) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -91,11 +92,11 @@ def test_what_is_no_python_file_is_refused(tmp_path: Path) -> None:
         plugins.load_file(written(tmp_path, "hello", "notes.txt"))
 
 
-def test_a_failure_is_reported_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_reported_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(plugins, "failures", {})
     for _ in range(2):
         plugins.report("some-package", ImportError("no luck"))
-    assert capsys.readouterr().err == "plugin some-package is left out: ImportError: no luck\n"
+    assert caplog.record_tuples == [("giftbench", logging.WARNING, "plugin some-package is left out: ImportError: no luck")]
     assert plugins.failures == {"some-package": "ImportError: no luck"}
 
 

@@ -201,7 +201,7 @@ def test_a_broken_entry_point_leaves_the_others_working(monkeypatch: pytest.Monk
 
 
 def test_an_entry_point_under_a_taken_name_is_left_out_and_named(
-    monkeypatch: pytest.MonkeyPatch, lazy_module: str, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, lazy_module: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(plugins, "failures", {})
     installed(monkeypatch, mine="other:thing", scale=f"{lazy_module}:scale")
@@ -209,19 +209,18 @@ def test_an_entry_point_under_a_taken_name_is_left_out_and_named(
     registry.register("mine")(len)
     assert registry.names() == ["mine", "scale"]
     assert registry.get("mine") is len
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    (said,) = caplog.messages
     assert "plugin some-package (giftbench.widgets) is left out: two widgets are named 'mine'" in said
 
 
 def test_an_entry_point_that_was_imported_before_the_scan_is_no_duplicate(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     installed(monkeypatch, first=f"{__name__}:Registered")
     registry: Registry[Any] = Registry("widget", group="giftbench.widgets")
     registry.register("first")(Registered)
     assert registry.names() == ["first"]
-    assert capsys.readouterr().err == ""
+    assert not caplog.messages
 
 
 class Registered:
