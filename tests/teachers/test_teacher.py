@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from harness import teachers
-from harness.boards.board import TeacherSpec
 from harness.core.errors import DataError
 from harness.datasets.base import Dataset, normalise
 from harness.teachers.files import TeacherFile
@@ -23,45 +21,6 @@ from tests.teachers.training import MODEL, recipe, split, trained
 
 def inputs(dataset: Dataset) -> torch.Tensor:
     return normalise(dataset.test.images, dataset.mean, dataset.std)
-
-
-# -- recipes ---------------------------------------------------------------------------------------------------------------
-
-
-def test_a_recipe_is_resolved_and_can_be_written_as_json(quarters: Dataset) -> None:
-    found = teachers.recipes(TeacherSpec.model_validate(MODEL), quarters)[0]
-    assert json.loads(json.dumps(found)) == found
-    assert found["epochs"] == quarters.teacher_epochs
-    assert found["dataset_digest"] == quarters.digest
-    assert found["model"]["options"] == {"width": 8, "norm": "batch"}
-    assert found["optimizer"]["options"]["weight_decay"] == 0.01
-    assert "lr" in found["optimizer"]["options"]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"model": "convnet1(width=4)"},
-        {"epochs": 3},
-        {"batch_size": 20},
-        {"optimizer": "sgd"},
-        {"schedule": "constant"},
-        {"augmentation": "flip"},
-        {"precision": "bf16"},
-        {"seed": 1},
-    ],
-)
-def test_every_choice_makes_another_recipe(quarters: Dataset, changes: dict[str, Any]) -> None:
-    assert recipe(quarters, **changes) != recipe(quarters)
-
-
-def test_another_dataset_of_the_same_name_makes_another_recipe(quarters: Dataset) -> None:
-    assert recipe(replace(quarters, train=split(60, 5))) != recipe(quarters)
-
-
-def test_an_ensemble_has_a_recipe_a_network(quarters: Dataset) -> None:
-    spec = TeacherSpec.model_validate({"models": [MODEL, "convnet2(width=4)"], "epochs": 1})
-    assert [r["model"]["name"] for r in teachers.recipes(spec, quarters)] == ["convnet1", "convnet2"]
 
 
 # -- training --------------------------------------------------------------------------------------------------------------
