@@ -133,6 +133,6 @@ def test_when_every_seed_fails_the_error_is_raised(mine: harness.DistilledSet, m
     def broken(*arguments: object, **options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("harness.running.workbench.fit_together", broken)
+    monkeypatch.setattr("harness.training.trainer.fit_together", broken)
     with pytest.raises(GiftbenchError, match="every trial failed: out of memory"):
         harness.evaluate(mine, loss="ce", seeds=2, **SMALL)

@@ -76,7 +76,7 @@ def test_a_trial_has_every_parameter_filled_in(plan: Planner) -> None:
     assert trial.model.options["width"] == 8
     assert trial.model.options.keys() == models.registry.parameters("convnet1").keys()
     assert trial.protocol.schedule.options.keys() == {"milestones", "gamma"}
-    assert trial.dataset == {"name": "digits", "digest": datasets.load("digits").digest}
+    assert trial.dataset.model_dump() == {"name": "digits", "digest": datasets.load("digits").digest}
 
 
 # -- teachers -------------------------------------------------------------------------------------------------------------
