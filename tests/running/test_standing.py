@@ -56,6 +56,13 @@ def loss(logits, targets, *, scale=standing_helper.SCALE):
 HELPER = "SCALE = 2.0\n"
 
 
+@pytest.fixture(autouse=True)
+def _a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process be a program from a file, in which no plugin has failed; a worker of pytest-xdist is none."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", pytest.__file__, raising=False)
+    monkeypatch.setattr(plugins, "failures", {})
+
+
 class Missing(Exception):
     """Trials were to be trained, which is another test's business."""
 
