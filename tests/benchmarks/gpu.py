@@ -252,7 +252,7 @@ def together_and_alone(setting: Setting) -> Iterator[dict[str, Any]]:
 
 def tests(setting: Setting) -> Iterator[dict[str, Any]]:
     """The tests that are marked for a GPU."""
-    chosen = ["tests/test_capture.py"] if setting.tiny else ["tests"]
+    chosen = ["tests/training/test_graphs.py"] if setting.tiny else ["tests"]
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *chosen]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     (setting.out / "gpu-tests.txt").write_text(done.stdout + done.stderr)
