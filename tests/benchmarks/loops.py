@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from harness import losses, models
+from harness import losses, models, optimizers
 from harness.augmentation import DSA
 from harness.boards.protocol import Precision
-from harness.core.spec import Spec
 from harness.losses.targets import Targets
 from harness.running.executors import memory
 from harness.training.devices import arithmetic, autocast, on_device
@@ -121,7 +120,8 @@ def our_epochs(given: Job) -> Callable[[Precision], None]:
     student, material = copy.deepcopy(given.student), Material(given.images, given.labels)
 
     def run(precision: Precision = "float32") -> None:
-        recipe = Recipe(given.epochs, given.batch, Spec(name="adamw"), Spec(name="constant"), STRATEGY, precision)
+        adamw, constant = optimizers.resolve("adamw"), optimizers.schedules.resolve("constant")
+        recipe = Recipe(given.epochs, given.batch, adamw, constant, STRATEGY, precision)
         fit(student, material, given.loss, recipe, seed=0, teacher=given.teacher)
 
     return run
