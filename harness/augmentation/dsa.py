@@ -18,7 +18,7 @@ from torch import Tensor
 
 from harness.augmentation.draws import Streams, of_batch, uniforms
 from harness.augmentation.warp import at_least_float32, like, normalise, warp
-from harness.augmentation.words import dsa_words
+from harness.augmentation.words import BORDER, INNER, Cutout, dsa_words
 from harness.core.errors import BadOption
 
 Mode = Literal["multiple", "single"]
@@ -49,7 +49,8 @@ class DSAParameters:
         shift: [B, 2] whole pixels from the window's centre to the image's, up to the padding each way; neutral 0.
         scale: [B, 2] pixels of the image a pixel of the result, in [1/1.2, 1.2]; neutral 1.
         angle: [B] radians, within 15 degrees of neutral 0.
-        cutout: [B, 2] whole pixels, column and row of the square's centre; neutral minus infinity (no square).
+        cutout: [B, 2] whole pixels, column and row of the square's centre; neutral minus infinity (no square). A square of even
+            side has its centre between pixels, in front of that column and row, and up to behind the last ones.
     """
 
     flip: Tensor
@@ -72,19 +73,22 @@ class DSA:
     Args:
         strategy: words of `WORDS` joined by "_", in any order; "" or "none" leaves batches as they are.
         mode: "multiple" or "single".
-    Raises: BadOption when a word or the mode is unknown, or a word comes twice.
+        cutout: where squares are centred: "border" (the authors'), or "inner" (see `harness.augmentation.words.Cutout`).
+    Raises: BadOption when a word, the mode or the cutout is unknown, or a word comes twice.
     """
 
-    def __init__(self, strategy: str, mode: Mode = "multiple") -> None:
-        if mode not in get_args(Mode):
-            raise BadOption(f"augmentation mode: no {mode!r}; valid: {', '.join(get_args(Mode))}")
+    def __init__(self, strategy: str, mode: Mode = "multiple", cutout: Cutout = BORDER) -> None:
+        for name, value, valid in (("mode", mode, get_args(Mode)), ("cutout", cutout, get_args(Cutout))):
+            if value not in valid:
+                raise BadOption(f"augmentation {name}: no {value!r}; valid: {', '.join(valid)}")
         self.strategy = strategy
         self.mode = mode
+        self.cutout = cutout
         self.words = dsa_words(strategy)
         self.alternatives = self.words if mode == "single" else tuple(w for w in self.words if w in GEOMETRIC)
 
     def __repr__(self) -> str:
-        return f"DSA({self.strategy!r}, mode={self.mode!r})"
+        return f"DSA({self.strategy!r}, mode={self.mode!r}, cutout={self.cutout!r})"
 
     def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the augmented batch: [B, C, H, W] floating point in and out; dtype, device and memory format are kept.
@@ -120,6 +124,8 @@ class DSA:
             return value.masked_fill(other if value.dim() == 1 else other[:, None], neutral)
 
         padding = _round(CROP_PADDING * height)
+        more = 0 if self.cutout == INNER or _side(height) % 2 else 1  # between pixels there is one place more than pixels
+        places = torch.stack((u[:, 9] * (width + more), u[:, 10] * (height + more)), dim=1).floor()
         return DSAParameters(
             flip=drawn("flip", u[:, 0] < FLIP_PROBABILITY, False),
             brightness=drawn("color", (u[:, 1] - 0.5) * BRIGHTNESS, 0.0),
@@ -128,7 +134,7 @@ class DSA:
             shift=drawn("crop", (u[:, 4:6] * (2 * padding + 1)).floor() - padding, 0.0),
             scale=drawn("scale", u[:, 6:8] * (SCALE - 1 / SCALE) + 1 / SCALE, 1.0),
             angle=drawn("rotate", (u[:, 8] - 0.5) * math.radians(2 * ROTATE), 0.0),
-            cutout=drawn("cutout", torch.stack((u[:, 9] * width, u[:, 10] * height), dim=1).floor(), float("-inf")),
+            cutout=drawn("cutout", places, float("-inf")),
         )
 
     def apply(self, batch: Tensor, parameters: DSAParameters) -> Tensor:
@@ -150,6 +156,11 @@ class DSA:
 def _round(value: float) -> int:
     """Round half up, as the released code does; Python's round() takes halves to the even side."""
     return int(value + 0.5)
+
+
+def _side(height: int) -> int:
+    """Return the side of the square that is cut out, in pixels."""
+    return _round(CUTOUT * height)
 
 
 def _colour(images: Tensor, parameters: DSAParameters) -> Tensor:
@@ -198,7 +209,7 @@ def _affine(images: Tensor, parameters: DSAParameters) -> tuple[Tensor, Tensor]:
 def _outside_square(images: Tensor, centre: Tensor) -> Tensor:
     """Return a mask [B, 1, H, W]: 0 in the square around `centre` [B, 2], which reaches from -side // 2, and 1 outside."""
     height, width = images.shape[2:]
-    side = _round(CUTOUT * height)
+    side = _side(height)
     line = torch.arange(max(height, width), dtype=centre.dtype, device=images.device) + (0.5 if side % 2 == 0 else 0.0)
     inside = ((line - centre[:, :, None]).abs() < side / 2).to(images.dtype)
     return 1 - (inside[:, 1, :height, None] * inside[:, 0, None, :width])[:, None]

@@ -12,7 +12,7 @@ from harness.augmentation.crops import Flip, PadCrop, PatchShuffle, RandomResize
 from harness.augmentation.draws import Streams
 from harness.augmentation.dsa import DSA, Mode
 from harness.augmentation.tiles import MosaicCrop
-from harness.augmentation.words import is_pipeline, steps
+from harness.augmentation.words import BORDER, Cutout, is_pipeline, steps
 
 MAKERS: dict[str, Callable[..., Any]] = {
     "patch-shuffle": PatchShuffle,
@@ -49,7 +49,7 @@ class Pipeline:
         return batch
 
 
-def augmentation(strategy: str, factor: int = 1, mode: Mode = "multiple") -> Augmentation | Pipeline:
+def augmentation(strategy: str, factor: int = 1, mode: Mode = "multiple", cutout: Cutout = BORDER) -> Augmentation | Pipeline:
     """Return what is done to the batches of a distilled set with mosaic `factor`; raises BadOption and UnknownName.
 
     Args:
@@ -57,13 +57,16 @@ def augmentation(strategy: str, factor: int = 1, mode: Mode = "multiple") -> Aug
             the mosaic crop only where it says so.
         factor: tiles along one side of the set's mosaics.
         mode: of a DSA strategy; a pipeline's `dsa` step says its own.
+        cutout: where DSA's squares are centred, here and in a pipeline's `dsa` steps (see `harness.augmentation.words.Cutout`).
     """
     if not is_pipeline(strategy):
-        return Augmentation(MosaicCrop(factor), DSA(strategy, mode))
+        return Augmentation(MosaicCrop(factor), DSA(strategy, mode, cutout))
     operations = []
     for step in steps(strategy):
         options = step.options
         if options.get("factor") == 0:
             options = options | {"factor": factor}
+        if step.name == "dsa":
+            options = options | {"cutout": cutout}
         operations.append(MAKERS[step.name](**options))
     return Pipeline(tuple(operations))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 from harness.core.errors import BadOption, UnknownName, suggest
 from harness.core.options import filled
@@ -30,6 +31,13 @@ STEPS: dict[str, dict[str, Any]] = {
 MIXES: dict[str, dict[str, Any]] = {"cutmix": {"alpha": 1.0}, "mixup": {"alpha": 0.8}}
 #: What a protocol says in place of an augmentation or a mixing that comes with the distilled set.
 STORED = "stored"
+#: What it says where the recipe of a set's authors fills in.
+NATIVE = "native"
+#: Where DSA's squares are centred: `border` on every whole pixel from one edge of the image to the other, as DSA's authors draw
+#: them; `inner` never on the last row or column, as squares were drawn here at first.
+Cutout = Literal["border", "inner"]
+BORDER: Cutout = "border"
+INNER: Cutout = "inner"
 
 #: What each parameter may be: a test, and the words for it.
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -59,6 +67,15 @@ def dsa_words(strategy: str) -> tuple[str, ...]:
 def is_pipeline(text: str) -> bool:
     """Tell a pipeline of steps from a DSA strategy; `flip` alone, which is both and does the same, counts as DSA."""
     return any(mark in text for mark in "+(-") or (text in STEPS and text not in WORDS)
+
+
+@lru_cache(maxsize=256)
+def draws_cutout(text: str) -> bool:
+    """Tell whether an augmentation cuts squares out. What comes with the distilled set, or is not filled in yet, does not."""
+    if text in (STORED, NATIVE):
+        return False
+    strategies = [step.options["strategy"] for step in steps(text) if step.name == "dsa"] if is_pipeline(text) else [text]
+    return any("cutout" in dsa_words(strategy) for strategy in strategies)
 
 
 def steps(text: str) -> list[Spec]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from harness.augmentation.words import BORDER, Cutout
 from harness.boards.protocol import Augmentation, Count, Frozen, Precision, Protocol
 from harness.core.errors import BoardError, GiftbenchError, suggest
 from harness.core.spec import Spec
@@ -95,7 +96,7 @@ class TeacherSpec(Frozen):
     and `required` is false, the teacher is trained here. `expect` is the test accuracy in percent that they are known for, one
     a model: a measured one that is off by more than `tolerance` points stops the run. `mean` and `std` are what their images
     were normalised by, when that is not the dataset's own. `average` is `mean` of the logits, or `norm` (G-VBSM on
-    ImageNet-1K: each network's logits are first scaled to the mean of their batch norms).
+    ImageNet-1K: each network's logits are first scaled to the mean of their batch norms). `cutout` is as in a protocol.
     """
 
     models: Specs
@@ -111,6 +112,7 @@ class TeacherSpec(Frozen):
     optimizer: Spec = Spec(name="adamw", options={"weight_decay": 0.01})
     schedule: Spec = Spec(name="cosine")
     augmentation: Augmentation = "color_crop_cutout_flip_scale_rotate"
+    cutout: Cutout = BORDER
     precision: Precision = "float32"
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
 

@@ -16,7 +16,17 @@ from pydantic import (
     model_validator,
 )
 
-from harness.augmentation.words import STORED, for_factor, known_augmentation, known_mixing
+from harness.augmentation.words import (
+    BORDER,
+    INNER,
+    NATIVE,
+    STORED,
+    Cutout,
+    draws_cutout,
+    for_factor,
+    known_augmentation,
+    known_mixing,
+)
 from harness.boards.native import RECIPES, Case, Recipe, missing
 from harness.core.errors import BoardError, suggest
 from harness.core.spec import Spec
@@ -27,10 +37,7 @@ Count = Annotated[int, Field(gt=0, strict=True)]
 
 #: Fields of a protocol that came after the first records, and the value that says what protocols without them did. At that value
 #: they stay out of a setup's hash, and unless they were stated out of its JSON, so that those records keep their ids and bytes.
-ADDED_LATER = {"mixing": "none"}
-
-#: What a protocol says where the recipe of a set's authors fills in.
-NATIVE = "native"
+ADDED_LATER = {"mixing": "none", "cutout": INNER}
 
 
 class Frozen(BaseModel):
@@ -52,7 +59,8 @@ class Protocol(Frozen):
     `epochs` and `batch_size` of 0 mean the paper's rule: 1000 epochs (300 on ImageNet-1K) and a batch by the number of
     distilled images; under a name such as `native:rded` they, and every field that says "native", are that recipe's
     (`harness.boards.native`). `augmentation` and `mixing` are written as `harness.augmentation.words` reads them; "stored"
-    replays what comes with the set. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else
+    replays what comes with the set; `cutout` says where DSA's squares are centred, as the authors draw them or, `inner`, as the
+    first records were made. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else
     the teacher), `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once),
     `stored`, or `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always
     among them.
@@ -65,6 +73,7 @@ class Protocol(Frozen):
     schedule: Spec = Spec(name="multistep")
     augmentation: ProtocolAugmentation = "color_crop_cutout_flip_scale_rotate"
     mixing: ProtocolMixing = "none"
+    cutout: Cutout = BORDER
     labels: Literal["auto", "teacher", "fixed", "stored", "hard"] = "auto"
     precision: Precision = "float32"
     evaluations: Count = 4
@@ -90,7 +99,34 @@ class Protocol(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_what_came_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in write(self).items() if name not in ADDED_LATER or name in self.model_fields_set}
+        written = write(self)
+        meanings = self.without_what_came_later(written)
+        return {name: value for name, value in written.items() if name in meanings or name in self.model_fields_set}
+
+    def without_what_came_later(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Return this protocol's JSON without the fields of `ADDED_LATER` that say what protocols did before there were any."""
+        idle = set() if draws_cutout(self.augmentation) else {"cutout"}
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in idle and (name not in ADDED_LATER or value != ADDED_LATER[name])
+        }
+
+    @classmethod
+    def of_setup(cls, content: Mapping[str, object]) -> Protocol:
+        """Return the protocol that a setup's JSON holds: what came later, and is not in it, was as `ADDED_LATER` says.
+
+        Raises: ValidationError.
+        """
+        protocol = cls.model_validate(content)
+        absent = {name: value for name, value in ADDED_LATER.items() if name not in content}
+        fields = {name: getattr(protocol, name) for name in cls.model_fields} | absent
+        return cls.model_construct(_fields_set=protocol.model_fields_set - absent.keys(), **fields)
+
+    @property
+    def squares(self) -> str:
+        """Where DSA's squares are centred; empty where none are cut out."""
+        return self.cutout if draws_cutout(self.augmentation) else ""
 
     def resolved(
         self,
@@ -116,7 +152,7 @@ class Protocol(Frozen):
         epochs = 300 if dataset.startswith("imagenet-1k") else 1000
         usual = Recipe(epochs, by_size, self.optimizer, self.schedule, self.augmentation, self.mixing)
         if self.name in RECIPES:
-            usual = RECIPES[self.name](Case(images, dataset, classes, factor, provenance or {}))
+            usual = RECIPES[self.name](Case(images, dataset, classes, factor, provenance or {}, self.epochs))
         filled: dict[str, Any] = {"epochs": self.epochs or usual.epochs, "batch_size": self.batch_size or usual.batch_size}
         for field in ("optimizer", "schedule", "augmentation", "mixing"):
             given, own = getattr(self, field), getattr(usual, field)

@@ -31,10 +31,10 @@ from collections.abc import Hashable, Mapping
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_core import to_json
 
-from harness.boards.protocol import ADDED_LATER, Frozen, Protocol
+from harness.boards.protocol import Frozen, Protocol
 from harness.core.spec import Spec
 
 
@@ -68,6 +68,11 @@ class Setup(Frozen):
     optimizer: Spec
     protocol: Protocol
 
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _as_it_was_written(cls, value: object) -> object:
+        return Protocol.of_setup(value) if isinstance(value, Mapping) else value
+
     def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Setup:
         """Return a copy, some of whose fields may be others, and are checked; its hash is its own. Raises ValidationError."""
         fields = {name: self.__dict__[name] for name in Setup.model_fields} | dict(update or {})
@@ -78,9 +83,7 @@ class Setup(Frozen):
     def _content(self) -> dict[str, Any]:
         """Return what the hash is made of: all but names that only describe, and the protocol's optimizer, which is not used."""
         content = self.model_dump(mode="json", exclude={"dataset": {"name"}, "protocol": {"name", "optimizer"}})
-        for field, absent in ADDED_LATER.items():
-            if content["protocol"].get(field) == absent:
-                del content["protocol"][field]
+        content["protocol"] = self.protocol.without_what_came_later(content["protocol"])
         return content
 
     @cached_property
@@ -154,7 +157,7 @@ class Setup(Frozen):
     def step(self) -> Hashable:
         """Alike in their training steps, whatever the loss and the images."""
         protocol = self.protocol
-        parts = (protocol.batch_size, protocol.augmentation, protocol.mixing)
+        parts = (protocol.batch_size, protocol.augmentation, protocol.squares, protocol.mixing)
         return self.student, _named(self.optimizer), parts, self.scenario
 
     @cached_property

@@ -254,6 +254,8 @@ def deviations(trial: Trial) -> dict[str, str]:
     for name in Protocol.model_fields:
         if name in ("name", "optimizer") or (name == "batch_size" and images is None):
             continue
+        if name == "cutout" and not trial.protocol.squares:
+            continue
         ours, usual = getattr(trial.protocol, name), getattr(theirs, name)
         if name == "schedule":
             ours, usual = schedules.label(ours), schedules.label(usual)

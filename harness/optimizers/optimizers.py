@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -117,12 +118,26 @@ def _decayed_weights(model: nn.Module) -> list[dict[str, float | Sequence[nn.Par
 
 @schedules.register("multistep")
 def multistep(
-    optimizer: Optimizer, epochs: int, *, milestones: tuple[float, ...] = (2 / 3, 5 / 6), gamma: float = 0.2
+    optimizer: Optimizer, epochs: int, *, milestones: tuple[str | float, ...] = ("2/3", "5/6"), gamma: float = 0.2
 ) -> LRScheduler:
-    """Multiply the learning rate by gamma at each milestone, a share of the epochs in [0, 1]."""
+    """Multiply the learning rate by gamma at each milestone, a share of the epochs.
+
+    A fraction such as "2/3" counts whole epochs, `2 * epochs // 3`, as Table 11 of the GIFT paper does, and one at least; a
+    number is rounded to the nearest epoch. Raises BadOption for what is neither.
+    """
     from torch.optim.lr_scheduler import MultiStepLR
 
-    return MultiStepLR(optimizer, [round(share * epochs) for share in milestones], gamma)
+    return MultiStepLR(optimizer, [_whole_epochs(milestone, epochs) for milestone in milestones], gamma)
+
+
+def _whole_epochs(milestone: object, epochs: int) -> int:
+    """Return after how many epochs a milestone comes."""
+    if isinstance(milestone, (int, float)):
+        return round(milestone * epochs)
+    fraction = re.fullmatch(r"(\d{1,9})/([1-9]\d{0,8})", str(milestone))
+    if fraction is None:
+        raise BadOption(f"schedule 'multistep': a milestone is a fraction such as \"2/3\", or a number, not {milestone!r}")
+    return max(int(fraction[1]) * epochs // int(fraction[2]), 1)
 
 
 @schedules.register("cosine")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from harness import losses, optimizers
-from harness.augmentation.words import STORED
+from harness.augmentation.words import BORDER, STORED
 from harness.boards.board import Board, ScenarioSpec
 from harness.boards.labels import Labels, Scalar
 from harness.boards.protocol import Protocol
@@ -235,9 +235,15 @@ class Plan:
             "protocol": protocol,
             "epochs": full.epochs,
             "batch_size": full.batch_size,
-            "augmentation": full.augmentation if full.mixing in ("none", STORED) else f"{full.augmentation}, {full.mixing}",
+            "augmentation": _said(full),
             "precision": full.precision,
         }
+
+
+def _said(full: Protocol) -> str:
+    """Return augmentation and mixing in words; squares of the first records, centred `inner`, were not mentioned there."""
+    words = full.augmentation + (" (cutout to the border)" if full.squares == BORDER else "")
+    return words if full.mixing in ("none", STORED) else f"{words}, {full.mixing}"
 
 
 def _is_native(loss: Named | Resolved[object]) -> bool:

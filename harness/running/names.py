@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from harness import datasets, losses, models, optimizers
+from harness.augmentation.words import NATIVE
 from harness.boards.board import Board
-from harness.boards.protocol import NATIVE, Protocol
+from harness.boards.protocol import Protocol
 from harness.core.errors import at
 from harness.core.registry import Registry
 from harness.core.spec import Spec

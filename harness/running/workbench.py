@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import datasets, losses, models, optimizers, teachers
+from harness.augmentation.words import BORDER
 from harness.boards.protocol import Precision
 from harness.boards.trial import Trial
 from harness.core import seeds
@@ -237,6 +238,7 @@ def recipe(trial: Trial) -> Recipe:
         schedule=optimizers.schedules.resolve(protocol.schedule),
         augmentation=protocol.augmentation,
         mixing=protocol.mixing,
+        cutout=protocol.cutout if protocol.squares else BORDER,
         precision=protocol.precision,
         evaluations=protocol.evaluations,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from harness import models, optimizers
+from harness.augmentation.words import INNER, draws_cutout
 from harness.core.registry import Registry
 from harness.core.spec import Spec
 
@@ -39,7 +40,8 @@ def resolved(registry: Registry[object], spec: Spec) -> Spec:
 def recipes(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> list[dict[str, object]]:
     """Return one resolved recipe for each network of the teacher: what its cache key is the hash of.
 
-    `fill` gives a name every parameter; as it comes, what stands behind the names is loaded.
+    `fill` gives a name every parameter; as it comes, what stands behind the names is loaded. Squares that are centred as those
+    of the first teachers were (`inner`) are not mentioned, so that these are found again.
     """
     return [
         {
@@ -52,6 +54,7 @@ def recipes(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> list[
             "optimizer": fill(optimizers.registry, spec.optimizer).model_dump(),
             "schedule": fill(optimizers.schedules, spec.schedule).model_dump(),
             "augmentation": spec.augmentation,
+            **({"cutout": spec.cutout} if spec.cutout != INNER and draws_cutout(spec.augmentation) else {}),
             "precision": spec.precision,
             "seed": spec.seed,
         }

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import losses, models, optimizers
+from harness.augmentation.words import INNER
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.datasets.base import Dataset, normalise
@@ -108,6 +109,7 @@ def train(
             optimizer=optimizers.resolve(recipe["optimizer"]),
             schedule=optimizers.schedules.resolve(recipe["schedule"]),
             augmentation=recipe["augmentation"],
+            cutout=recipe.get("cutout", INNER),
             precision=recipe["precision"],
             evaluations=recipe["epochs"],
         )

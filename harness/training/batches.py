@@ -161,7 +161,7 @@ class Alteration:
     """What a recipe does to images before a student sees them: it augments them, then mixes them."""
 
     def __init__(self, recipe: Recipe, factor: int) -> None:
-        self._augment = augmentation(recipe.augmentation, factor)
+        self._augment = augmentation(recipe.augmentation, factor, cutout=recipe.cutout)
         self._mixing = mixing(recipe.mixing)
 
     def step(self, images: Tensor, labels: Tensor, soft: Tensor | None, kind: Kind, streams: Sequence[torch.Generator]) -> Step:

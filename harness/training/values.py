@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import optimizers
+from harness.augmentation.words import BORDER, Cutout
 from harness.boards.protocol import Precision
 from harness.datasets.base import normalise
 from harness.losses.targets import Kind, Loss
@@ -36,6 +37,7 @@ class Recipe:
     precision: Precision = "float32"
     evaluations: int = 1
     mixing: str = "none"
+    cutout: Cutout = BORDER
 
     @property
     def step(self) -> Recipe:

@@ -291,7 +291,7 @@ def test_parameters_have_the_ranges_and_distributions_of_the_definition() -> Non
     assert_uniform(p.contrast, 0.5, 1.5)
     for axis in (0, 1):
         assert_uniform_integers(p.shift[:, axis], -4, 4)
-        assert_uniform_integers(p.cutout[:, axis], 0, 31)
+        assert_uniform_integers(p.cutout[:, axis], 0, 32)
     assert_uniform(DSA("rotate").draw(DRAWS, 32, 32, generator=generator()).angle, -math.radians(15), math.radians(15))
     p = DSA("scale").draw(DRAWS, 32, 32, generator=generator())
     assert_uniform(p.scale[:, 0], 1 / 1.2, 1.2)
@@ -312,7 +312,46 @@ def test_padding_goes_by_the_height_and_the_square_stays_centred_in_the_image(he
     p = DSA("crop_cutout").draw(20_000, height, width, generator=generator())
     for axis, side in ((0, width), (1, height)):
         assert_uniform_integers(p.shift[:, axis], -padding, padding)
-        assert_uniform_integers(p.cutout[:, axis], 0, side - 1)
+        assert_uniform_integers(p.cutout[:, axis], 0, side if int(0.5 * height + 0.5) % 2 == 0 else side - 1)
+
+
+def masked_by_the_authors(samples: int, side: int, stream: torch.Generator) -> Tensor:
+    """Where DSA's authors cut a square of even or odd side out of side x side pixels, [samples, side, side] bool.
+
+    A whole number from 0 to the side is drawn each way, the last one only for even squares; half a square lies before it, and
+    what would lie outside is moved to the border.
+    """
+    square = int(0.5 * side + 0.5)
+    places = torch.arange(square) - square // 2
+    masked = torch.zeros(samples, side, side, dtype=torch.bool)
+    for sample in masked:
+        down, across = torch.randint(0, side + (1 - square % 2), (2,), generator=stream).tolist()
+        sample[(places + down).clamp(0, side - 1)[:, None], (places + across).clamp(0, side - 1)[None]] = True
+    return masked
+
+
+@pytest.mark.parametrize("side", [7, 16, 18, 32])
+def test_every_pixel_is_cut_out_as_often_as_by_the_authors(side: int) -> None:
+    count = 20_000
+    theirs = masked_by_the_authors(count, side, generator(1)).double().mean(0)
+    streams = [generator(seed) for seed in (2, 3)]
+    for stream in (generator(2), streams):  # of one training, and of two that are made together
+        ours = DSA("cutout")(torch.ones(count, 1, side, side), generator=stream)[:, 0].eq(0).double().mean(0)
+        assert (ours - theirs).abs().max() < 5 * math.sqrt(2 * 0.25 / count)
+
+
+@pytest.mark.parametrize(("cutout", "left", "right"), [("border", 5 / 17, 5 / 17), ("inner", 5 / 16, 4 / 16)])
+def test_both_borders_are_cut_out_alike_but_for_squares_of_the_first_records(cutout: Any, left: float, right: float) -> None:
+    count = 40_000
+    columns = (
+        DSA("cutout", cutout=cutout)(torch.ones(count, 1, 16, 16), generator=generator()).eq(0).any(2)[:, 0].double().mean(0)
+    )
+    assert columns[[0, -1]].tolist() == pytest.approx([left, right], abs=5 * math.sqrt(0.25 / count))
+
+
+def test_where_squares_are_centred_is_known_or_refused() -> None:
+    with pytest.raises(BadOption, match=r"augmentation cutout: no 'outer'; valid: border, inner"):
+        DSA("cutout", cutout="outer")  # type: ignore[arg-type]
 
 
 def test_the_square_is_clipped_at_the_border() -> None:

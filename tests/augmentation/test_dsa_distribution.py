@@ -96,7 +96,7 @@ DEFINED = {
     "shift": Uniform(-4, 4, whole=True),  # a window in the image with round(0.125 * 32) pixels of padding
     "scale": Uniform(1 / 1.2, 1.2),
     "angle": Uniform(-math.pi / 12, math.pi / 12),  # 15 degrees
-    "cutout": Uniform(0, 31, whole=True),  # a pixel of the image
+    "cutout": Uniform(0, 32, whole=True),  # between pixels, for the side is even: before the first one to behind the last
 }
 NEUTRAL = {"shift": 0.0, "scale": 1.0, "angle": 0.0}
 
@@ -261,10 +261,10 @@ def test_squares_of_pixels_are_centred_anywhere_and_clipped_at_the_border() -> N
         return torch.stack([gone.any(1).double() @ bits, gone.any(2).double() @ bits])
 
     bits = 2.0 ** torch.arange(SIDE).double()
-    rows = {sum(2**row for row in range(max(0, c - 4), min(SIDE, c + 4))): c for c in range(SIDE)}
-    assert len(rows) == SIDE
+    rows = {sum(2**row for row in range(max(0, c - 4), min(SIDE, c + 4))): c for c in range(SIDE + 1)}
+    assert len(rows) == SIDE + 1
     columns, lines = ([rows[int(mask)] for mask in side.tolist()] for side in seen("cutout", ramps(), look))
-    assert_independent(torch.tensor(columns), torch.tensor(lines), SIDE)
+    assert_independent(torch.tensor(columns), torch.tensor(lines), SIDE + 1)
 
 
 # --- pixels against the definition, one image after the other -----------------------------------------------------------
@@ -329,7 +329,7 @@ def drawn_by_definition(word: str, side: int, stream: torch.Generator) -> Sample
         shift=(whole(-pad, pad), whole(-pad, pad)),
         scale=(1 / 1.2 + u() * (1.2 - 1 / 1.2), 1 / 1.2 + u() * (1.2 - 1 / 1.2)),
         angle=math.radians(30 * u() - 15),
-        square=(whole(0, side - 1), whole(0, side - 1)),
+        square=(whole(0, side), whole(0, side)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 from harness import optimizers
 from harness.boards.board import Board
@@ -19,7 +20,7 @@ from harness.running.names import check_names
 CLASSES = {"cifar10": 10, "cifar100": 100, "tiny-imagenet": 200, "imagenet-1k": 1000, "imagenette": 10, "digits": 10}
 CROP_FLIP = "random-resized-crop(min_scale=0.08)+flip"
 SINGLE = "dsa(strategy=color_crop_cutout_flip_scale_rotate, mode=single)"
-HALVED = "multistep(milestones=[0.5], gamma=0.1)"
+HALVED = "multistep(milestones=['502/1001'], gamma=0.1)"
 ONE_MODEL = {"name": "cross-architecture", "models": ["convnet1(width=8)"]}
 CUTMIX, MIXUP = "cutmix(alpha=1.0)", "mixup(alpha=0.8)"
 
@@ -72,6 +73,22 @@ def test_datm_trains_at_the_rate_that_comes_with_the_set() -> None:
     found = resolved("native:datm", "cifar10", 50, provenance={"lr": 0.0123})
     assert trained(found) == (*sgd(0.0123), HALVED, 128, 1001, SINGLE, "none")
     assert trained(resolved("native:mtt", "cifar10", 50, provenance={"lr": 0.02}))[:2] == sgd(0.02)
+
+
+@pytest.mark.parametrize("epochs", [*range(1, 12), 300, 301, 1001])
+@pytest.mark.parametrize("name", ["native:mtt", "native:tesla", "native:dc"])
+def test_the_rate_falls_where_the_loop_of_vico_lowers_it(name: str, epochs: int) -> None:
+    schedule = resolved(name, "cifar10", changes={"epochs": epochs}).schedule
+    weight = torch.nn.Linear(1, 1)
+    optimizer = optimizers.create("sgd(lr=1)", weight)
+    steps = optimizers.create_schedule(schedule, optimizer, epochs)
+    last, rate = epochs - 1, 1.0
+    for epoch in range(last + 1):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(rate), epoch
+        if epoch == last // 2 + 1:
+            rate *= 0.1
+        optimizer.step()
+        steps.step()
 
 
 @pytest.mark.parametrize("provenance", [None, {}, {"lr": "fast"}, {"lr": 0}, {"lr": float("nan")}, {"lr": True}])

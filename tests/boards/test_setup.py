@@ -36,6 +36,7 @@ ALIKE: dict[tuple[str, Any], tuple[str, ...]] = {
     ("protocol.batch_size", 20): (*STUDENTS, "student_in_scenario", "proves"),
     ("protocol.schedule", "cosine"): ("workload", *STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.augmentation", "none"): ("workload", *STUDENTS, "student_in_scenario", "proves"),
+    ("protocol.cutout", "border"): KEYS,  # no square is cut out
     ("protocol.mixing", "cutmix"): ("workload", *STUDENTS, "student_in_scenario", "proves"),
     ("protocol.labels", "teacher"): (*STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.precision", "bf16"): (),

@@ -15,6 +15,7 @@ from harness.boards.protocol import Protocol
 from harness.boards.setup import Setup
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption
+from harness.running.workbench import recipe
 from tests.boards.trials import TRIAL, changed, written_out
 
 
@@ -58,6 +59,28 @@ def test_a_change_to_what_a_trial_does_changes_its_id(path: str, value: Any) -> 
 def test_the_test_of_changes_leaves_no_field_out() -> None:
     assert set(TRIAL) == {*Setup.model_fields, "seed", "labels"}
     assert set(TRIAL["protocol"]) == set(Protocol.model_fields) - {"optimizer"}  # the trial's own optimizer is what counts
+
+
+@pytest.mark.parametrize("augmentation", ["cutout", "color_cutout_flip", "pad-crop+dsa(strategy=crop_cutout)"])
+def test_squares_as_the_authors_draw_them_make_another_trial_than_those_of_records_that_do_not_say(augmentation: str) -> None:
+    trial = changed("protocol.augmentation", augmentation)
+    content = json.loads(trial.model_dump_json())
+    del content["protocol"]["cutout"]
+    unsaid = Trial.model_validate(content)
+    assert (unsaid.id, unsaid.protocol.squares) == (trial.id, "inner")
+    assert "cutout" not in json.loads(unsaid.model_dump_json())["protocol"]
+    theirs = Trial.model_validate(content | {"protocol": content["protocol"] | {"cutout": "border"}})
+    assert theirs.setup.hash != trial.setup.hash
+    assert theirs.setup.step != trial.setup.step
+    assert '"cutout":"border"' in theirs.canonical
+    assert Trial.model_validate_json(theirs.model_dump_json()).id == theirs.id
+
+
+@pytest.mark.parametrize("augmentation", ["none", "color_flip", "pad-crop+dsa(strategy=crop)", "stored"])
+def test_where_no_square_is_cut_out_the_id_does_not_say_how(augmentation: str) -> None:
+    trial = changed("protocol.augmentation", augmentation)
+    other = trial.model_copy(update={"protocol": trial.protocol.model_copy(update={"cutout": "border"})})
+    assert (other.id, other.setup.step, recipe(other).step) == (trial.id, trial.setup.step, recipe(trial).step)
 
 
 def test_every_committed_record_keeps_its_id() -> None:

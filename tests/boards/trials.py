@@ -24,6 +24,7 @@ TRIAL: dict[str, Any] = {
         "schedule": {"name": "multistep", "options": {"milestones": [0.5], "gamma": 0.2}},
         "augmentation": "flip",
         "mixing": "none",
+        "cutout": "inner",
         "labels": "auto",
         "precision": "float32",
         "evaluations": 1,
@@ -49,5 +50,6 @@ def written_out(trial: Trial) -> str:
     """The canonical JSON as DESIGN.md has it: all but what describes, keys sorted, no white space."""
     content = json.loads(trial.model_dump_json())
     del content["labels"], content["dataset"]["name"], content["protocol"]["name"], content["protocol"]["optimizer"]
-    content["protocol"] = {name: value for name, value in content["protocol"].items() if (name, value) != ("mixing", "none")}
+    absent = [("mixing", "none"), ("cutout", "inner")]  # what protocols did before they said so
+    content["protocol"] = {name: value for name, value in content["protocol"].items() if (name, value) not in absent}
     return json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -159,6 +159,25 @@ def test_multistep_takes_a_fifth_at_two_thirds_and_at_five_sixths(model: nn.Modu
     assert rates("multistep", 6, model) == pytest.approx([1.0] * 4 + [0.2] + [0.04] * 2)
 
 
+@pytest.mark.parametrize("epochs", [*range(2, 25), 100, 300, 1000])
+def test_multistep_counts_whole_epochs_as_the_paper_does(model: nn.Module, epochs: int) -> None:
+    first, second = 2 * epochs // 3, 5 * epochs // 6
+    expected = [1.0] * first + [0.2] * (second - first) + [0.04] * (epochs - second + 1)
+    assert rates("multistep", epochs, model) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("epochs", [50, 100, 1000])
+def test_multistep_rounds_milestones_that_are_numbers_as_those_of_the_first_records_are(model: nn.Module, epochs: int) -> None:
+    found = rates(f"multistep(milestones=[{2 / 3!r}, {5 / 6!r}])", epochs, model)
+    assert [found.index(pytest.approx(rate)) for rate in (0.2, 0.04)] == [round(2 / 3 * epochs), round(5 / 6 * epochs)]
+
+
+@pytest.mark.parametrize("milestone", ["'2/0'", "half", "'-1/2'", "'0.5'"])
+def test_a_milestone_that_is_no_share_is_refused(model: nn.Module, milestone: str) -> None:
+    with pytest.raises(BadOption, match=r"\Aschedule 'multistep': a milestone is a fraction such as \"2/3\", or a number, not "):
+        rates(f"multistep(milestones=[{milestone}])", 6, model)
+
+
 def test_multistep_takes_its_milestones_and_its_factor(model: nn.Module) -> None:
     assert rates("multistep(milestones=[0.5], gamma=0.1)", 4, model) == pytest.approx([1, 1, 0.1, 0.1, 0.1])
 

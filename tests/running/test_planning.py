@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from harness import datasets, losses, models
+from harness import datasets, losses, models, scenarios
+from harness.boards.board import load_board
 from harness.boards.protocol import PROTOCOLS
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, GiftbenchError, MissingTargets, PluginError
+from harness.core.plugins import load_files
+from harness.datasets.base import Dataset
+from harness.datasets.cards import known
+from harness.datasets.split import Split
 from harness.planning import resolution
+from harness.planning.artefacts import Artefacts
 from harness.planning.preparation import Preparation
 from harness.planning.resolution import resolve_loss, resolve_optimizer
+from harness.running import planning
 from harness.running.overrides import Overrides
 
 Planner = Callable[..., list[Trial]]
@@ -255,6 +265,35 @@ def test_a_wrong_name_or_value_is_answered_with_its_place(plan: Planner, changes
 def test_one_loss_under_two_spellings_is_refused(plan: Planner) -> None:
     with pytest.raises(BoardError, match=r"yields two trials with one id .*gift.*; name a thing once"):
         plan(losses=["gift", "gift(gamma=0.1)"])
+
+
+#: Committed boards that keep squares as their records drew them, and the epochs of their datasets' teachers.
+KEPT = ("fashion-mnist", "fashion-mnist-paper", "precision")
+TEACHER_EPOCHS = {"digits": 60, "fashion-mnist": 5}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_board_that_keeps_an_old_drawing_plans_exactly_its_records(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Its datasets are told by name and digest alone; teachers and sets lie beside it, and none is made."""
+    request.addfinalizer(lambda: scenarios.remove("precision"))  # which the plugin of one of them enters
+    folder = Path(__file__).parents[2] / "leaderboards" / name
+    board = load_board(folder)
+    load_files(folder / plugin for plugin in board.plugins)
+    records = {path.stem: json.loads(path.read_text("utf-8"))["trial"] for path in (folder / "records").glob("*.json")}
+    digests = {trial["dataset"]["name"]: trial["dataset"]["digest"] for trial in records.values()}
+    planned: list[Trial] = []
+    for part in board.boards:
+        card = known(part.dataset)
+        nothing = Split(torch.zeros(1, *card.shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+        classes = tuple(map(str, range(card.classes)))
+        dataset = Dataset(card.name, nothing, nothing, classes, card.mean, card.std, TEACHER_EPOCHS[card.name])
+        vars(dataset)["digest"] = digests[card.name]
+        preparation = Preparation(part, name, Artefacts(folder / "artefacts", tmp_path), device="cpu")
+        preparation._kept["dataset"] = dataset
+        planned += planning.plan(preparation)
+    assert {trial.id for trial in planned} == set(records)
 
 
 # -- plugins that misbehave -------------------------------------------------------------------------------------------------

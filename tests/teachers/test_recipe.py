@@ -35,12 +35,19 @@ def test_a_recipe_is_resolved_and_can_be_written_as_json(quarters: Dataset) -> N
         {"optimizer": "sgd"},
         {"schedule": "constant"},
         {"augmentation": "flip"},
+        {"cutout": "inner"},
         {"precision": "bf16"},
         {"seed": 1},
     ],
 )
 def test_every_choice_makes_another_recipe(quarters: Dataset, changes: dict[str, Any]) -> None:
     assert recipe(quarters, **changes) != recipe(quarters)
+
+
+def test_a_recipe_says_how_squares_are_drawn_unless_they_are_those_of_the_first_teachers_or_none(quarters: Dataset) -> None:
+    assert recipe(quarters)["cutout"] == "border"
+    assert "cutout" not in recipe(quarters, cutout="inner")
+    assert recipe(quarters, augmentation="flip") == recipe(quarters, augmentation="flip", cutout="inner")
 
 
 def test_another_dataset_of_the_same_name_makes_another_recipe(quarters: Dataset) -> None:
