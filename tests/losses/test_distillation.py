@@ -134,6 +134,19 @@ def test_dkd_warms_up_over_a_share_of_the_training(batch, progress, warmup, w):
     assert dkd(batch.z, targets, warmup=warmup).item() == pytest.approx(plain_dkd(*batch.arrays, w=w), rel=1e-11)
 
 
+@pytest.mark.parametrize("impossible", [0, 2])
+@pytest.mark.parametrize("loss", [kd, wsld, dkd, nkd])
+def test_a_class_that_the_teacher_rules_out_counts_as_one_of_probability_0(loss, impossible):
+    z, y = torch.tensor([[0.3, -0.2, 0.5, 1.0]], dtype=torch.float64, requires_grad=True), torch.tensor([1])
+    t = torch.tensor([[0.1, 0.7, -0.4, 0.2]], dtype=torch.float64)
+    t[0, impossible] = -math.inf
+    value = loss(z, Targets(hard=y, soft=t))
+    far = loss(z, Targets(hard=y, soft=t.clamp_min(-1e5)))
+    assert value.item() == pytest.approx(far.item(), rel=1e-12)
+    for found, expected in zip(torch.autograd.grad(value, z), torch.autograd.grad(far, z), strict=True):
+        assert torch.allclose(found, expected, rtol=1e-10)
+
+
 def trick(logits, label):
     """The non-target distribution as the official code makes it: 1000 taken from the true class's logit."""
     return log_softmax(logits - 1000 * np.eye(len(logits))[label])
