@@ -30,6 +30,7 @@ TABLES = ["1", "2", "3", "4", "5", "6", "7", "12", "13"]
 FIGURES = ["1", "2", "3", "8"]
 CELLS = {"1": 88, "2": 36, "3": 35, "4": 84, "5": 48, "6": 56, "7": 48, "12": 36, "13": 54}
 SEEDS = 3
+PLACE = ("dataset", "method", "distilled_on", "ipc", "network", "optimizer")
 
 
 class Key(NamedTuple):
@@ -189,6 +190,51 @@ def test_the_figures_boards_ask_for_what_they_say():
         (steps, loss, "resnet18-modified") for steps in (5, 10) for loss in ("kl", "gift")
     }
     assert {t.loss.options["gamma"] for t in planned("figure3")} >= {0.0, 0.1, 0.5, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("figure", "network", "students"),
+    [
+        (
+            "figure3",
+            "resnet18",
+            {"cifar100": "resnet18-modified", "tiny-imagenet": "resnet18-modified", "imagenet-1k": "resnet18"},
+        ),
+        ("figure8", "convnet", {"cifar100": "convnet3", "tiny-imagenet": "convnet4", "imagenet-1k(size=64)": "convnet4"}),
+    ],
+)
+def test_gamma_is_swept_on_one_network_over_three_datasets(figure: str, network: str, students: dict[str, str]):
+    norm = "(norm=instance)" if network == "convnet" else ""
+    expected = {
+        (dataset, method, "convnet" if method == "DATM" else network, 10, model + (norm if method == "DATM" else ""))
+        for dataset, model in students.items()
+        for method in ("SRe2L", "RDED", "G-VBSM", *(["DATM"] if "imagenet-1k" not in dataset else []))
+    }
+    assert {key_of(trial)[:5] for trial in planned(figure)} == expected
+
+
+def test_all_of_datms_sets_were_distilled_on_convnet():
+    """The paper, section 5.2. Nobody could supply others: the authors publish none."""
+    assert {row["distilled_on"] for row in reported() if row["method"] == "DATM"} == {"convnet"}
+    specs = [spec for name in NAMES for part in load_board(PAPER / name).boards for spec in part.sets]
+    assert {spec.distilled_on for spec in specs if spec.format == "datm"} == {"convnet"}
+
+
+def test_the_readme_counts_the_cells_in_which_the_paper_contradicts_itself():
+    places: dict[tuple[object, ...], list[dict[str, str]]] = {}
+    for row in reported():
+        loss = key(row).loss
+        places.setdefault(
+            (*(row[n] for n in ("dataset", "method", "distilled_on", "ipc", "network", "optimizer")), loss), []
+        ).append(row)
+    means = [rows for rows in places.values() if len({row["accuracy"] for row in rows}) > 1]
+    deviations_only = [rows for rows in places.values() if rows not in means and len({row["std"] for row in rows}) > 1]
+    text = (PAPER / "README.md").read_text("utf-8")
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+    assert f"contradicts itself in {words[len(means)]} cells" in text
+    assert f"{words[len(deviations_only)].capitalize()} more have one mean and two deviations" in text
+    for rows in means:
+        assert all(row["accuracy"] in text for row in rows)
 
 
 # -- compare -------------------------------------------------------------------------------------------------------------
