@@ -19,6 +19,13 @@ CUTMIX, MIXUP = "cutmix(alpha=1.0)", "mixup(alpha=0.8)"
 DSA_SINGLE = "dsa(strategy=color_crop_cutout_flip_scale_rotate, mode=single)"
 
 
+#: What images are normalised by in place of their dataset's own statistics: mean and std of each of three channels, in [0, 1].
+STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "sre2l": ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262)),  # its authors' of Tiny-ImageNet
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """What a recipe may depend on: the distilled set's size, mosaic factor and provenance, its dataset, and the board's epochs.
@@ -55,7 +62,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The fields of a protocol; an optimizer of None asks for one of the board's, for the reason that `missing` gives."""
+    """The fields of a protocol; an optimizer of None asks for one of the board's, for the reason that `missing` gives.
+
+    `normalisation` is a key of `STATISTICS`, where the authors' differ from those that the dataset has here.
+    """
 
     epochs: int
     batch_size: int
@@ -63,18 +73,21 @@ class Recipe:
     schedule: Spec
     augmentation: str
     mixing: str = "none"
+    normalisation: str = "dataset"
 
 
 def sre2l(case: Case) -> Recipe:
     """SRe2L: ImageNet-1K, Tiny-ImageNet and CIFAR-100 each its own way; other sets as CIFAR-100.
 
     Source: VILA-Lab/SRe2L (validate, small_dataset/relabel_cifar.py), zeyuanyin/tiny-imagenet (script/train_kd.sh). On
-    ImageNet-1K weight decay is on weights only. The loss is KL at temperature 20 (30 on CIFAR-100; times T^2 on Tiny-ImageNet).
+    ImageNet-1K weight decay is on weights only; on Tiny-ImageNet images are normalised by statistics of its own. The loss is KL
+    at temperature 20 (30 on CIFAR-100; times T^2 on Tiny-ImageNet).
     """
     if case.family == "imagenet":
         return Recipe(300, 1024, _adamw(), Spec(name="cosine"), CROP_FLIP, CUTMIX)
     if case.family == "tiny-imagenet":
-        return Recipe(100, 256, _sgd(lr=0.2, weight_decay=1e-4), _schedule("warmup-cosine", warmup=5), CROP_FLIP)
+        warmed_up = _schedule("warmup-cosine", warmup=5)
+        return Recipe(100, 256, _sgd(lr=0.2, weight_decay=1e-4), warmed_up, CROP_FLIP, normalisation="sre2l")
     everywhere = Spec(name="adamw", options={"lr": 1e-3, "weight_decay": 0.01})
     return Recipe(400, 128, everywhere, Spec(name="cosine"), "pad-crop(padding=4)+flip", MIXUP)
 
@@ -93,13 +106,17 @@ def rded(case: Case) -> Recipe:
     Source: LINs-lab/RDED (argument.py, validation). The batch is 10, 50 or 100 at IPC 1, 10 or 50 (in between: the next one
     up), doubled for 100 or 1000 classes, always 100 on Tiny-ImageNet, and never above the number of images. Its code also has
     rates of its own for EfficientNet-B0 (2e-3), MobileNet-V2 (2.5e-3) and ViT and Swin (1e-4), and batch 25 at 2e-3 for
-    ConvNet-3 on ConvNet-3's CIFAR-100 sets: name the optimizer to have those. The loss is KL at temperature 20.
+    ConvNet-3 on ConvNet-3's CIFAR-100 sets: name the optimizer to have those. CIFAR's images are
+    normalised by ImageNet's statistics there. Its loop calls the student once more in every step, for the accuracy that it
+    prints: batch-norm statistics move twice a step there, once here. The loss is KL at temperature 20.
     """
     batch = 10 if case.ipc <= 1 else 50 if case.ipc <= 10 else 100
     batch = 100 if case.family == "tiny-imagenet" else batch * 2 if case.classes in (100, 1000) else batch
     crop = f"random-resized-crop(min_scale={1 / case.factor!r})"
     augmentation = f"patch-shuffle(factor={case.factor})+{crop}+flip" if case.factor > 1 else f"{crop}+flip"
-    return Recipe(300, min(batch, case.images), _adamw(), Spec(name="cosine-to-half"), augmentation, CUTMIX)
+    normalisation = "imagenet" if case.dataset in ("cifar10", "cifar100") else "dataset"
+    half = Spec(name="cosine-to-half")
+    return Recipe(300, min(batch, case.images), _adamw(), half, augmentation, CUTMIX, normalisation)
 
 
 def datm(case: Case) -> Recipe:

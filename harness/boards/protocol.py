@@ -35,9 +35,16 @@ from harness.core.spec import Spec
 Precision = Literal["float32", "bf16", "tf32"]
 Count = Annotated[int, Field(gt=0, strict=True)]
 
+#: What a protocol says where images are normalised by their dataset's own statistics.
+DATASET = "dataset"
+
 #: Fields of a protocol that came after the first records, and the value that says what protocols without them did. At that value
 #: they stay out of a setup's hash, and unless they were stated out of its JSON, so that those records keep their ids and bytes.
-ADDED_LATER = {"mixing": "none", "cutout": INNER}
+ADDED_LATER = {"mixing": "none", "cutout": INNER, "normalisation": DATASET}
+
+
+#: The fields that such a recipe fills in, beside epochs and batch size.
+NATIVE_FIELDS = ("optimizer", "schedule", "augmentation", "mixing", "normalisation")
 
 
 class Frozen(BaseModel):
@@ -60,7 +67,8 @@ class Protocol(Frozen):
     distilled images; under a name such as `native:rded` they, and every field that says "native", are that recipe's
     (`harness.boards.native`). `augmentation` and `mixing` are written as `harness.augmentation.words` reads them; "stored"
     replays what comes with the set; `cutout` says where DSA's squares are centred, as the authors draw them or, `inner`, as the
-    first records were made. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else
+    first records were made; `normalisation` says by which statistics images are normalised: their dataset's, or others of
+    `harness.boards.native.STATISTICS`. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else
     the teacher), `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once),
     `stored`, or `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always
     among them.
@@ -74,6 +82,7 @@ class Protocol(Frozen):
     augmentation: ProtocolAugmentation = "color_crop_cutout_flip_scale_rotate"
     mixing: ProtocolMixing = "none"
     cutout: Cutout = BORDER
+    normalisation: Literal["dataset", "imagenet", "sre2l", "native"] = "dataset"
     labels: Literal["auto", "teacher", "fixed", "stored", "hard"] = "auto"
     precision: Precision = "float32"
     evaluations: Count = 4
@@ -92,7 +101,7 @@ class Protocol(Frozen):
 
     @model_validator(mode="after")
     def _has_recipe(self) -> Protocol:
-        said = [field for field in ("optimizer", "schedule", "augmentation", "mixing") if _says_native(getattr(self, field))]
+        said = [field for field in NATIVE_FIELDS if _says_native(getattr(self, field))]
         if said and self.name not in RECIPES:
             raise ValueError(f"{said[0]} = {NATIVE!r} goes with the name of a recipe: {', '.join(RECIPES)}; not {self.name!r}")
         return self
@@ -137,6 +146,7 @@ class Protocol(Frozen):
         factor: int = 1,
         provenance: Mapping[str, object] | None = None,
         replay_batch: int = 0,
+        normalised: bool = False,
     ) -> Protocol:
         """Return the protocol with what depends on the distilled set filled in.
 
@@ -146,15 +156,16 @@ class Protocol(Frozen):
             factor, provenance: the set's mosaic factor, and what it states of itself; recipes look at both.
             replay_batch: the batch size of the augmentations that are stored with the set; 0 when none are. They are replayed
                 in place of the protocol's own where its labels are the set's.
+            normalised: whether the set's images are stored as they were normalised, so that a recipe leaves them as they are.
         Raises: BoardError when the protocol asks for stored augmentations and the set has none.
         """
         by_size = 10 if images <= 10 else 50 if images <= 500 else 100 if images <= 20_000 else 200
         epochs = 300 if dataset.startswith("imagenet-1k") else 1000
-        usual = Recipe(epochs, by_size, self.optimizer, self.schedule, self.augmentation, self.mixing)
+        usual = Recipe(epochs, by_size, self.optimizer, self.schedule, self.augmentation, self.mixing, self.normalisation)
         if self.name in RECIPES:
             usual = RECIPES[self.name](Case(images, dataset, classes, factor, provenance or {}, self.epochs))
         filled: dict[str, Any] = {"epochs": self.epochs or usual.epochs, "batch_size": self.batch_size or usual.batch_size}
-        for field in ("optimizer", "schedule", "augmentation", "mixing"):
+        for field in NATIVE_FIELDS:
             given, own = getattr(self, field), getattr(usual, field)
             filled[field] = own if _says_native(given) and own is not None else given
         if replay_batch and self.labels in ("auto", "stored"):
@@ -167,6 +178,13 @@ class Protocol(Frozen):
         else:
             filled["augmentation"] = for_factor(known_augmentation(filled["augmentation"]), factor)
             filled["mixing"] = known_mixing(filled["mixing"])
+        if normalised and _says_native(self.normalisation):
+            filled["normalisation"] = DATASET
+        elif normalised and filled["normalisation"] != DATASET:
+            raise BoardError(
+                f"protocol {self.name!r}: normalisation = {self.normalisation!r}, and the set's images are stored as they were "
+                f"normalised already; {DATASET!r} is right for it"
+            )
         return self.model_copy(update=filled)
 
     @property
@@ -193,5 +211,5 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "quick": {"epochs": 100},
     "smoke": {"epochs": 2, "evaluations": 1},
-    **{name: dict.fromkeys(("optimizer", "schedule", "augmentation", "mixing"), NATIVE) for name in RECIPES},
+    **{name: dict.fromkeys(NATIVE_FIELDS, NATIVE) for name in RECIPES},
 }

@@ -10,7 +10,7 @@ from harness import losses, optimizers
 from harness.augmentation.words import BORDER, STORED
 from harness.boards.board import Board, ScenarioSpec
 from harness.boards.labels import Labels, Scalar
-from harness.boards.protocol import Protocol
+from harness.boards.protocol import DATASET, Protocol
 from harness.boards.setup import DatasetReference, Setup
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, MissingTargets, at, suggest
@@ -181,7 +181,14 @@ class Plan:
                 factor=facts.get("factor", 1),
                 provenance=facts.get("provenance"),
                 replay_batch=facts.get("replay_batch", 0),
+                normalised=bool(facts.get("normalised", False)),
             )
+            channels = self.dataset.shape[0]
+            if full.normalisation != DATASET and channels != 3:
+                raise BoardError(
+                    f"normalisation = {full.normalisation!r} is of images with three channels, and {self.dataset.name} has "
+                    f"{channels}; {DATASET!r} is right for it"
+                )
         return full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule).spec})
 
     def _setup(
@@ -241,9 +248,13 @@ class Plan:
 
 
 def _said(full: Protocol) -> str:
-    """Return augmentation and mixing in words; squares of the first records, centred `inner`, were not mentioned there."""
+    """Return augmentation, mixing and statistics other than the dataset's in words.
+
+    Squares of the first records, centred `inner`, were not mentioned there.
+    """
     words = full.augmentation + (" (cutout to the border)" if full.squares == BORDER else "")
-    return words if full.mixing in ("none", STORED) else f"{words}, {full.mixing}"
+    words += "" if full.mixing in ("none", STORED) else f", {full.mixing}"
+    return words + ("" if full.normalisation == DATASET else f", normalisation {full.normalisation}")
 
 
 def _is_native(loss: Named | Resolved[object]) -> bool:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from harness import datasets, losses, models, optimizers, teachers
 from harness.augmentation.words import BORDER
-from harness.boards.protocol import Precision
+from harness.boards.native import STATISTICS
+from harness.boards.protocol import DATASET, Precision
 from harness.boards.trial import Trial
 from harness.core import seeds
 from harness.core.errors import DataError
@@ -20,6 +21,7 @@ from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets
+from harness.models.fitting import Renormalised
 from harness.planning.artefacts import Artefacts
 from harness.running import grouping
 from harness.training.devices import on_device, resolve_device
@@ -107,15 +109,23 @@ class Workbench:
         if trial.protocol.labels == "fixed" or not trial.teacher:
             return None
         teacher: Callable[[Tensor], Tensor] | None = self._once(
-            ("taught", trial.teacher, trial.distilled), lambda: self._taught(trial)
+            ("taught", trial.teacher, trial.distilled, trial.protocol.normalisation), lambda: self._taught(trial)
         )
         return teacher
 
     def _taught(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
-        """Return the teacher's view of the student's input: whitened images are turned back into normalised ones for it."""
+        """Return the teacher's view of the student's input.
+
+        Whitened images are turned back into normalised ones for it, and those of other statistics into its dataset's.
+        """
         teacher = self.teacher(trial)
-        if teacher is None or not self.distilled(trial).whitening:
-            return teacher.logits if teacher is not None else None
+        if teacher is None:
+            return None
+        own, come = _statistics(self.dataset(trial), DATASET), _statistics(self.dataset(trial), trial.protocol.normalisation)
+        if come != own:
+            return Renormalised(_Logits(teacher), come, own).to(self.device)
+        if not self.distilled(trial).whitening:
+            return teacher.logits
         whitened, dataset = self.whitening(trial), self.dataset(trial)
         return lambda images: teacher.logits(normalise(whitened.invert(images), dataset.mean, dataset.std))
 
@@ -135,7 +145,8 @@ class Workbench:
         """Return the trial's distilled set on the device."""
         teacher = trial.teacher if trial.protocol.labels == "fixed" else ()
         material: Material = self._once(
-            ("material", trial.distilled, trial.protocol.labels, teacher), lambda: self._labelled(trial, self._material(trial))
+            ("material", trial.distilled, trial.protocol.labels, teacher, trial.protocol.normalisation),
+            lambda: self._labelled(trial, self._material(trial)),
         )
         return material
 
@@ -149,7 +160,8 @@ class Workbench:
 
     def _material(self, trial: Trial) -> Material:
         distilled, dataset = self.distilled(trial), self.dataset(trial)
-        normalisation = {} if distilled.normalised else {"mean": dataset.mean, "std": dataset.std}
+        mean, std = _statistics(dataset, trial.protocol.normalisation)
+        normalisation: dict[str, tuple[float, ...]] = {} if distilled.normalised else {"mean": mean, "std": std}
         soft = distilled.soft_labels if trial.protocol.labels in ("auto", "stored") else None
         return Material.on_device(
             self.device,
@@ -171,9 +183,10 @@ class Workbench:
             if whitened:
                 images = self.whitening(trial).apply(test.images.to(self.device))
                 return Material.on_device(self.device, images, test.labels)
-            return Material.on_device(self.device, test.images, test.labels, mean=dataset.mean, std=dataset.std)
+            mean, std = _statistics(dataset, trial.protocol.normalisation)
+            return Material.on_device(self.device, test.images, test.labels, mean=mean, std=std)
 
-        material: Material = self._once(("test", trial.dataset.digest, whitened), load)
+        material: Material = self._once(("test", trial.dataset.digest, whitened, trial.protocol.normalisation), load)
         return material
 
     def loss(self, trial: Trial) -> Callable[[Tensor, Targets], Tensor]:
@@ -226,6 +239,22 @@ class Workbench:
         """Return top-1 and top-5 accuracy on the dataset's test split, in percent."""
         precision: Precision = trial.protocol.precision
         return evaluate(student, self.test_material(trial), precision)
+
+
+class _Logits(nn.Module):
+    """A teacher as a module: [B, C, H, W] -> [B, classes], without gradient."""
+
+    def __init__(self, teacher: teachers.Teacher) -> None:
+        super().__init__()
+        self.teacher = teacher
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.teacher.logits(images)
+
+
+def _statistics(dataset: Dataset, normalisation: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and std per channel that a protocol's images are normalised by."""
+    return STATISTICS.get(normalisation, (dataset.mean, dataset.std))
 
 
 def recipe(trial: Trial) -> Recipe:

@@ -55,6 +55,7 @@ def recipes(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> list[
             "schedule": fill(optimizers.schedules, spec.schedule).model_dump(),
             "augmentation": spec.augmentation,
             **({"cutout": spec.cutout} if spec.cutout != INNER and draws_cutout(spec.augmentation) else {}),
+            **({"mean": list(spec.mean), "std": list(spec.std)} if spec.mean else {}),
             "precision": spec.precision,
             "seed": spec.seed,
         }

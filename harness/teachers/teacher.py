@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from harness import losses, models, optimizers
 from harness.augmentation.words import INNER
 from harness.core import seeds
-from harness.core.errors import DataError
+from harness.core.errors import BadOption, DataError
 from harness.datasets.base import Dataset, normalise
 from harness.models.fitting import Renormalised
 from harness.teachers.files import Average, TeacherFile, read_network, save
@@ -97,8 +97,11 @@ def train(
 
     Labels are hard, the loss is cross-entropy; the accuracy is that of the last epoch on the test split.
     """
-    test_material = Material.on_device(device, dataset.test.images, dataset.test.labels, mean=dataset.mean, std=dataset.std)
-    train_material = Material.on_device(device, dataset.train.images[:], dataset.train.labels, mean=dataset.mean, std=dataset.std)
+    mean, std = tuple(recipe.get("mean", dataset.mean)), tuple(recipe.get("std", dataset.std))
+    if not len(mean) == len(std) == dataset.shape[0]:
+        raise BadOption(f"teacher: mean and std must be {dataset.shape[0]} numbers each for {dataset.name}, one a channel")
+    test_material = Material.on_device(device, dataset.test.images, dataset.test.labels, mean=mean, std=std)
+    train_material = Material.on_device(device, dataset.train.images[:], dataset.train.labels, mean=mean, std=std)
     with seeds.kept():
         seeds.begin(recipe["seed"], "teacher")
         network = models.build(recipe["model"], dataset.shape, len(dataset.classes))

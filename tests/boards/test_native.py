@@ -10,10 +10,11 @@ import torch
 
 from harness import optimizers
 from harness.boards.board import Board
-from harness.boards.native import RECIPES, summary
+from harness.boards.native import RECIPES, STATISTICS, summary
 from harness.boards.protocol import PROTOCOLS, Protocol
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
+from harness.datasets.cards import IMAGENET_MEAN, IMAGENET_STD
 from harness.planning.resolution import resolve_optimizer
 from harness.running.names import check_names
 
@@ -137,6 +138,39 @@ def test_a_board_may_change_fields_of_a_recipe() -> None:
     assert (found.epochs, found.batch_size, found.mixing, found.augmentation) == (7, 5, "none", "flip")
     assert (str(found.own_optimizer), str(found.schedule)) == ("sgd", "constant")
     assert Protocol.model_validate({"name": "native:rded", "mixing": "mixup"}).label == "native:rded (mixing=mixup(alpha=0.8))"
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "expected"),
+    [
+        ("native:rded", "cifar10", "imagenet"),
+        ("native:rded", "cifar100", "imagenet"),
+        ("native:rded", "digits", "dataset"),
+        ("native:sre2l", "tiny-imagenet", "sre2l"),
+        ("native:cda", "tiny-imagenet", "sre2l"),
+        ("native:sre2l", "cifar100", "dataset"),
+        ("native:gvbsm", "cifar100", "dataset"),
+        ("paper", "cifar100", "dataset"),
+        ("paper", "tiny-imagenet", "dataset"),
+    ],
+)
+def test_images_are_normalised_as_by_the_sets_authors(name: str, dataset: str, expected: str) -> None:
+    assert resolved(name, dataset).normalisation == expected
+    assert resolved(name, dataset, changes={"normalisation": "dataset"}).normalisation == "dataset"
+    assert resolved(name, dataset, normalised=True).normalisation == "dataset", "pixels that are normalised are left alone"
+    assert set(STATISTICS) >= {expected} - {"dataset"}
+
+
+def test_statistics_are_those_of_the_authors_code() -> None:
+    assert STATISTICS["imagenet"] == (IMAGENET_MEAN, IMAGENET_STD)
+    assert STATISTICS["sre2l"] == ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262))
+
+
+def test_statistics_that_do_not_fit_are_refused(plan: Callable[..., list[Trial]]) -> None:
+    with pytest.raises(BoardError, match="normalisation = 'imagenet' is of images with three channels, and digits has 1"):
+        plan(protocol={"name": "smoke", "normalisation": "imagenet"}, losses=["ce"], scenarios=[ONE_MODEL])
+    with pytest.raises(BoardError, match="normalised already; 'dataset' is right for it"):
+        resolved("paper", "cifar10", changes={"normalisation": "imagenet"}, normalised=True)
 
 
 def test_recipes_leave_swin_its_own_rate() -> None:

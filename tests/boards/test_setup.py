@@ -38,6 +38,7 @@ ALIKE: dict[tuple[str, Any], tuple[str, ...]] = {
     ("protocol.augmentation", "none"): ("workload", *STUDENTS, "student_in_scenario", "proves"),
     ("protocol.cutout", "border"): KEYS,  # no square is cut out
     ("protocol.mixing", "cutmix"): ("workload", *STUDENTS, "student_in_scenario", "proves"),
+    ("protocol.normalisation", "imagenet"): ("workload", *STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.labels", "teacher"): (*STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.precision", "bf16"): (),
     ("protocol.evaluations", 2): (*STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),

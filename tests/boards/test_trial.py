@@ -46,6 +46,7 @@ def test_the_id_of_a_trial_stays_the_same_over_releases() -> None:
         ("protocol.schedule.options.gamma", 0.5),
         ("protocol.augmentation", "none"),
         ("protocol.mixing", "cutmix"),
+        ("protocol.normalisation", "imagenet"),
         ("protocol.labels", "teacher"),
         ("protocol.precision", "bf16"),
         ("protocol.evaluations", 2),

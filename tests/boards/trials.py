@@ -25,6 +25,7 @@ TRIAL: dict[str, Any] = {
         "augmentation": "flip",
         "mixing": "none",
         "cutout": "inner",
+        "normalisation": "dataset",
         "labels": "auto",
         "precision": "float32",
         "evaluations": 1,
@@ -50,6 +51,6 @@ def written_out(trial: Trial) -> str:
     """The canonical JSON as DESIGN.md has it: all but what describes, keys sorted, no white space."""
     content = json.loads(trial.model_dump_json())
     del content["labels"], content["dataset"]["name"], content["protocol"]["name"], content["protocol"]["optimizer"]
-    absent = [("mixing", "none"), ("cutout", "inner")]  # what protocols did before they said so
+    absent = [("mixing", "none"), ("cutout", "inner"), ("normalisation", "dataset")]  # what protocols did before they said so
     content["protocol"] = {name: value for name, value in content["protocol"].items() if (name, value) not in absent}
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
