@@ -131,7 +131,8 @@ def _read(kind: str, known: Mapping[str, Mapping[str, object]], text: str, names
     name, given = parse(text)
     if name not in known:
         raise UnknownName(f"no {kind} {name!r}; {suggest(name, names or known)}")
-    options = filled(kind, name, known[name], given)
+    types = {option: type(default).__name__ for option, default in known[name].items()}  # a whole default is a count
+    options = filled(kind, name, known[name], given, types)
     for option in given:
         fits, words = _RANGES.get(option, (lambda value: True, ""))
         if not fits(options[option]):

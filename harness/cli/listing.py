@@ -25,7 +25,8 @@ def entries(kind: str) -> list[Description]:
         from harness.running.scenario import describe
     else:
         describe = registry(kind).describe
-    return [describe(name) for name in registry(kind).names()]
+    listed = registry(kind).listed
+    return [*(describe(name) for name in registry(kind).names()), *([] if listed is None else [listed])]
 
 
 def show(kind: str, plugins: Iterable[str] = ()) -> None:

@@ -10,7 +10,7 @@ import warnings
 from functools import cache
 
 from harness.core.errors import BadOption, UnknownName, suggest
-from harness.core.options import filled
+from harness.core.options import annotations_of, filled
 from harness.core.spec import Named, Spec, read, render
 
 #: Known without importing Avalanche, which takes seconds: name -> whether it takes a memory.
@@ -23,6 +23,9 @@ REFUSED = {
 #: Parameters of Avalanche's constructors that the protocol decides.
 OURS = {"self", "model", "optimizer", "criterion", "train_mb_size", "train_epochs", "eval_mb_size", "device", "plugins"}
 OURS |= {"evaluator", "eval_every", "peval_mode", "base_kwargs", "kwargs", "args"}
+
+#: What logits are divided by may have a fraction, though BiC and SCR say int of it.
+TEMPERATURES = {"T": "float", "temperature": "float"}
 
 
 def resolve(given: Named) -> Spec:
@@ -41,7 +44,8 @@ def resolve(given: Named) -> Spec:
     defaults = parameters(kind)
     if defaults.get("mem_size") is inspect.Parameter.empty:
         defaults["mem_size"] = None  # the scenario gives it
-    full = filled("strategy", name, defaults, options)
+    annotations = annotations_of(kind.__init__) | TEMPERATURES  # type: ignore[misc]
+    full = filled("strategy", name, defaults, options, annotations)
     return Spec(name=name, options={option: full[option] for option in options})
 
 

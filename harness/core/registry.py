@@ -17,7 +17,7 @@ from typing import Generic, TypeVar, cast
 
 from harness.core import shipped
 from harness.core.errors import PluginError, UnknownName, suggest
-from harness.core.options import check_known, filled, keyword_defaults, same
+from harness.core.options import annotations_of, check_known, filled, keyword_defaults, same
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, Spec, read, render
 
@@ -43,6 +43,7 @@ class _Entry:
     target: str | None = None  # "module:object", imported on first use
     thing: Target | None = None
     parameters: dict[str, object] | None = None  # of the object, once somebody asked
+    annotations: dict[str, str] | None = None
 
 
 class Registry(Generic[T]):
@@ -52,8 +53,9 @@ class Registry(Generic[T]):
     An entry comes from the decorator `register`, from `add` (a lazy `"module:object"` target) or from an installed package's
     entry point in `group`. A name is taken once: a second registration raises PluginError. `base`, when given, is the class
     that every registered class must derive from. A name of the form `prefix/ANYTHING` is served by the entry `prefix/*`, whose
-    object is called with ANYTHING as first argument. `others` serves names that nothing was entered under: it returns an object
-    and the parameters that may be set of it, with their defaults, or raises UnknownName.
+    object is called with ANYTHING as first argument. `others` serves names that nothing was entered under: it returns an object,
+    the parameters that may be set of it, with their defaults, and what is known of their types (`harness.core.options.filled`),
+    or raises UnknownName; `listed` is what `giftbench list` says of such names.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class Registry(Generic[T]):
         kind: str,
         group: str | None = None,
         base: type | None = None,
-        others: Callable[[str], tuple[Target, dict[str, object]]] | None = None,
+        others: Callable[[str], tuple[Target, dict[str, object], dict[str, str]]] | None = None,
+        listed: Description | None = None,
     ) -> None:
         self.kind = kind
         self.group = group
         self.base = base
         self.others = others
+        self.listed = listed
         self._entries: dict[str, _Entry] = {}
         self._resolved: dict[tuple[str, str], Resolved[T]] = {}
         self._scanned = group is None
@@ -189,6 +193,12 @@ class Registry(Generic[T]):
             entry.parameters = keyword_defaults(thing)
         return dict(entry.parameters)
 
+    def _annotations(self, name: str) -> dict[str, str]:
+        thing, (entry, _) = self.get(name), self._find(name)
+        if entry.annotations is None:
+            entry.annotations = annotations_of(thing)
+        return entry.annotations
+
     def resolve(self, spec: Named | Resolved[object], **options: object) -> Resolved[T]:
         """Return what a name with parameters stands for, every parameter filled in: one value for a name and the same parameters.
 
@@ -205,10 +215,10 @@ class Registry(Generic[T]):
 
     def _filled(self, name: str, options: Mapping[str, object]) -> Resolved[T]:
         if self.others is not None and name not in self:
-            target, defaults = self.others(name)
+            target, defaults, annotations = self.others(name)
         else:
-            target, defaults = self.get(name), self.parameters(name)
-        full = filled(self.kind, name, defaults, options)
+            target, defaults, annotations = self.get(name), self.parameters(name), self._annotations(name)
+        full = filled(self.kind, name, defaults, options, annotations)
         label = render(name, {option: value for option, value in full.items() if not same(value, defaults[option])})
         return Resolved(self.kind, Spec(name=name, options=full), label, target)
 
@@ -232,15 +242,17 @@ class Registry(Generic[T]):
             return None
         entry, _ = self._find(name)
         if entry.thing is not None:
-            return Spec(name=name, options=filled(self.kind, name, keyword_defaults(entry.thing), given))
+            options = filled(self.kind, name, keyword_defaults(entry.thing), given, annotations_of(entry.thing))
+            return Spec(name=name, options=options)
         assert entry.target is not None
-        defaults = {option: _literal(value) for option, value in _read_source(entry.target)[1].items()}
+        _, written, annotations = _read_source(entry.target)
+        defaults = {option: _literal(value) for option, value in written.items()}
         if entry.origin != "giftbench" and not given.keys() <= defaults.keys():
             return None
         check_known(self.kind, name, defaults, given)
         if any(isinstance(default, ast.expr) for default in defaults.values()):
             return None
-        return Spec(name=name, options=filled(self.kind, name, defaults, given))
+        return Spec(name=name, options=filled(self.kind, name, defaults, given, annotations))
 
     # -- describing ------------------------------------------------------------------------------------------------------
 
@@ -254,7 +266,7 @@ class Registry(Generic[T]):
             }
             return Description(name, entry.origin, doc.partition("\n")[0], shown)
         assert entry.target is not None
-        summary, defaults = _read_source(entry.target)
+        summary, defaults, _ = _read_source(entry.target)
         return Description(name, entry.origin, summary, {option: _shown(value) for option, value in defaults.items()})
 
 
@@ -288,14 +300,14 @@ def _origin(module: str) -> str:
     return Path(file).name if file and root.startswith("giftbench_plugin_") else (module or "here")
 
 
-def _read_source(target: str) -> tuple[str, dict[str, ast.expr | None]]:
-    """Read the first docstring line of `module:object`, and its keyword-only parameters with their defaults, from its source."""
+def _read_source(target: str) -> tuple[str, dict[str, ast.expr | None], dict[str, str]]:
+    """Read from the source of `module:object` its first docstring line, its keyword-only parameters, and their annotations."""
     module, _, attribute = target.partition(":")
     try:
         file = _source(module)
         tree = ast.parse(file.read_text("utf-8")) if file else None
     except Exception:  # a plugin's package may fail in any way; it is listed all the same
-        return "", {}
+        return "", {}, {}
     for node in tree.body if tree else ():
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name != attribute:
             continue
@@ -303,12 +315,14 @@ def _read_source(target: str) -> tuple[str, dict[str, ast.expr | None]]:
         if isinstance(node, ast.ClassDef):
             inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
             if not inits:
-                return (ast.get_docstring(node) or "").partition("\n")[0], {}
+                return (ast.get_docstring(node) or "").partition("\n")[0], {}, {}
             function = inits[0]
         assert isinstance(function, ast.FunctionDef)
-        pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-        return (ast.get_docstring(node) or "").partition("\n")[0], {argument.arg: default for argument, default in pairs}
-    return "", {}
+        arguments = function.args.kwonlyargs
+        defaults = {argument.arg: value for argument, value in zip(arguments, function.args.kw_defaults, strict=True)}
+        annotations = {argument.arg: ast.unparse(argument.annotation) for argument in arguments if argument.annotation}
+        return (ast.get_docstring(node) or "").partition("\n")[0], defaults, annotations
+    return "", {}, {}
 
 
 def _source(module: str) -> Path | None:

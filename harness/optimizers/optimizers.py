@@ -1,18 +1,17 @@
-"""Optimizers and learning-rate schedules by name: the three of the paper, and every optimizer of timm."""
+"""Optimizers and learning-rate schedules by name: the three of the paper, and whatever `any_timm` finds."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.core.errors import BadOption, UnknownName, suggest
+from harness.core.errors import BadOption
 from harness.core.registry import Registry
 from harness.core.resolved import Resolved
 from harness.core.spec import Named
+from harness.optimizers import any_timm
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,34 +24,10 @@ if TYPE_CHECKING:
 #: Optimizers that treat every weight by itself, so that a stack of weights is stepped as each would be alone. Others look at
 #: whole tensors (the norms of LAMB and LARS, Muon's matrices), or choose what to do by a tensor's size.
 ELEMENTWISE = frozenset({"sgd", "adam", "adamw", "sgd-weights-only", "adamw-weights-only"})
-#: What a timm optimizer's constructor takes that is no hyperparameter, or that boards have another word for.
-_NOT_SETTABLE = {"params", "self", "foreach", "fused", "capturable", "differentiable", "maximize", "fallback_list"}
-
-
-def _of_timm(name: str) -> tuple[Callable[..., Optimizer], dict[str, object]]:
-    """Return what makes an optimizer of timm, and the parameters that may be set. Raises UnknownName with a suggestion."""
-    timm, short = importlib.import_module("timm.optim"), name.removeprefix("timm/")  # its optimizers are not typed
-    if short not in timm.list_optimizers():
-        raise UnknownName(f"no optimizer {name!r}; {suggest(short, {*registry.names(), *timm.list_optimizers()})}")
-
-    def make(model: nn.Module, **options: object) -> Optimizer:
-        given = {option: tuple(value) if isinstance(value, list) else value for option, value in options.items()}
-        optimizer: Optimizer = timm.create_optimizer_v2(model, short, filter_bias_and_bn=False, **given)
-        return optimizer
-
-    info = timm.get_optimizer_info(short)
-    plain = (int, float, str, bool, tuple, list, type(None))
-    defaults = {
-        p.name: list(p.default) if isinstance(p.default, tuple) else p.default
-        for p in inspect.signature(info.opt_class.__init__).parameters.values()
-        if p.name not in _NOT_SETTABLE and p.default is not p.empty and isinstance(p.default, plain)
-    }
-    defaults = {"lr": 1e-3, "weight_decay": 0.0} | defaults | dict(info.defaults or {})
-    return make, {option: 1e-3 if option == "lr" and value is None else value for option, value in defaults.items()}
-
-
 #: A name that is not ours is looked for in timm.
-registry: Registry[MakeOptimizer] = Registry("optimizer", others=_of_timm)
+registry: Registry[MakeOptimizer] = Registry(
+    "optimizer", others=lambda name: any_timm.find(name, registry.names()), listed=any_timm.LISTED
+)
 schedules: Registry[MakeSchedule] = Registry("schedule")
 resolve, label = registry.resolve, registry.label
 

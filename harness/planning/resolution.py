@@ -96,9 +96,30 @@ def _probed(loss: Resolved[Loss]) -> ResolvedLoss:
     return ResolvedLoss(loss, probe_small(loss.create()))
 
 
-def resolve_optimizer(spec: Named, model: str) -> Resolved[MakeOptimizer]:
-    """Fill in an optimizer's parameters; AdamW takes the paper's 1e-4 on Swin and ViT unless a rate is given."""
+def check_optimizer(spec: Named) -> Resolved[MakeOptimizer]:
+    """Check an optimizer by letting it make steps, once, on a small network; a plugin's may be made for other networks.
+
+    Raises: UnknownName or BadOption, with suggestions; BadOption for one that cannot run here, and for values it refuses.
+    """
     resolved = optimizers.resolve(spec)
+    if resolved.name not in optimizers.registry or optimizers.registry.origin(resolved.name) == "giftbench":
+        _stepped(resolved)
+    return resolved
+
+
+@cache
+def _stepped(optimizer: Resolved[MakeOptimizer]) -> None:
+    from harness.optimizers.probe import probe_small
+
+    probe_small(optimizer)
+
+
+def resolve_optimizer(spec: Named, model: str) -> Resolved[MakeOptimizer]:
+    """Fill in an optimizer's parameters; AdamW takes the paper's 1e-4 on Swin and ViT unless a rate is given.
+
+    Raises: as `check_optimizer` does.
+    """
+    resolved = check_optimizer(spec)
     transformer = model.removeprefix("timm/").startswith(("swin", "vit"))
     if resolved.name in ("adamw", "adamw-weights-only") and transformer and "lr" not in read(spec)[1]:
         return replace(optimizers.resolve(spec, lr=1e-4), label=resolved.label)

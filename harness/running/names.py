@@ -19,11 +19,12 @@ Check = Callable[[Registry[object], Spec, bool], object]
 
 
 def loaded(registry: Registry[object], spec: Spec, trained_under: bool = False) -> None:
-    """Check a name by what stands behind it; a loss that students are trained under is tried, too."""
-    if trained_under:
-        from harness.planning.resolution import resolve_loss
+    """Check a name by what stands behind it; optimizers, and losses that students are trained under, are tried, too."""
+    if trained_under or registry is optimizers.registry:
+        from harness.planning.resolution import check_optimizer, resolve_loss
 
-        resolve_loss(spec)  # only a call tells a value out of its range
+        tried = resolve_loss if trained_under else check_optimizer
+        tried(spec)  # only a call tells a value out of its range
     else:
         registry.resolve(spec)
 

@@ -132,6 +132,8 @@ class Job:
         self.network: Alone | Stacked
         if len(members) == 1:
             self.network = Alone(members[0].student)
+        elif recipe.optimizer.name not in optimizers.ELEMENTWISE:
+            raise DataError(f"trainings under {recipe.optimizer.name!r} are made one at a time: it may look at whole tensors")
         else:
             streams = [seeds.generator(member.seed, "dropout", device) for member in members]
             self.network = Stacked([member.student for member in members], streams)

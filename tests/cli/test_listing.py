@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness import optimizers
 from harness.cli.listing import entries, show
 from harness.core.errors import UnknownName
 
@@ -13,6 +14,15 @@ def test_an_entry_has_its_parameters_with_defaults_and_its_origin() -> None:
     assert "gamma" in gift.parameters
     assert gift.summary
     assert gift.origin == "giftbench"
+
+
+def test_optimizers_of_timm_are_one_entry_that_says_whose_defaults_they_have() -> None:
+    (timms,) = [entry for entry in entries("optimizers") if entry.name == "timm/*"]
+    assert "create_optimizer_v2" in timms.summary
+    options = optimizers.resolve("timm/momentum").options
+    assert options["weight_decay"] == float(timms.parameters["weight_decay"])
+    assert options["filter_bias_and_bn"] is (timms.parameters["filter_bias_and_bn"] == "true")
+    assert options["momentum"] == float(timms.summary.partition("momentum ")[2].split()[0])
 
 
 def test_protocols_are_listed_without_a_registry() -> None:

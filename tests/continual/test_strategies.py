@@ -23,6 +23,27 @@ def test_options_are_checked_and_those_that_were_given_are_kept() -> None:
     assert strategies.label(found) == "EWC(ewc_lambda=1)"
 
 
+@pytest.mark.parametrize(
+    ("asked", "options"),
+    [
+        ("BiC(T=1.5)", {"T": 1.5}),
+        ("SCR(temperature=0.5)", {"temperature": 0.5}),
+        ("LwFPlugin(temperature=1.5)", {"temperature": 1.5}),
+        ("BiC(lamb=0.5)", {"lamb": 0.5}),
+        ("FeatureDistillationPlugin(alpha=0.5)", {"alpha": 0.5}),
+        ("Replay(mem_size=20.0)", {"mem_size": 20}),
+    ],
+)
+def test_a_share_or_a_temperature_may_have_a_fraction_whatever_its_default(asked: str, options: dict[str, object]) -> None:
+    assert strategies.resolve(asked).options == options
+
+
+@pytest.mark.parametrize("asked", ["BiC(stage_2_epochs=1.5)", "Replay(mem_size=20.5)", "RWalkPlugin(delta_t=0.5)"])
+def test_a_count_may_not(asked: str, refused) -> None:
+    with refused(BadOption, "must be a whole number"):
+        strategies.resolve(asked)
+
+
 def test_parameters_that_the_protocol_decides_cannot_be_set(refused) -> None:
     assert not strategies.OURS & set(strategies.parameters(strategies.load("EWC")))
     with refused(BadOption, "strategy 'EWC' has no parameter 'train_epochs'"):

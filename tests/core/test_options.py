@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,3 +82,51 @@ def test_a_number_must_be_finite(registry: Registry[Any], default: Any, value: f
     registry.register("thing")(thing)
     with pytest.raises(BadOption, match="widget 'thing': size must be finite"):
         registry.resolve({"name": "thing", "size": value})
+
+
+#: (parameter, values it takes with what they become, values it refuses, what the refusal calls for)
+ANNOTATED: list[tuple[str, dict[str, object], list[str], str]] = [
+    ("bare", {"0.9": 0.9, "5e-4": 5e-4, "2": 2, "2.0": 2}, ["true", "half"], "a number"),
+    ("share", {"0.9": 0.9, "1": 1}, ["true", "none"], "a number"),
+    ("count", {"3": 3, "3.0": 3}, ["0.5", "true"], "a whole number"),
+    ("divisor", {"0.5": 0.5, "2": 2.0}, ["true"], "a number"),
+    ("either", {"0.5": 0.5, "2": 2}, ["half"], "a number"),
+    ("limit", {"0.5": 0.5, "none": None, "2": 2.0}, ["half", "true"], "a number or none"),
+    ("choice", {"fast": "fast", "[1, 2]": [1, 2]}, ["3", "true"], "a word or a list"),
+    ("perhaps", {"fast": "fast", "none": None}, ["3"], "a word or none"),
+    ("word", {"none": "none"}, ["3"], "a word"),
+]
+SOURCE = """
+from typing import Optional, Union
+
+def annotated(
+    *, bare=0, share: float = 0, count: int = 0, divisor: int = 0.1, either: Union[int, float] = 1, limit: Optional[float] = 1.0,
+    choice: "str | tuple[float, ...]" = "slow", perhaps: str | None = "slow", word: str = "batch",
+):
+    pass
+"""
+
+
+@pytest.fixture(params=["loaded", "annotations as text", "as written"])
+def resolve(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """What fills a widget in: by the object, with annotations that are objects and that are text; by its source alone."""
+    registry: Registry[Any] = Registry("widget")
+    future = "from __future__ import annotations\n" if request.param == "annotations as text" else ""
+    (tmp_path / "annotated_widget.py").write_text(future + SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "annotated_widget", raising=False)
+    registry.add("annotated", "annotated_widget:annotated")
+    return registry.as_written if request.param == "as written" else registry.resolve
+
+
+@pytest.mark.parametrize(("parameter", "good", "bad", "kind"), ANNOTATED)
+def test_a_defaults_type_is_not_taken_for_the_parameters(
+    resolve: Callable[[str], Any], parameter: str, good: dict[str, object], bad: list[str], kind: str
+) -> None:
+    """A default of 0 takes a fraction unless the source says int, and what an annotation allows is allowed."""
+    for text, value in good.items():
+        stored = resolve(f"annotated({parameter}={text})").options[parameter]
+        assert (stored, type(stored)) == (value, type(value))
+    for text in bad:
+        with pytest.raises(BadOption, match=f"widget 'annotated': {parameter} must be {kind}, not "):
+            resolve(f"annotated({parameter}={text})")

@@ -293,10 +293,10 @@ def test_a_name_that_is_given_anew_is_resolved_anew(registry: Registry[Any]) -> 
 
 
 def test_others_serve_names_that_nothing_was_entered_under() -> None:
-    def others(name: str) -> tuple[Any, dict[str, object]]:
+    def others(name: str) -> tuple[Any, dict[str, object], dict[str, str]]:
         if name != "elsewhere":
             raise UnknownName(f"no widget {name!r}, here or elsewhere")
-        return (lambda x, *, size: x * size), {"size": 2}
+        return (lambda x, *, size: x * size), {"size": 2}, {"size": "int"}
 
     registry: Registry[Any] = Registry("widget", others=others)
     registry.register("here")(lambda x, *, size=1: x * size)
@@ -307,6 +307,8 @@ def test_others_serve_names_that_nothing_was_entered_under() -> None:
         registry.resolve("nowhere")
     with pytest.raises(BadOption, match=r"widget 'elsewhere' has no parameter 'sise'; did you mean 'size'\?"):
         registry.resolve("elsewhere(sise=1)")
+    with pytest.raises(BadOption, match=r"widget 'elsewhere': size must be a whole number, not 2\.5"):
+        registry.resolve("elsewhere(size=2.5)")
 
 
 # -- as written --------------------------------------------------------------------------------------------------------------
@@ -335,7 +337,7 @@ def test_what_sources_do_not_tell_is_none(registry: Registry[Any], lazy_module: 
     registry.add("plugin", f"{lazy_module}:Inherited", origin="a package")
     assert registry.as_written("computed") is None
     assert registry.as_written("plugin(size=3)") is None
-    served: Registry[Any] = Registry("widget", others=lambda name: (print, {}))
+    served: Registry[Any] = Registry("widget", others=lambda name: (print, {}, {}))
     assert served.as_written("anything") is None
     assert lazy_module not in sys.modules
 

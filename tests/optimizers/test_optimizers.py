@@ -53,7 +53,10 @@ def test_the_three_of_the_paper_have_the_documented_defaults(
         ),
         ("adam(lr=0.5, beta1=0.8, beta2=0.9, weight_decay=0)", {"lr": 0.5, "betas": (0.8, 0.9), "weight_decay": 0.0}),
         ({"name": "adamw", "lr": 0.5, "beta1": 0.8, "weight_decay": 1}, {"lr": 0.5, "betas": (0.8, 0.999), "weight_decay": 1.0}),
-        ("lion(lr=0.5, weight_decay=0.25)", {"lr": 0.5, "weight_decay": 0.25, "betas": (0.9, 0.99)}),
+        (
+            "lion(lr=0.5, weight_decay=0.25, filter_bias_and_bn=false)",
+            {"lr": 0.5, "weight_decay": 0.25, "betas": (0.9, 0.99)},
+        ),
         ("timm/lion(lr=0.5, betas=[0.8, 0.7])", {"lr": 0.5, "betas": (0.8, 0.7)}),
         ("timm/adamw(lr=0.5, eps=0.125)", {"lr": 0.5, "eps": 0.125}),
     ],

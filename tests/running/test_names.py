@@ -68,6 +68,34 @@ def test_a_sound_board_passes(tiny: Callable[..., Board], check: Any) -> None:
     check_names(tiny(teacher={"model": "timm/resnet10t", "optimizer": "timm/lion(lr=0.1)"}), "board.toml", check)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"protocol": {"name": "smoke", "optimizer": "kron"}},
+            "board.toml: protocol.optimizer: optimizer 'kron' cannot be used",
+        ),
+        (
+            {"scenarios": [{**CROSS, "optimizer": "timm/adahessian"}]},
+            "board.toml: scenarios[0].optimizer: optimizer 'timm/adahessian' cannot be used here: it needs gradients",
+        ),
+        (
+            {"teacher": {"model": "convnet1", "optimizer": "sgd(lr=-1)"}},
+            "board.toml: teacher.optimizer: optimizer 'sgd(lr=-1.0)' cannot make a step: ValueError: Invalid learning rate",
+        ),
+    ],
+)
+def test_an_optimizer_that_cannot_make_a_step_is_refused_with_its_place(
+    tiny: Callable[..., Board], change: dict[str, Any], message: str
+) -> None:
+    board = tiny(**change)
+    check_names(board, "board.toml", as_written)
+    with pytest.raises(BadOption) as refused:
+        check_names(board, "board.toml", loaded)
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
 def test_only_a_call_tells_a_value_out_of_its_range_and_only_of_losses_that_are_trained_under(tiny: Callable[..., Board]) -> None:
     board = tiny(losses=["gift(gamma=7)"])
     check_names(board, "board.toml", as_written)

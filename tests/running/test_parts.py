@@ -201,9 +201,11 @@ def test_a_rehearsal_checks_each_name_with_its_parameters_once(tmp_path: Path, m
     validated: list[object] = []
     fill, validate = registry.filled, Spec.model_validate
 
-    def counted(kind: str, name: str, defaults: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
+    def counted(
+        kind: str, name: str, defaults: Mapping[str, object], given: Mapping[str, object], annotations: Mapping[str, str]
+    ) -> dict[str, object]:
         checked.append((kind, name, repr(given)))
-        return fill(kind, name, defaults, given)
+        return fill(kind, name, defaults, given, annotations)
 
     monkeypatch.setattr(registry, "filled", counted)
     monkeypatch.setattr(Spec, "model_validate", lambda content: validated.append(content) or validate(content))

@@ -235,6 +235,10 @@ def test_adamw_takes_the_papers_rate_on_transformers_unless_set(model: str) -> N
             {"scenarios": [{"name": "cross-optimizer", "optimizers": ["sdg"]}]},
             r"scenarios[0]: optimizer: no optimizer 'sdg'; did you mean 'sgd'",
         ),
+        (
+            {"scenarios": [{"name": "cross-optimizer", "optimizers": ["lamb", "timm/kronw"]}]},
+            r"scenarios[0]: optimizer: optimizer 'timm/kronw' cannot be used here: it compiles its steps",
+        ),
         ({"scenarios": [{"name": "cross-optimizer", "optimizers": [3]}]}, r"scenarios[0].optimizers[0]: expected a name such as"),
         ({"scenarios": [{"name": "cross-optimizer", "optimizers": True}]}, r"scenarios[0].optimizers must be a list, not True"),
         ({"scenarios": [{"name": "cross-architecture", "models": ["convent3"]}]}, r"scenarios[0]: model: no model 'convent3'"),

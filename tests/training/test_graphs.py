@@ -183,7 +183,8 @@ def test_what_cannot_be_captured() -> None:
     assert not capturable(MATERIAL, RECIPE, [partial(plain[0])])  # made of another: who knows what else it does
     assert not capturable(MATERIAL, RECIPE, [losses.create("dkd(warmup=0.5)")])
     assert not capturable(MATERIAL, RECIPE, [lambda logits, targets: plain[0](logits, targets)])
-    assert not capturable(MATERIAL, replace(RECIPE, optimizer=optimizers.resolve("lamb")), plain)
+    for name in ("lamb", "timm/adamw", "momentum"):
+        assert not capturable(MATERIAL, replace(RECIPE, optimizer=optimizers.resolve(name)), plain)
 
 
 @pytest.mark.gpu

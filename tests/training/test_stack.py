@@ -101,6 +101,13 @@ def test_every_optimizer_that_may_be_stacked(optimizer: str) -> None:
     check(CONVNET, [(0, "gift"), (1, "gift"), (0, "kl")], replace(RECIPE, optimizer=optimizers.resolve(optimizer)))
 
 
+@pytest.mark.parametrize("optimizer", ["lamb", "muon", "timm/adamw"])
+def test_optimizers_that_may_look_at_whole_tensors_are_not_stacked(optimizer: str) -> None:
+    members = [member(seed, "ce", CONVNET) for seed in (0, 1)]
+    with pytest.raises(DataError, match=f"trainings under '{optimizer}' are made one at a time"):
+        fit_together(members, material(), replace(RECIPE, optimizer=optimizers.resolve(optimizer)))
+
+
 @pytest.mark.parametrize(
     "model", ["convnet2(width=8, norm=instance)", "convnet2(width=8, norm=none)", "wrn-16-2", "shufflenet-v2-x0.5-modified"]
 )
