@@ -9,7 +9,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ class _Entry:
     thing: Target | None = None
     parameters: dict[str, object] | None = None  # of the object, once somebody asked
     annotations: dict[str, str] | None = None
+    later: tuple[str, ...] = ()  # parameters that trials keep only where they are not at their defaults
 
 
 class Registry(Generic[T]):
@@ -91,9 +92,14 @@ class Registry(Generic[T]):
 
         return enter
 
-    def add(self, name: str, target: str, origin: str = "giftbench") -> None:
-        """Enter a lazy target `"module:object"` under `name`."""
-        self._insert(name, _Entry(origin=origin, target=target))
+    def add(self, name: str, target: str, origin: str = "giftbench", later: Iterable[str] = ()) -> None:
+        """Enter a lazy target `"module:object"` under `name`.
+
+        Args:
+            later: parameters that it has been given since trials were recorded with it. At its default, which is what there was
+                before, such a one stays out of what trials keep: their ids are what they were.
+        """
+        self._insert(name, _Entry(origin=origin, target=target, later=tuple(later)))
 
     def _insert(self, name: str, entry: _Entry) -> None:
         known = self._entries.get(name)
@@ -220,7 +226,13 @@ class Registry(Generic[T]):
             target, defaults, annotations = self.get(name), self.parameters(name), self._annotations(name)
         full = filled(self.kind, name, defaults, options, annotations)
         label = render(name, {option: value for option, value in full.items() if not same(value, defaults[option])})
-        return Resolved(self.kind, Spec(name=name, options=full), label, target)
+        return Resolved(self.kind, self._kept(name, full, defaults), label, target)
+
+    def _kept(self, name: str, full: Mapping[str, object], defaults: Mapping[str, object]) -> Spec:
+        """Return a name and its parameters as trials keep them: without those that came later and are at their defaults."""
+        later = self._find(name)[0].later if name in self else ()
+        kept = {option: value for option, value in full.items() if option not in later or not same(value, defaults[option])}
+        return Spec(name=name, options=kept)
 
     def label(self, spec: Named | Resolved[object]) -> str:
         """Return the short form of `spec`: only the parameters that differ from their defaults."""
@@ -242,8 +254,8 @@ class Registry(Generic[T]):
             return None
         entry, _ = self._find(name)
         if entry.thing is not None:
-            options = filled(self.kind, name, keyword_defaults(entry.thing), given, annotations_of(entry.thing))
-            return Spec(name=name, options=options)
+            defaults = keyword_defaults(entry.thing)
+            return self._kept(name, filled(self.kind, name, defaults, given, annotations_of(entry.thing)), defaults)
         assert entry.target is not None
         _, written, annotations = _read_source(entry.target)
         defaults = {option: _literal(value) for option, value in written.items()}
@@ -252,7 +264,7 @@ class Registry(Generic[T]):
         check_known(self.kind, name, defaults, given)
         if any(isinstance(default, ast.expr) for default in defaults.values()):
             return None
-        return Spec(name=name, options=filled(self.kind, name, defaults, given, annotations))
+        return self._kept(name, filled(self.kind, name, defaults, given, annotations), defaults)
 
     # -- describing ------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ class Resolved(Generic[T]):
 
     Attributes:
         kind: what it is the name of, such as "loss".
-        spec: the name and every parameter, as trials keep them.
+        spec: the name and its parameters, as trials keep them: all but those at defaults that were not always there.
         label: the short form: only the parameters that differ from their defaults.
         target: the registered object.
     """

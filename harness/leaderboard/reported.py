@@ -29,6 +29,12 @@ LIMIT = 16 * 2**20
 DEPTHS = {"cifar10": 3, "cifar100": 3, "tiny-imagenet": 4, "imagenet-1k": 4}
 #: Networks that papers give a stem without stride and pooling on images of 32 and 64 px.
 WITH_SMALL_STEM = ("resnet18", "resnet101")
+#: Networks that papers take from torchvision, with its rates of dropout and stochastic depth, and its initial weights.
+OF_TORCHVISION = {
+    "efficientnet-b0": ("efficientnet-b0(dropout=0.2, drop_path=0.2, init=torchvision)",),
+    "mobilenet-v2": ("mobilenet-v2(dropout=0.2, init=torchvision)",),
+    "swin-v2-tiny": ("swin-v2-tiny(drop_path=0.2, init=torchvision, windows=pad)",),
+}
 #: Methods whose ConvNets have instance norm.
 WITH_INSTANCE_NORM = ("datm", "mtt", "tesla", "dc", "dsa", "dm")
 SIZES = {"convnet": 64}  # of imagenet-1k in pixels, by network; 224 for all others
@@ -95,7 +101,7 @@ class ReportedCell:
             return tuple(f"convnet{depth}{norm}" for norm in norms for depth in depths)
         if self.network in WITH_SMALL_STEM:
             return (self.network,) if self.dataset == "imagenet-1k" else (f"{self.network}-modified", self.network)
-        return (self.network,)
+        return (*OF_TORCHVISION.get(self.network, ()), self.network)
 
     def fits(self, trial: Trial) -> bool:
         """Return whether a trial does what this cell is about, its protocol aside.

@@ -27,6 +27,9 @@ register, create, get, names, describe = registry.register, registry.create, reg
 for _depth in range(1, 9):
     registry.add(f"convnet{_depth}", f"harness.models.convnet:convnet{_depth}")
 
+#: Parameters that came after students had been recorded without them.
+_LATER = {"efficientnet-b0": ("init",), "mobilenet-v2": ("init",), "swin-v2-tiny": ("init", "windows")}
+
 for _name, _target in {
     "resnet18": "timm_models:resnet18",
     "resnet18-modified": "timm_models:resnet18_modified",
@@ -41,7 +44,7 @@ for _name, _target in {
     "shufflenet-v2-x0.5-modified": "small_nets:shufflenet_v2_half_modified",
     "timm/*": "any_timm:any_timm",
 }.items():
-    registry.add(_name, f"harness.models.{_target}")
+    registry.add(_name, f"harness.models.{_target}", later=_LATER.get(_name, ()))
 
 
 def build(spec: Named | Resolved[object], shape: Shape, classes: int) -> nn.Module:
@@ -76,6 +79,11 @@ def build(spec: Named | Resolved[object], shape: Shape, classes: int) -> nn.Modu
 def adaptation(model: nn.Module) -> str:
     """Return how `model` differs from the published one to meet its images, such as "patch 2"; "" when it does not."""
     return str(getattr(model, "giftbench_adaptation", ""))
+
+
+def remarks(model: nn.Module) -> tuple[str, ...]:
+    """Return what whoever puts published weights into `model` should know: where its authors' networks compute something else."""
+    return tuple(getattr(model, "giftbench_remarks", ()))
 
 
 def parameters_count(model: nn.Module) -> int:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from harness.core.errors import BadOption
+from harness.core.errors import BadOption, suggest
 
 ATTRIBUTE = "giftbench_adaptation"
+INITS = ("timm", "torchvision")
+REMARKS = "giftbench_remarks"
 Statistics = tuple[Sequence[float], Sequence[float]]  # mean and std per channel, of pixels in [0, 1]
 M = TypeVar("M", bound=nn.Module)
 
@@ -19,6 +21,12 @@ M = TypeVar("M", bound=nn.Module)
 def record(model: M, *changes: str) -> M:
     """Write the changes that are not empty into the model's `giftbench_adaptation`, and return the model."""
     setattr(model, ATTRIBUTE, ", ".join(change for change in changes if change))
+    return model
+
+
+def remark(model: M, *lines: str) -> M:
+    """Write into the model what whoever puts published weights into it should know, and return the model."""
+    setattr(model, REMARKS, tuple(line for line in lines if line))
     return model
 
 
@@ -73,6 +81,13 @@ def checked_rate(place: str, rate: float) -> float:
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < 1:
         raise BadOption(f"{place} must be in [0, 1), not {rate!r}")
     return float(rate)
+
+
+def checked_init(model: str, init: str) -> str:
+    """Return by whose code initial weights are drawn. Raises: BadOption unless that is timm's or torchvision's."""
+    if init not in INITS:
+        raise BadOption(f"model {model!r}: init must be 'timm' or 'torchvision', not {init!r}; {suggest(init, INITS)}")
+    return init
 
 
 def _pixels(size: tuple[int, int]) -> str:

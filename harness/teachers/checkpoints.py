@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from harness import models
 from harness.core.errors import DataError
 from harness.files import paths, safetensors
 from harness.models.fitting import Resized
@@ -103,7 +104,8 @@ def fit(path: Path, state: State, network: nn.Module, label: str, classes: Seque
             named.setdefault(name, torch.zeros_like(tensor))
         _check(path, name, named[name], tensor, _guess(state, label), label)
     prefix = "model." if inner is not network else ""
-    return Weights({prefix + name: named[name].to(tensor.dtype).clone() for name, tensor in wanted.items()}, notes)
+    fitting = {prefix + name: named[name].to(tensor.dtype).clone() for name, tensor in wanted.items()}
+    return Weights(fitting, (*notes, *models.remarks(network)))
 
 
 def _named(path: Path, state: State, network: nn.Module, label: str) -> State:

@@ -31,6 +31,12 @@ FIGURES = ["1", "2", "3", "8"]
 CELLS = {"1": 88, "2": 36, "3": 35, "4": 84, "5": 48, "6": 56, "7": 48, "12": 36, "13": 54}
 SEEDS = 3
 PLACE = ("dataset", "method", "distilled_on", "ipc", "network", "optimizer")
+#: Networks that the released code takes from torchvision, as it makes them.
+OF_TORCHVISION = {
+    "efficientnet-b0": "efficientnet-b0(dropout=0.2, drop_path=0.2, init=torchvision)",
+    "mobilenet-v2": "mobilenet-v2(dropout=0.2, init=torchvision)",
+    "swin-v2-tiny": "swin-v2-tiny(drop_path=0.2, init=torchvision, windows=pad)",
+}
 
 
 class Key(NamedTuple):
@@ -59,6 +65,7 @@ def key(row: dict[str, str]) -> Key:
         model += "(norm=instance)" if row["method"] == "DATM" else ""
     elif model in ("resnet18", "resnet101") and small:
         model += "-modified"
+    model = OF_TORCHVISION.get(model, model)
     loss = row["loss"]
     if row["table"] == "6" and loss == "gift":
         loss = "cosine"

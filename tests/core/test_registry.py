@@ -355,9 +355,27 @@ def test_everything_that_ships_is_filled_in_by_its_source_as_it_is_when_it_is_lo
                 needed = {k: "x" for k, v in every.parameters(name).items() if v is inspect.Parameter.empty}
                 entry = every._entries[name]
                 if entry.origin == "giftbench" and entry.target is not None:
-                    fresh.add(name, entry.target)
+                    fresh.add(name, entry.target, later=entry.later)
                     written = fresh.as_written({"name": name, **needed})
                     assert written is not None, name
                     assert _key(name, written.options) == _key(name, every.resolve({"name": name, **needed}).options)
                     told.append(name)
     assert {"gift", "convnet3", "digits", "rded", "fkd"} <= set(told)
+
+
+def test_a_parameter_that_came_later_is_kept_only_where_it_is_not_at_its_default(
+    registry: Registry[Any], lazy_module: str
+) -> None:
+    """What trials keep of a name is what their ids rest on: a name that was recorded without the parameter stays that name."""
+    source = Path(sys.path[0]) / f"{lazy_module}.py"
+    source.write_text(source.read_text().replace(", wild=max", ""))
+    registry.add("scale", f"{lazy_module}:scale", later=("mode",))
+    before = Spec(name="scale", options={"factor": 2.0, "steps": (1, 2)})
+    for loaded in (False, True):
+        assert (lazy_module in sys.modules) == loaded
+        for given in ("scale(factor=2)", "scale(factor=2, mode=up)"):
+            assert registry.as_written(given) == before
+        assert registry.resolve("scale(factor=2)").spec == registry.resolve("scale(factor=2, mode=up)").spec == before
+    other = registry.resolve("scale(factor=2, mode=down)")
+    assert other.spec == registry.as_written(other.spec) == Spec(name="scale", options={**before.options, "mode": "down"})
+    assert "mode=down" in other.label and registry.resolve(other.spec) is other

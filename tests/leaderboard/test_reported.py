@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness import losses
+from harness import losses, models
 from harness.boards.protocol import Protocol
 from harness.boards.records import Record
 from harness.boards.trial import Trial
@@ -169,6 +169,17 @@ def test_a_reported_loss_is_compared_with_the_label_that_trials_carry(table, los
 
 
 # -- which trials --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", ["efficientnet-b0", "mobilenet-v2", "swin-v2-tiny"])
+def test_a_network_of_torchvision_is_compared_before_timms_of_the_same_name(network: str):
+    """Both are trained on a board; the released code's is torchvision's, and timm's is taken where that is all there is."""
+    published = cell(network=network)
+    theirs = next(label for label in published.networks if "init=torchvision" in label)
+    assert models.registry.label(theirs) == theirs  # as trials are labelled
+    timms, torchvisions = record(trial(model=network)), record(trial(model=theirs, order=1))
+    assert match([published], [timms, torchvisions])[published].records == (torchvisions,)
+    assert match([published], [timms])[published].records == (timms,)
 
 
 def test_a_trial_of_the_same_place_fits():

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
 
 from harness import models
+from harness.core.errors import BadOption
 from harness.models.fitting import Resized
 from harness.models.swin import settings
+from harness.teachers.key_styles import torchvision_swin
 
 
 def test_the_published_model_is_unchanged_and_of_its_published_size() -> None:
@@ -90,3 +93,61 @@ def test_a_window_of_one_token_has_finite_tables_under_a_timm_that_divides_by_ze
     monkeypatch.setattr(timm, "create_model", poisoned)
     model = models.build("swin-v2-tiny(patch=2)", (1, 16, 16), 10)
     assert all(buffer.isfinite().all() for buffer in model.buffers())
+
+
+def scrambled() -> nn.Module:
+    torch.manual_seed(0)
+    network: nn.Module = torchvision.models.swin_v2_t(weights=None, num_classes=10)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter) if parameter.ndim == 1 else 0)
+    return network.eval()
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (3, 72, 48), (3, 260, 260)])
+def test_padded_windows_compute_what_torchvisions_network_does_with_its_weights(shape: models.Shape) -> None:
+    """The grids are below, between and above whole windows; 260 px leaves 65, 33, 17 and 9 tokens a side, all shifted."""
+    network, images = scrambled(), torch.randn(1, *shape)
+    with torch.no_grad():
+        wanted = network(images)
+    apart = {}
+    for windows in ("pad", "shrink"):
+        ours = models.build(f"swin-v2-tiny(patch=4, windows={windows})", shape, 10).eval()
+        state = torchvision_swin(network.state_dict(), ours)
+        assert state is not None
+        ours.load_state_dict(state)
+        with torch.no_grad():
+            apart[windows] = float((ours(images) - wanted).abs().max() / wanted.abs().max())
+    assert apart["pad"] < 1e-5 and apart["shrink"] > 0.05, apart
+
+
+def test_padded_windows_are_recorded_and_train() -> None:
+    with torch.device("meta"):
+        model = models.build("swin-v2-tiny(windows=pad)", (3, 64, 64), 10)
+        assert models.adaptation(model) == "windows padded"
+        model(torch.empty(2, 3, 64, 64)).sum().backward()
+        assert models.adaptation(models.build("swin-v2-tiny(windows=pad)", (3, 256, 256), 10)) == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "side", "remark"),
+    [
+        ("swin-v2-tiny", 64, "windows=shrink: "),
+        ("swin-v2-tiny", 224, "windows=shrink: "),
+        ("swin-v2-tiny", 260, "windows=shrink: "),
+        ("swin-v2-tiny(windows=pad)", 64, "windows=pad: "),
+        ("swin-v2-tiny", 256, ""),
+        ("swin-v2-tiny(windows=pad)", 256, ""),
+    ],
+)
+def test_who_loads_published_weights_is_told_what_becomes_of_the_windows_where_it_matters(
+    spec: str, side: int, remark: str
+) -> None:
+    with torch.device("meta"):
+        remarks = models.remarks(models.build(spec, (3, side, side), 10))
+    assert len(remarks) == bool(remark) and all(line.startswith(remark) for line in remarks)
+
+
+def test_another_word_for_windows_is_refused() -> None:
+    with pytest.raises(BadOption, match="windows must be 'shrink' or 'pad', not 'padded'"):
+        models.build("swin-v2-tiny(windows=padded)", (3, 64, 64), 10)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from harness import models
@@ -248,3 +249,15 @@ def test_the_first_name_that_any_folder_has_is_taken(tmp_path: Path) -> None:
     (board / names[0]).touch()
     assert find_checkpoint(names, folders) == board / names[0]
     assert find_checkpoint([str(nested)], folders) == nested
+
+
+@pytest.mark.parametrize(("windows", "said"), [("shrink", "windows=shrink: "), ("pad", "windows=pad: ")])
+def test_a_swin_says_what_becomes_of_its_windows_where_torchvisions_weights_are_loaded(
+    tmp_path: Path, windows: str, said: str
+) -> None:
+    """At 64 px timm's network and torchvision's compute something else with the same weights; at 256 px they do not."""
+    path = saved(torchvision.models.swin_v2_t(weights=None, num_classes=5).state_dict(), tmp_path / "swin.pth")
+    spec = f"swin-v2-tiny(windows={windows})"
+    (note,) = fitted(path, spec, (3, 64, 64)).notes
+    assert note.startswith(said) and "torchvision" in note
+    assert fitted(path, spec, (3, 256, 256)).notes == ()
