@@ -97,10 +97,12 @@ class _Machine:
     """A pickle machine of stand-ins.
 
     Attributes:
-        storages: bytes of each storage that the file holds, by key.
+        storages: bytes of each storage that the file holds, by key; None where they follow the pickle, which has to say them.
+        claims: class and elements of each storage that the pickle names, by key.
     """
 
-    storages: Mapping[str, int]
+    storages: Mapping[str, int] | None
+    claims: dict[str, tuple[str, int]] = field(default_factory=dict)
     stack: list[object] = field(default_factory=list)
     memo: dict[int, object] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
@@ -203,11 +205,21 @@ class _Machine:
     # -- what makes a value ------------------------------------------------------------------------------------------------
 
     def storage(self, identity: object) -> _Storage:
-        """Return the storage that a persistent id names: ("storage", class, key, location, elements)."""
-        match identity:
+        """Return the storage that a persistent id names: ("storage", class, key, location, elements).
+
+        Where storages follow the pickle there is a sixth part, for parts of others; torch has long left it None.
+        """
+        parts = identity if type(identity) is tuple else ()
+        if self.storages is None and len(parts) == 6 and parts[5] is None:
+            parts = parts[:5]
+        elif self.storages is None:
+            parts = ()
+        match parts:
             case ("storage", _Global(name), str(key), str(), int(length)) if name in STORAGES and type(length) is int:
-                if self.storages.get(key) != length * STORAGES[name]:
-                    raise DataError(f"storage {key!r} is said to have {length} elements, which the file does not hold")
+                if self.claims.setdefault(key, (name, length)) != (name, length):
+                    raise DataError(f"storage {key[:80]!r} is said to be two things")
+                if length < 0 or (self.storages is not None and self.storages.get(key) != length * STORAGES[name]):
+                    raise DataError(f"storage {key[:80]!r} is said to have {length} elements, which the file does not hold")
                 return _Storage(length, STORAGES[name])
         raise DataError(f"it refers to something outside that is no plain storage of numbers; {INSTEAD}")
 
@@ -306,24 +318,51 @@ _CHANGES = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "REDUCE", "NEWOBJ", "BUI
 _DTYPE_STATES = [(3, order, None, None, None, -1, -1, 0) for order in "<|="]
 
 
+@dataclass(frozen=True)
+class Followed:
+    """What following a pickle told.
+
+    Attributes:
+        used: the globals it names ("module name").
+        value: what it ends in: plain values as they are, stand-ins for all else.
+        claims: class and elements of each storage that it names, by key.
+        end: bytes from its start to where it ends.
+    """
+
+    used: set[str]
+    value: object
+    claims: Mapping[str, tuple[str, int]]
+    end: int
+
+
 def check(content: bytes, storages: Mapping[str, int]) -> set[str]:
     """Follow a torch-saved file's pickle without running it, and return the globals it names ("module name").
 
     Args:
         content: the pickle.
         storages: bytes of each storage that the file holds, by key.
+    Raises: as `follow`.
+    """
+    return follow(content, storages).used
+
+
+def follow(content: bytes, storages: Mapping[str, int] | None) -> Followed:
+    """Follow the pickle that `content` begins with, without running it.
+
+    Args:
+        storages: bytes of each storage that the file holds, by key; None where they follow the pickle: whoever asks has to check
+            that they are what it claims.
     Raises: DataError, without the file's name, for anything but plain tensors, numbers, names and containers of these.
     """
-    machine = _Machine(storages)
-    stopped = False
+    machine, end = _Machine(storages), 0
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        for count, (opcode, argument, place) in enumerate(pickletools.genops(content)):
             if count >= MAX_OPCODES:
                 raise DataError(f"its pickle has more than {MAX_OPCODES} opcodes; {INSTEAD}")
-            if opcode.name == "STOP":
-                stopped = len(machine.stack) == 1 and machine.stack[0] is not _MARK
-            else:
+            if opcode.name != "STOP":
                 machine.step(opcode.name, argument)
+            elif len(machine.stack) == 1 and machine.stack[0] is not _MARK:
+                end = (place or 0) + 1
     except DataError:
         raise
     except (
@@ -338,6 +377,6 @@ def check(content: bytes, storages: Mapping[str, int]) -> set[str]:
         MemoryError,
     ) as error:
         raise DataError(f"its pickle is damaged ({type(error).__name__})") from None
-    if not stopped:
+    if not end:
         raise DataError("its pickle is damaged (it does not end in one value)")
-    return machine.used
+    return Followed(machine.used, machine.stack[0], machine.claims, end)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import mmap
 import threading
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import DataError
-from harness.files import paths, pickles
+from harness.files import legacy, paths, pickles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,6 @@ MAX_PICKLE = 16 << 20
 MAX_ENTRIES = 100_000
 MAX_DEPTH = 64
 MAX_VALUES = 200_000
-CONVERT = "on a machine that trusts it, convert it: torch.save(torch.load(FILE, weights_only=True), NEWFILE)"
 
 _allowing = threading.Lock()  # torch's list of safe globals is one for the whole process
 
@@ -33,18 +33,38 @@ def load_tensors(path: Path, *, limit: int = MAX_BYTES) -> object:
     Args:
         path: the file.
         limit: its size, in bytes, above which it is refused.
-    Raises: DataError, one line that names the file: it is absent, too large, damaged (checksums are compared), not in torch's zip
-        format, or holds anything but the above. Nothing in it is executed, and no number in it allocates memory.
+    Raises: DataError, one line that names the file: it is absent, too large, damaged (the zip format has checksums, which are
+        compared), in neither of torch's formats, or holds anything but the above. Nothing in it is executed, and no number in it
+        allocates memory.
     """
     size = paths.size(path, limit)
     try:
-        content, storages = _archive(path, size)
-        used = pickles.check(content, storages)
-        return _Plain().of(_load(path, used))
+        return _Plain().of(_older(path) if _is_older(path) else _newer(path, size))
     except DataError as error:
         raise DataError(f"{path}: {paths.line(error)}") from None
     except Exception as error:  # zipfile and torch raise whatever they stumble over; all of it is the file's fault
         raise DataError(f"{path}: cannot be read as saved tensors ({type(error).__name__}: {paths.line(error)})") from None
+
+
+def _is_older(path: Path) -> bool:
+    """Return whether a file begins as those of torch.save do from before version 1.6, whatever comes then."""
+    with path.open("rb") as file:
+        return file.read(len(legacy.START)) == legacy.START
+
+
+def _older(path: Path) -> object:
+    """Return what torch makes of a checked file from before version 1.6.
+
+    It is given a map of the file, and not the file, which it would first try to read as an archive of yet another format.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _load(content, legacy.check(content))
+
+
+def _newer(path: Path, size: int) -> object:
+    """Return what torch makes of a checked zip archive; its tensors are mapped from the file."""
+    content, storages = _archive(path, size)
+    return _load(path, pickles.check(content, storages), mmap=True)
 
 
 def _archive(path: Path, size: int) -> tuple[bytes, dict[str, int]]:
@@ -54,8 +74,8 @@ def _archive(path: Path, size: int) -> tuple[bytes, dict[str, int]]:
         file.seek(max(0, size - 22))
         end = file.read(4)
     if start != b"PK\x03\x04":
-        kind = "an older pickle" if start[:1] == b"\x80" else "something else"
-        raise DataError(f"not in the zip format that torch.save writes but {kind}; {CONVERT}")
+        kind = "a pickle of something else" if start[:1] == b"\x80" else "something else"
+        raise DataError(f"not a file that torch.save wrote, in its zip format or the one before, but {kind}; {pickles.INSTEAD}")
     if end != b"PK\x05\x06":
         raise DataError("damaged or truncated (it does not end as an archive does)")
     try:
@@ -99,7 +119,7 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _load(path: Path, used: set[str]) -> object:
+def _load(file: Path | mmap.mmap, used: set[str], **settings: Any) -> object:
     """Return what torch makes of a file whose pickle names only these globals."""
     import torch
 
@@ -111,9 +131,9 @@ def _load(path: Path, used: set[str]) -> object:
         extra += [(scalar, name.replace(" ", ".")) for name in pickles.NUMPY_SCALARS]
         extra += [np.dtype, *(type(np.dtype(code)) for code in pickles.NUMBERS)]
     if not extra:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(file, map_location="cpu", weights_only=True, **settings)
     with _allowing, torch.serialization.safe_globals(extra):
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(file, map_location="cpu", weights_only=True, **settings)
 
 
 class _Plain:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -72,3 +74,14 @@ def test_dc_refuses_other_structures(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "res.pt")
     with pytest.raises(DataError, match=r"res\.pt"):
         said_by("dc", tmp_path / "res.pt")
+
+
+def test_dc_reads_the_format_of_torch_1_2_which_its_authors_publish_in(tmp_path: Path, pixels: Tensor) -> None:
+    content = {
+        "data": [[normalised(pixels) + 1, HARD], [normalised(pixels), HARD]],
+        "accs_all_exps": {"ConvNet": [np.float64(0.5)]},
+    }
+    torch.save(content, tmp_path / "res.pt", _use_new_zipfile_serialization=False)
+    assert not zipfile.is_zipfile(tmp_path / "res.pt")
+    made = read("dc", tmp_path / "res.pt", DIGITS)
+    assert torch.equal(made.images, normalised(pixels)) and torch.equal(made.labels, HARD)
