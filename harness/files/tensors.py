@@ -7,7 +7,7 @@ import mmap
 import threading
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from harness.core.errors import DataError
 from harness.files import legacy, paths, pickles
@@ -58,7 +58,7 @@ def _older(path: Path) -> object:
     It is given a map of the file, and not the file, which it would first try to read as an archive of yet another format.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return _load(content, legacy.check(content))
+        return _load(cast("IO[bytes]", content), legacy.check(content))
 
 
 def _newer(path: Path, size: int) -> object:
@@ -119,7 +119,7 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _load(file: Path | mmap.mmap, used: set[str], **settings: Any) -> object:
+def _load(file: Path | IO[bytes], used: set[str], **settings: Any) -> object:
     """Return what torch makes of a file whose pickle names only these globals."""
     import torch
 
