@@ -29,6 +29,8 @@ STEPS: dict[str, dict[str, Any]] = {
     "dsa": {"strategy": "_".join(WORDS), "mode": "multiple"},
 }
 MIXES: dict[str, dict[str, Any]] = {"cutmix": {"alpha": 1.0}, "mixup": {"alpha": 0.8}}
+#: Versions above 1: of steps, mixings and operations of DSA, `dsa:cutout`, that once drew or computed something else.
+VERSIONS: dict[str, int] = {}
 #: What a protocol says in place of an augmentation or a mixing that comes with the distilled set.
 STORED = "stored"
 #: What it says where the recipe of a set's authors fills in.
@@ -121,6 +123,18 @@ def for_factor(text: str, factor: int) -> str:
                 continue
         pipeline.append(step)
     return _written(pipeline)
+
+
+def versions(augmentation: str, mixed: str = "none") -> dict[str, int]:
+    """Return the versions above 1 of what an augmentation and a mixing, as trials keep them, are made of."""
+    names: set[str] = set()
+    if augmentation != STORED:
+        made = steps(augmentation) if is_pipeline(augmentation) else [Spec(name="dsa", options={"strategy": augmentation})]
+        names |= {step.name for step in made}
+        names |= {f"dsa:{word}" for step in made if step.name == "dsa" for word in dsa_words(step.options["strategy"])}
+    mix = mixing(mixed) if mixed != STORED else None
+    names |= {mix.name} if mix is not None else set()
+    return {f"augmentation {name}": VERSIONS[name] for name in sorted(names) if VERSIONS.get(name, 1) > 1}
 
 
 def _written(pipeline: list[Spec]) -> str:

@@ -173,7 +173,8 @@ class Board(Frozen):
 
     A board about several datasets or teachers has `[[parts]]`: each is a board of its own, in which its keys replace those of
     the whole. `reported` is a CSV file of published numbers, from the board's folder, and `reported_tables` those of its tables
-    that this board repeats (see `harness.leaderboard.reported`).
+    that this board repeats (see `harness.leaderboard.reported`). `unnoted` says of plugins, `"losses.py" = "SHA-256"`, which ones
+    made the records of a time when records did not say so: at that digest a plugin stays out of the trials' ids.
     """
 
     title: str = ""
@@ -187,6 +188,7 @@ class Board(Frozen):
     sets: Annotated[tuple[SetSpec, ...], Field(min_length=1)]
     scenarios: Annotated[tuple[ScenarioSpec, ...], Field(min_length=1)]
     plugins: tuple[str, ...] = ()
+    unnoted: dict[str, str] = Field(default_factory=dict)
     reported: str = ""
     reported_tables: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     parts: tuple[Board, ...] = ()

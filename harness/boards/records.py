@@ -214,7 +214,7 @@ class Reader:
 
 #: Columns of a frame of records, beside those that trials state and metrics: facts in words, and what is none.
 FACTS = (
-    *("scenario", "scenario_version", "dataset_digest", "distilled", "teacher_digest", "setup"),
+    *("scenario", "scenario_version", "dataset_digest", "distilled", "teacher_digest", "plugins", "setup"),
     *("status", "error", "device", "versions", "id"),
 )
 REST = ("options", "seed", "seconds", "history")
@@ -223,9 +223,9 @@ REST = ("options", "seed", "seconds", "history")
 def to_frame(records: list[Record]) -> pandas.DataFrame:
     """Return one row a record: the trial's labels, `FACTS` and `REST`, and metrics.
 
-    `dataset_digest`, `distilled` and `teacher_digest` are of the data, `setup` is the hash of all but the seed: labels that look
-    alike may hide that these differ. Sorted by the order in which the board planned the trials, then by id, so that the same
-    records give the same frame.
+    `dataset_digest`, `distilled` and `teacher_digest` are of the data, `plugins` of code, `setup` is the hash of all but the
+    seed: labels that look alike may hide that these differ. Sorted by the order in which the board planned the trials, then by
+    id, so that the same records give the same frame.
     """
     import pandas
 
@@ -242,6 +242,7 @@ def _row(record: Record) -> dict[str, Any]:
         "dataset_digest": trial.dataset.digest,
         "distilled": trial.distilled,
         "teacher_digest": "+".join(trial.teacher),
+        "plugins": "; ".join(f"{name} of {plugin.source} ({plugin.digest[:8]})" for name, plugin in trial.setup.plugins.items()),
         "setup": trial.setup.hash,
         "status": record.status,
         "error": record.error,

@@ -31,11 +31,14 @@ from collections.abc import Hashable, Mapping
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from pydantic_core import to_json
 
 from harness.boards.protocol import Frozen, Protocol
 from harness.core.spec import Spec
+
+#: Fields of a setup that are not written where they are empty, as in all trials that touch no plugin.
+OPTIONAL = ("plugins", "versions")
 
 
 class DatasetReference(Frozen):
@@ -43,6 +46,17 @@ class DatasetReference(Frozen):
 
     name: str
     digest: str
+
+
+class PluginSource(Frozen):
+    """What a plugin was read from: the name of its file or package, and the SHA-256 of what that holds.
+
+    `hashed` is false where a board says that its oldest records, which do not name this source, are of it (`Board.unnoted`).
+    """
+
+    source: str
+    digest: str
+    hashed: bool = True
 
 
 class Setup(Frozen):
@@ -55,6 +69,10 @@ class Setup(Frozen):
         teacher: SHA-256 of each network whose logits are averaged; empty when the loss takes no teacher.
         model, loss, optimizer: names with every parameter filled in.
         protocol: with epochs and batch size filled in.
+        plugins: what it rests on that does not ship, by kind and name, `loss my-loss`: teacher and distiller too.
+        versions: of what it rests on that ships, by kind and name, where they have been raised above 1.
+
+    The last two are left out of the hash, and of the JSON, where they are empty.
     """
 
     scenario: str
@@ -67,6 +85,12 @@ class Setup(Frozen):
     loss: Spec
     optimizer: Spec
     protocol: Protocol
+    plugins: dict[str, PluginSource] = Field(default_factory=dict)
+    versions: dict[str, int] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if name not in OPTIONAL or value}
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -84,7 +108,8 @@ class Setup(Frozen):
         """Return what the hash is made of: all but names that only describe, and the protocol's optimizer, which is not used."""
         content = self.model_dump(mode="json", exclude={"dataset": {"name"}, "protocol": {"name", "optimizer"}})
         content["protocol"] = self.protocol.without_what_came_later(content["protocol"])
-        return content
+        digests = {name: plugin.digest for name, plugin in self.plugins.items() if plugin.hashed}
+        return {**content, "plugins": digests} if digests else {name: part for name, part in content.items() if name != "plugins"}
 
     @cached_property
     def _around_seed(self) -> tuple[str, str]:
@@ -104,8 +129,13 @@ class Setup(Frozen):
         """Alike in all that a number rests on but the seed."""
         return short_hash("".join(self._around_seed))
 
-    def _hash_without(self, *fields: str) -> str:
-        return short_hash(_json({name: value for name, value in self._content().items() if name not in fields}))
+    def _hash_without(self, part: str, *fields: str) -> str:
+        """Return a hash of all but a named part of the setup, with what is said of its code, and some fields."""
+        content = {name: value for name, value in self._content().items() if name not in (part, *fields)}
+        for field in OPTIONAL:
+            rest = {name: value for name, value in content.pop(field, {}).items() if name.partition(" ")[0] != part}
+            content |= {field: rest} if rest else {}
+        return short_hash(_json(content))
 
     # -- what setups are alike in ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_serializer, model_validator
 
 from harness.boards.labels import Labels
 from harness.boards.protocol import Frozen, Protocol
-from harness.boards.setup import DatasetReference, Setup, short_hash
+from harness.boards.setup import OPTIONAL, DatasetReference, Setup, short_hash
 from harness.core.spec import Spec
 
 
@@ -39,7 +39,8 @@ class Trial(Frozen):
 
     @model_serializer
     def _flat(self) -> dict[str, object]:
-        fields = {name: getattr(self.setup, name) for name in Setup.model_fields}
+        values = {name: getattr(self.setup, name) for name in Setup.model_fields}
+        fields = {name: value for name, value in values.items() if name not in OPTIONAL or value}
         return {**fields, "seed": self.seed, "labels": self.labels}
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import datasets, models, optimizers
 from harness.boards.board import Board, SetSpec
+from harness.core.code import Code
 from harness.core.digests import digest_json
 from harness.core.errors import DataError, GiftbenchError
 from harness.core.registry import Registry
@@ -220,11 +221,13 @@ def _teachers(needs: Needs) -> tuple[list[Finding], list[str]]:
 def _made(needs: Needs, spec: SetSpec, ipc: int, teachers: Sequence[str]) -> Path | None:
     """Return the file of a distiller's set that a run would take. Raises DataError that names a file that stops it."""
 
+    code = Code.of((distillers, Spec(name=spec.method, options=spec.options)))
+
     def key(file: SetFile) -> str:
         provenance = file.metadata["provenance"]
         method = _full(distillers, Spec(name=spec.method, options=spec.options), provenance.get("method", {}))
         same = _is(needs, file.metadata.get("dataset"))
-        return digest_json(set_recipe(method, ipc, spec.seed, str(provenance.get("dataset_digest")))) if same else ""
+        return digest_json(set_recipe(method, ipc, spec.seed, str(provenance.get("dataset_digest")), code)) if same else ""
 
     file = _artefacts(needs).known_set(key, lambda: teachers)
     return None if file is None else file.path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import re
 import sys
@@ -15,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from harness.core import shipped
+from harness.core import shipped, sources
 from harness.core.errors import PluginError, UnknownName, suggest
 from harness.core.options import annotations_of, check_known, filled, keyword_defaults, same
 from harness.core.resolved import Resolved
+from harness.core.sources import Source
 from harness.core.spec import Named, Spec, read, render
 
 T = TypeVar("T", covariant=True)
@@ -45,6 +45,8 @@ class _Entry:
     parameters: dict[str, object] | None = None  # of the object, once somebody asked
     annotations: dict[str, str] | None = None
     later: tuple[str, ...] = ()  # parameters that trials keep only where they are not at their defaults
+    version: int = 1
+    source: Source | None = None  # of what does not ship; what no file has is read each time
 
 
 class Registry(Generic[T]):
@@ -78,8 +80,8 @@ class Registry(Generic[T]):
 
     # -- filling ---------------------------------------------------------------------------------------------------------
 
-    def register(self, name: str) -> Callable[[F], F]:
-        """Return a decorator that enters the object under `name`."""
+    def register(self, name: str, *, version: int = 1) -> Callable[[F], F]:
+        """Return a decorator that enters the object under `name`. `version` is raised whenever it computes something else."""
 
         def enter(thing: F) -> F:
             module = getattr(thing, "__module__", "")
@@ -87,19 +89,23 @@ class Registry(Generic[T]):
             if entry is not None and entry.thing is None and _is_target(entry.target, thing, entry.origin):  # it registers itself
                 entry.thing = self._checked(name, thing)
                 return thing
-            self._insert(name, _Entry(origin=_origin(module), thing=self._checked(name, thing)))
+            checked, origin = self._checked(name, thing), _origin(module)
+            # read now: a file that is edited later is not what has been loaded
+            source = None if origin == "giftbench" else sources.of_object(checked, sys._getframe(1).f_globals.get("__name__", ""))
+            self._insert(name, _Entry(origin=origin, thing=checked, version=version, source=source))
             return thing
 
         return enter
 
-    def add(self, name: str, target: str, origin: str = "giftbench", later: Iterable[str] = ()) -> None:
+    def add(self, name: str, target: str, origin: str = "giftbench", later: Iterable[str] = (), version: int = 1) -> None:
         """Enter a lazy target `"module:object"` under `name`.
 
         Args:
             later: parameters that it has been given since trials were recorded with it. At its default, which is what there was
                 before, such a one stays out of what trials keep: their ids are what they were.
+            version: raised whenever that computes something else.
         """
-        self._insert(name, _Entry(origin=origin, target=target, later=tuple(later)))
+        self._insert(name, _Entry(origin=origin, target=target, later=tuple(later), version=version))
 
     def _insert(self, name: str, entry: _Entry) -> None:
         known = self._entries.get(name)
@@ -126,6 +132,8 @@ class Registry(Generic[T]):
             origin = point.dist.name if point.dist is not None else "entry point"
             known = self._entries.get(point.name)
             if known is not None and (point.value == known.target or _is_target(point.value, known.thing, origin)):
+                if origin != "giftbench":
+                    known.origin, known.target, known.source = origin, point.value, None
                 continue
             try:
                 self.add(point.name, point.value, origin=origin)
@@ -165,6 +173,26 @@ class Registry(Generic[T]):
     def origin(self, name: str) -> str:
         """Return where an entry comes from: `giftbench`, a distribution, or a plugin's file. Raises UnknownName."""
         return self._find(name)[0].origin
+
+    def source(self, name: str) -> Source | None:
+        """Return what a name's object consists of; None of what ships, timm's names among it. Nothing is imported.
+
+        Raises: UnknownName.
+        """
+        if self.others is not None and name not in self:
+            return None
+        entry, _ = self._find(name)
+        if entry.origin == "giftbench" or entry.source is not None:
+            return entry.source
+        if entry.target is None:
+            assert entry.thing is not None
+            return sources.of_code(entry.thing)  # as it is now: what it names may be another
+        entry.source = sources.of_package(entry.origin, entry.target.partition(":")[0])
+        return entry.source
+
+    def version(self, name: str) -> int:
+        """Return how often a name's object has been made to compute something else, and 1. Raises UnknownName."""
+        return 1 if self.others is not None and name not in self else self._find(name)[0].version
 
     def get(self, name: str) -> Target:
         """Return the object under `name`, importing it if need be.
@@ -316,7 +344,7 @@ def _read_source(target: str) -> tuple[str, dict[str, ast.expr | None], dict[str
     """Read from the source of `module:object` its first docstring line, its keyword-only parameters, and their annotations."""
     module, _, attribute = target.partition(":")
     try:
-        file = _source(module)
+        file = sources.module_file(module)
         tree = ast.parse(file.read_text("utf-8")) if file else None
     except Exception:  # a plugin's package may fail in any way; it is listed all the same
         return "", {}, {}
@@ -335,20 +363,6 @@ def _read_source(target: str) -> tuple[str, dict[str, ast.expr | None], dict[str
         annotations = {argument.arg: ast.unparse(argument.annotation) for argument in arguments if argument.annotation}
         return (ast.get_docstring(node) or "").partition("\n")[0], defaults, annotations
     return "", {}, {}
-
-
-def _source(module: str) -> Path | None:
-    """Find a module's file. importlib would import the packages around it, and a plugin's may bring torch."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file:
-        return Path(file)
-    top, *rest = module.split(".")
-    package = importlib.util.find_spec(top)
-    if package is None or not rest:
-        return Path(package.origin) if package and package.origin else None
-    places = [Path(folder, *rest) for folder in package.submodule_search_locations or ()]
-    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
-    return next((file for file in files if file.is_file()), None)
 
 
 def _literal(default: ast.expr | None) -> object:

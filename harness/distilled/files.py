@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core.code import Code
 from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.files import safetensors
@@ -30,9 +31,14 @@ class SetFile:
         return int(mean) if mean == int(mean) else round(mean, 2)
 
 
-def set_recipe(method: Spec, ipc: int, seed: int, dataset_digest: str) -> dict[str, object]:
-    """Return what a distiller makes a set by: what it is found again by is the hash of this. `method` has every parameter."""
-    return {"method": method.model_dump(), "ipc": ipc, "seed": seed, "dataset": dataset_digest}
+def set_recipe(method: Spec, ipc: int, seed: int, dataset_digest: str, code: Code) -> dict[str, object]:
+    """Return what a distiller makes a set by: what it is found again by is the hash of this.
+
+    Args:
+        method: with every parameter.
+        code: of the distiller.
+    """
+    return {"method": method.model_dump(), "ipc": ipc, "seed": seed, "dataset": dataset_digest, **code.facts}
 
 
 def read_set_header(path: Path) -> SetFile:

@@ -12,7 +12,7 @@ from harness.leaderboard.text import code, escape, fixed, letter, listed, runs
 
 MEASURE = "Accuracy in percent on the test split after the last epoch, mean ± standard deviation (ddof 1)."
 #: The columns of records that notes are made of.
-FACTS = [*STATED, "row", "column", "distilled", "teacher_digest", "device", "versions"]
+FACTS = [*STATED, "row", "column", "distilled", "teacher_digest", "plugins", "device", "versions"]
 
 Facts = Sequence[Any]  # named tuples with the fields of FACTS, all text, each combination once
 
@@ -40,6 +40,7 @@ def notes(
         _protocol(facts),
         _models(facts),
         _optimizers(facts),
+        _plugins(facts),
         _devices(facts),
     ]
     return [note for note in lines if note]
@@ -169,6 +170,12 @@ def _optimizers(facts: Facts) -> str:
         named.append(escape(optimizer) + (f" ({', '.join(parts)})" if parts else ""))
     rated = " (learning rate)" if distinct(facts, "learning_rate") else ""
     return f"Optimizer{'s' if len(named) > 1 else ''}{rated}: {', '.join(named)}." if named else ""
+
+
+def _plugins(facts: Facts) -> str:
+    """Return which plugins took part, and file and digest of each."""
+    named = sorted({part for stated in distinct(facts, "plugins") for part in stated.split("; ")})
+    return f"Plugin{'s' if len(named) > 1 else ''}: {'; '.join(map(escape, named))}." if named else ""
 
 
 def _devices(facts: Facts) -> str:

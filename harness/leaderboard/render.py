@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import pandas
 
 from harness.boards.board import Board, board_path, load_board
 from harness.boards.records import Record, RecordStore, to_frame, uncollected
+from harness.boards.setup import Setup
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
 from harness.files.atomic import update
 from harness.leaderboard.cores import on_cores
@@ -21,7 +22,7 @@ from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
-from harness.leaderboard.text import code, escape, short_error
+from harness.leaderboard.text import code, escape, listed, short_error
 
 #: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.
 FOLDER = "figures"
@@ -40,6 +41,13 @@ class Tabulates(Protocol):
 
 #: Gives the scenario of a name. Raises UnknownName or PluginError when there is none here.
 Scenarios = Callable[[str], Tabulates]
+#: Gives in words the plugins that a setup rests on and that have been changed since: its records are not shown. It is told what
+#: the board says of plugins that records do not name (`Board.unnoted`).
+Outdated = Callable[[Setup, Mapping[str, str]], tuple[str, ...]]
+
+
+def _none_is(setup: Setup, unnoted: Mapping[str, str]) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass
@@ -62,7 +70,9 @@ class Section:
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render(board_file: Path, scenarios: Scenarios, records: list[Record] | None = None) -> list[Path]:
+def render(
+    board_file: Path, scenarios: Scenarios, records: list[Record] | None = None, outdated: Outdated = _none_is
+) -> list[Path]:
     """Write README.md, table.csv, timing.csv and figures beside a board from its records, and return their paths.
 
     Figures are drawn into `figures/`, from which SVG and PNG files that no section names any more are removed.
@@ -71,15 +81,18 @@ def render(board_file: Path, scenarios: Scenarios, records: list[Record] | None 
         board_file: the board's file, or its folder.
         scenarios: gives the scenarios that the records name.
         records: the board's, by id, where they have been read already.
+        outdated: tells which of them were made by plugins as they no longer are.
     Raises: BoardError when the board cannot be read.
     """
     file = board_path(board_file).resolve()
     with uncollected():
         board = load_board(file)
-        frame = to_frame(RecordStore(file.parent / "records").read() if records is None else records)
+        records = RecordStore(file.parent / "records").read() if records is None else records
+        shown, note = _of_today(records, board, outdated)
+        frame = to_frame(shown)
         sections = sections_of(board, frame, scenarios)
         contents = {
-            "README.md": _readme(file, board, frame, sections),
+            "README.md": _readme(file, board, frame, sections, note),
             "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
             "timing.csv": timing_csv(frame),
         }
@@ -90,16 +103,31 @@ def render(board_file: Path, scenarios: Scenarios, records: list[Record] | None 
     return [*(file.parent / name for name in contents), *drawn]
 
 
-def insert(readme: Path, board_file: Path, scenarios: Scenarios) -> bool:
+def _of_today(records: Sequence[Record], board: Board, outdated: Outdated) -> tuple[list[Record], str]:
+    """Return the records whose plugins are as they were, and a sentence on the others."""
+    earlier: dict[int, tuple[str, ...]] = {}
+    for record in records:
+        setup = record.trial.setup
+        if id(setup) not in earlier:
+            earlier[id(setup)] = outdated(setup, board.unnoted)
+    shown = [record for record in records if not earlier[id(record.trial.setup)]]
+    hidden = len(records) - len(shown)
+    if not hidden:
+        return shown, ""
+    names = sorted({name for words in earlier.values() for name in words})
+    return shown, f" Not shown: {hidden} record{'s' * (hidden > 1)} made by an earlier {listed([*map(escape, names)])}."
+
+
+def insert(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = _none_is) -> bool:
     """Put a board's tables between `<!-- giftbench: NAME -->` and `<!-- /giftbench -->` in a Markdown file.
 
     NAME is the board's folder, for all scenarios, or `FOLDER/SCENARIO` for one. Returns whether the file changed.
     Raises: BoardError when the file or the markers are not there.
     """
-    return update(Path(readme), inserted(Path(readme), board_file, scenarios))
+    return update(Path(readme), inserted(Path(readme), board_file, scenarios, outdated))
 
 
-def inserted(readme: Path, board_file: Path, scenarios: Scenarios) -> str:
+def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = _none_is) -> str:
     """Return the text of a Markdown file with a board's tables between its markers; nothing is written. As `insert`."""
     file = board_path(board_file).resolve()
     name = file.parent.name
@@ -115,8 +143,11 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios) -> str:
     )
     if not marked.search(text):
         raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
-    frame = RecordStore(file.parent / "records").frame()
-    sections = [replace(section, figures=[]) for section in sections_of(load_board(file), frame, scenarios)]
+    with uncollected():
+        board = load_board(file)
+        shown, note = _of_today(RecordStore(file.parent / "records").read(), board, outdated)
+        frame = to_frame(shown)
+    sections = [replace(section, figures=[]) for section in sections_of(board, frame, scenarios)]
 
     def block(match: re.Match[str]) -> str:
         """Return the marked part with its tables, in the file's own line ends."""
@@ -126,7 +157,7 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios) -> str:
                 f"{readme}: {match[1]}: no scenario {match[2]!r} here; {suggest(match[2], {s.name for s in sections})}"
             )
         trials = frame if match[2] is None else frame[frame["scenario"] == match[2]]
-        body = [f"{_status(trials)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
+        body = [f"{_status(trials)}{note} Rendered from the records by `giftbench table {_place(file, readme)}`."]
         body += [section.markdown(3, fold=True).rstrip("\n") for section in wanted]
         lines = "\n\n" + "\n\n".join(body) + "\n\n"
         return match[1] + (lines.replace("\n", "\r\n") if "\r\n" in text else lines) + match[4]
@@ -200,14 +231,14 @@ def _remove_others(folder: Path, drawn: Sequence[Path]) -> None:
         folder.rmdir()
 
 
-def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section]) -> str:
+def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section], note: str) -> str:
     name = _place(file, file)
     failed = len(frame) and (frame["status"] == "failed").any()
     parts = [
         f"# {board.title or file.parent.name}",
         board.description.strip(),
         f"Run or continue this board with `giftbench run {name}`; `giftbench table {name}` renders its records again.",
-        _status(frame) + (f" `giftbench run {name} --retry` repeats the failed ones." if failed else ""),
+        _status(frame) + note + (f" `giftbench run {name} --retry` repeats the failed ones." if failed else ""),
         *(section.markdown(2).rstrip("\n") for section in sections),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -69,7 +69,8 @@ def separate(frame: pandas.DataFrame, rows: str, columns: str, decided: Collecti
     for _, group in records.groupby("setting", sort=False):
         which = int(group["setting"].iloc[0])
         whole = Setting(group, group["dataset"].iloc[0], headings[which])
-        settings.extend((part for one in _by_digest(whole) for part in _by_variant(one)) if which in doubtful else [whole])
+        parts = [source for digest in _by_digest(whole) for source in _by_source(digest)] if which in doubtful else [whole]
+        settings.extend([variant for part in parts for variant in _by_variant(part)] if which in doubtful else parts)
     return settings
 
 
@@ -196,6 +197,23 @@ def _by_digest(setting: Setting) -> list[Setting]:
         words = [f"{escape(s.method)} at IPC {s.ipc} is `{s.distilled[:8]}`" for s in each(here)]
         note = f"The board has had several sets of one name, and they are never averaged: here {listed(words)}."
         heading = f"set{'s' if len(digests) > 1 else ''} {', '.join(digests[:3])}{', …' if len(digests) > 3 else ''}"
+        settings.append(Setting(chosen, setting.dataset, [*setting.heading, heading], [*setting.notes, note]))
+    return settings
+
+
+def _by_source(setting: Setting) -> list[Setting]:
+    """Split where one cell has trials of several sources of a plugin that is not here, so that nobody knows the right one."""
+    records, cell = setting.records, ["method", "ipc", "row", "column"]
+    sources = records.drop_duplicates([*cell, "plugins"])
+    sources = sources.assign(generation=sources.groupby(cell).cumcount())
+    generation = records[[*cell, "plugins"]].merge(sources[[*cell, "plugins", "generation"]], how="left")["generation"]
+    if not generation.any():
+        return [setting]
+    settings = []
+    for _, chosen in records.groupby(generation.to_numpy()):
+        names = list(dict.fromkeys(part for stated in chosen["plugins"] if stated for part in stated.split("; ")))
+        heading = ", ".join(map(escape, names)) or "sources of plugins not noted"
+        note = "A plugin was changed between the runs: what its sources gave is never averaged, and stands in a table for each."
         settings.append(Setting(chosen, setting.dataset, [*setting.heading, heading], [*setting.notes, note]))
     return settings
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
-from harness import losses, optimizers
-from harness.augmentation.words import BORDER, STORED
+from harness import datasets, losses, models, optimizers
+from harness.augmentation.words import BORDER, STORED, versions
 from harness.boards.board import Board, ScenarioSpec
 from harness.boards.labels import Labels, Scalar
 from harness.boards.protocol import DATASET, Protocol
-from harness.boards.setup import DatasetReference, Setup
+from harness.boards.setup import DatasetReference, PluginSource, Setup
 from harness.boards.trial import Trial
+from harness.core.code import Code
 from harness.core.errors import BoardError, MissingTargets, at, suggest
 from harness.core.resolved import Resolved
+from harness.core.sources import Source
 from harness.core.spec import Named, Spec, read
 from harness.planning.preparation import Preparation, PreparedSet
 from harness.planning.resolution import (
@@ -57,6 +59,7 @@ class Plan:
     place: str
     counter: Iterator[int]
     version: int = 1
+    code: Code = field(default_factory=Code)  # of the scenario
 
     @property
     def board(self) -> Board:
@@ -201,6 +204,7 @@ class Plan:
         options: Mapping[str, object],
     ) -> Setup:
         """Return what trials that differ only in their seed share; its parts are checked already."""
+        code = self._code(prepared, student, loss, optimizer, full, options)
         return Setup.model_construct(
             scenario=self.spec.name,
             version=self.version,
@@ -212,7 +216,34 @@ class Plan:
             loss=loss.spec,
             optimizer=optimizer.spec,
             protocol=full,
+            plugins={key: self._stated(source) for key, source in code.sources.items()},
+            versions=dict(code.versions),
         )
+
+    def _stated(self, source: Source) -> PluginSource:
+        unnoted = self.board.unnoted.get(source.name) == source.digest
+        return PluginSource(source=source.name, digest=source.digest, hashed=not unnoted)
+
+    def _code(
+        self,
+        prepared: PreparedSet,
+        student: ResolvedModel,
+        loss: ResolvedLoss,
+        optimizer: Resolved[MakeOptimizer],
+        full: Protocol,
+        options: Mapping[str, object],
+    ) -> Code:
+        """Return the code of all that a trial touches: what its setup names, and what its set and soft labels were made by."""
+        code = Code.of(
+            (datasets.registry, self.board.dataset),
+            (models.registry, student.spec),
+            (losses.registry, loss.spec),
+            (optimizers.registry, optimizer.spec),
+            (optimizers.schedules, full.schedule),
+        )
+        code |= self.code | prepared.code | Code(versions=versions(full.augmentation, full.mixing))
+        code |= Code.within(options, (losses.registry, models.registry, optimizers.registry, optimizers.schedules))
+        return code | self.preparation.teacher_code() if loss.taught else code
 
     def _described(
         self,

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness import datasets, losses, models
 from harness.boards.board import Board, SetSpec, TeacherSpec
+from harness.core.code import Code
 from harness.core.digests import digest_json
 from harness.core.errors import DataError, NotAtHand, at
 from harness.core.resolved import Resolved
 from harness.core.spec import Spec
-from harness.distilled import distillers
+from harness.distilled import distillers, readers
 from harness.distilled.files import SetFile, set_recipe
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
@@ -41,6 +42,7 @@ class PreparedSet:
     file: SetFile
     native: Spec | None
     distilled_on: str = ""
+    code: Code = field(default_factory=Code)
 
     @cached_property
     def native_label(self) -> str:
@@ -115,6 +117,15 @@ class Preparation:
             self._kept["trial_teacher"] = teachers.trial_digests(self.teacher_files(), self.board.teacher.average)
         digests: tuple[str, ...] = self._kept["trial_teacher"]
         return digests
+
+    def teacher_code(self) -> Code:
+        """Return the code that the teacher's networks rest on."""
+        from harness import teachers
+
+        code = Code()
+        for file in self.teacher_files():
+            code |= teachers.code_of(file.recipe)
+        return code
 
     def _teacher_recipes(self) -> list[tuple[dict[str, Any], Path | None]]:
         """Return each network's recipe, and its checkpoint when it has one."""
@@ -220,8 +231,12 @@ class Preparation:
                 return
             resolved = distillers.resolve(Spec(name=spec.method, options=spec.options))
             for ipc in spec.ipc:
-                recipe = set_recipe(resolved.spec, ipc, spec.seed, self.dataset.digest)
-                yield self._prepared(spec.name, self._made(spec, resolved, ipc, recipe), native, spec.distilled_on)
+                code = Code.of((distillers, resolved.spec))
+                recipe = set_recipe(resolved.spec, ipc, spec.seed, self.dataset.digest, code)
+                file = self._made(spec, resolved, ipc, recipe)
+                taught = file.metadata.get("provenance", {}).get("teacher_digest") is not None
+                code |= self.teacher_code() if taught else Code()
+                yield self._prepared(spec.name, file, native, spec.distilled_on, code)
 
     def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, recipe: dict[str, Any]) -> SetFile:
         return self.artefacts.distilled(recipe, self.teacher_digests, self._distil(resolved, ipc, spec))
@@ -265,7 +280,7 @@ class Preparation:
                     raise
                 self._left_out(f"{what}: {error}")
                 continue
-            yield self._prepared(spec.name, file, native, spec.distilled_on)
+            yield self._prepared(spec.name, file, native, spec.distilled_on, Code.of((readers.registry, reader)))
 
     def not_supplied(self, spec: SetSpec) -> list[str]:
         """Return, a line each, which IPCs of a published set cannot be read for want of a path; no file is looked at."""
@@ -275,10 +290,12 @@ class Preparation:
         self.left_out.append(line)
         self.say(f"left out: {line}")
 
-    def _prepared(self, name: str, file: SetFile, native: Spec | None, distilled_on: str = "") -> PreparedSet:
+    def _prepared(
+        self, name: str, file: SetFile, native: Spec | None, distilled_on: str = "", code: Code | None = None
+    ) -> PreparedSet:
         if native is None and file.metadata.get("native_loss"):
             native = Spec.model_validate(file.metadata["native_loss"])
-        return PreparedSet(name, file, native, distilled_on)
+        return PreparedSet(name, file, native, distilled_on, code or Code())
 
 
 class Rehearsal(Preparation):

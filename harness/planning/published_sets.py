@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import datasets
+from harness.core.code import Code
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
@@ -122,4 +123,6 @@ def kept(spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefac
 def _key(spec: Spec, path: Path, card: Card, ipc: int | None) -> str:
     """Return a hash of what is read, how, and of the names, sizes and times of all its files."""
     facts = [VERSION, readers.resolve(spec).spec.model_dump(), [card.name, card.shape, card.classes, card.mean, card.std], ipc]
+    code = Code.of((readers.registry, spec)).facts
+    facts += [code] if code else []
     return digest_json([facts, [[str(place), *paths.stamps(place)] for place in read_places(spec, path)]])[:32]

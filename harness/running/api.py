@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.records import Record
 from harness.core import seeds as streams
+from harness.core.code import Code
 from harness.core.errors import GiftbenchError
 from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
@@ -78,7 +79,7 @@ def evaluate(
     from harness.planning.preparation import Preparation
     from harness.running.executors.work import run_bundle
     from harness.running.names import check_names
-    from harness.running.scenario import Scenario, named
+    from harness.running.scenario import Scenario, code_of, named
     from harness.running.workbench import Workbench
 
     loaded = distilled if isinstance(distilled, DistilledSet) else DistilledSet.load(distilled)
@@ -103,7 +104,7 @@ def evaluate(
         preparation.use(loaded)
         asked = Scenario() if scenario is None else named(spec.name)
         asked.name = spec.name
-        plan = Plan(preparation, spec, "evaluate", count(), asked.version)
+        plan = Plan(preparation, spec, "evaluate", count(), asked.version, Code() if scenario is None else code_of(spec.name))
         trials = list(asked.ask(plan))
         workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})
         records = tuple(run_bundle(trials, workbench, scenario=asked))

@@ -11,7 +11,7 @@ from harness.planning.plan import Plan
 from harness.planning.preparation import Preparation
 from harness.running.names import check_names
 from harness.running.overrides import Overrides
-from harness.running.scenario import named
+from harness.running.scenario import code_of, named
 
 __all__ = ["Overrides", "describe", "plan"]
 
@@ -26,7 +26,7 @@ def plan(preparation: Preparation, counter: Iterator[int] | None = None) -> list
     counter = count() if counter is None else counter
     for i, spec in enumerate(preparation.board.scenarios):
         scenario = named(spec.name)
-        view = Plan(preparation, spec, f"{preparation.source}: scenarios[{i}]", counter, scenario.version)
+        view = Plan(preparation, spec, f"{preparation.source}: scenarios[{i}]", counter, scenario.version, code_of(spec.name))
         within: set[str] = set()
         for trial in scenario.ask(view):
             if trial.id in within:

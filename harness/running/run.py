@@ -14,6 +14,7 @@ from harness.boards.board import board_path
 from harness.boards.records import RecordStore
 from harness.core.errors import BoardError
 from harness.planning.artefacts import Artefacts
+from harness.running import plugged
 from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
@@ -85,12 +86,14 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
         parts.rehearse()
         trials = parts.plan()
         if seen and parts.settled:
-            standing.note_plan((trial.id for trial in trials), parts.said)
+            standing.note_plan(trials, parts.said)
         store.sweep()
         reading = standing.read(store)
         known = {} if options.rerun else {record.id: record for record in reading.records}
         kept = {i: record for i, record in known.items() if record.status != "failed" or not options.retry}
         missing = [trial for trial in trials if trial.id not in kept]
+        for line in plugged.said(missing, reading.records, board.unnoted):
+            watcher.say(line)
         watcher.planned(len(trials), missing)
         failed = {t.id: kept[t.id].error for t in trials if t.id in kept and kept[t.id].status == "failed"}
         summary = Run(standing=standing, planned=len(trials), failed=failed)
@@ -153,7 +156,7 @@ def leaderboard(run: Run) -> list[Path]:
 
     open_board(standing.file, standing.options.plugins)
     reading = run.reading or standing.read(RecordStore(standing.file.parent / "records"))
-    files = render(standing.file, named, reading.records)
+    files = render(standing.file, named, reading.records, plugged.outdated)
     standing.note_rendering(files, FOLDER, reading)
     return files
 

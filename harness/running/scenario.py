@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack
 
+from harness.core.code import Code
 from harness.core.errors import PluginError, UnknownName
 from harness.core.registry import Description, Registry
 from harness.core.spec import Spec
@@ -186,6 +187,11 @@ def named(name: str) -> Scenario:
     scenario = registry.create(Spec(name=name))
     scenario.name = name
     return scenario
+
+
+def code_of(name: str) -> Code:
+    """Return the code of the scenario of this name. Raises UnknownName."""
+    return Code.of((registry, Spec(name=name)))
 
 
 def trainings(trial: Trial, tests: int) -> Iterable[tuple[float, float]]:

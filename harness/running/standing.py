@@ -8,6 +8,7 @@ do finds that out without torch, and renders nothing.
 | --- | --- | --- |
 | bytes of the board, of plugins, of harness and scenarios, and of all else that is imported from no package | yes | yes |
 | Python, installed packages by version and time, and what else can be imported by name | yes | yes |
+| bytes of the packages that plugins came from | yes | yes |
 | what the command line says instead of the board; devices; the folder of data | yes | |
 | files of the dataset, published sets, checkpoints and artefacts by name, size and time, those too that are not there | yes | |
 | records, and the leaderboard's own files, by name, size and time | | yes |
@@ -33,6 +34,8 @@ from pydantic import BaseModel, ConfigDict
 from harness import datasets
 from harness.boards.board import Board, load_board
 from harness.boards.records import Record, RecordStore
+from harness.boards.setup import Setup
+from harness.boards.trial import Trial
 from harness.core import plugins
 from harness.core.digests import digest_json
 from harness.core.home import home
@@ -41,7 +44,7 @@ from harness.distilled import distillers, readers
 from harness.files import atomic, paths
 from harness.planning.needs import Needs, ambiguous, dataset_name
 from harness.planning.supplies import Supplies
-from harness.running import surroundings
+from harness.running import plugged, surroundings
 from harness.running.options import Options
 from harness.running.overrides import Overrides
 from harness.running.scenario import registry as scenarios
@@ -116,11 +119,12 @@ class Standing:
         """
         return _ours(board) and bool(self._needs)
 
-    def note_plan(self, ids: Iterable[str], said: Iterable[str]) -> None:
+    def note_plan(self, trials: Sequence[Trial], said: Iterable[str]) -> None:
         """Note the plan that was made since `look` said that it can be noted."""
-        outside = self._outside()
+        outside = self._outside(trial.setup for trial in trials)
         if outside is not None:
-            note = Planned(hash=self._plan_hash(outside), outside=outside, ids=tuple(ids), said=tuple(said))
+            ids = tuple(trial.id for trial in trials)
+            note = Planned(hash=self._plan_hash(outside), outside=outside, ids=ids, said=tuple(said))
             _write(self._note("plan", self._asked), note)
 
     def rendered(self) -> Rendered | None:
@@ -138,7 +142,7 @@ class Standing:
             figures: the folder beside the board that holds nothing but its figures.
             reading: of the records that it was rendered from.
         """
-        outside = self._outside()
+        outside = self._outside(record.trial.setup for record in reading.records)
         shown = {spec.name for part in self.board.boards for spec in part.scenarios}
         shown |= {record.trial.scenario for record in reading.records}
         if outside is not None and all(_our(scenarios, name) for name in shown):
@@ -202,15 +206,16 @@ class Standing:
     def _hash(self, outside: Sequence[str], rest: Sequence[object]) -> str:
         return digest_json([self._code, [[name, sha256(Path(name))] for name in outside], rest])
 
-    def _outside(self) -> tuple[str, ...] | None:
-        """Return the files of code that neither the harness nor a package brought; None where that is not all there may be.
+    def _outside(self, setups: Iterable[Setup]) -> tuple[str, ...] | None:
+        """Return the files of code that the harness did not bring; None where that is not all there may be.
 
+        Of packages there are those of plugins that setups rest on; that others are installed anew is seen without.
         That is so in a notebook, whose code lies in no file, where a plugin failed that may load the next time, and where a file
         has changed since this process began: nobody knows whether before it was loaded.
         """
         if plugins.failures or not getattr(sys.modules["__main__"], "__file__", None):
             return None
-        files = surroundings.imported()
+        files = sorted({*surroundings.imported(), *plugged.files({id(setup): setup for setup in setups}.values())})
         changed = any(file.stat().st_mtime_ns >= self._began for file in files)
         return None if changed else tuple(str(file) for file in files)
 

@@ -9,13 +9,14 @@ from harness.core.lazy import exports
 if TYPE_CHECKING:
     from harness.teachers.files import TeacherFile, from_trial, read_header, save, trial_digests
     from harness.teachers.published import checkpoint_recipe, confirm, convert
-    from harness.teachers.recipe import recipes
+    from harness.teachers.recipe import code_of, recipes
     from harness.teachers.teacher import Teacher, load, train
 
 __all__ = [
     "Teacher",
     "TeacherFile",
     "checkpoint_recipe",
+    "code_of",
     "confirm",
     "convert",
     "from_trial",
@@ -30,7 +31,7 @@ __all__ = [
 _HOMES = {
     "harness.teachers.files": ("TeacherFile", "from_trial", "read_header", "save", "trial_digests"),
     "harness.teachers.published": ("checkpoint_recipe", "confirm", "convert"),
-    "harness.teachers.recipe": ("recipes",),
+    "harness.teachers.recipe": ("code_of", "recipes"),
     "harness.teachers.teacher": ("Teacher", "load", "train"),
 }
 __getattr__ = exports(__name__, {name: f"{home}:{name}" for home, names in _HOMES.items() for name in names})

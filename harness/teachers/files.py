@@ -65,8 +65,11 @@ def save(network: nn.Module, recipe: dict[str, Any], accuracy: float, folder: Pa
 
 
 def _digest(state: dict[str, Tensor], recipe: dict[str, Any]) -> str:
-    """Return the SHA-256 of the weights, the model, and the normalisation of its images when that is not the dataset's."""
-    return digest(state, {name: recipe[name] for name in ("model", "mean", "std") if name in recipe})
+    """Return the SHA-256 of the weights, the model, and what else is stated that the logits rest on.
+
+    That is the normalisation of its images when it is not the dataset's, and code that may change under the same name.
+    """
+    return digest(state, {name: recipe[name] for name in ("model", "mean", "std", "plugins", "versions") if name in recipe})
 
 
 def read_header(path: Path) -> tuple[TeacherFile, str]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from harness import models
+from harness.core.code import Code
 from harness.core.errors import BadOption, DataError
 from harness.teachers.files import TeacherFile, read_network, save
 from harness.training.devices import on_device
@@ -39,6 +40,7 @@ def checkpoint_recipe(path: Path, model: Spec, dataset: Dataset, spec: TeacherSp
         "dataset": dataset.name,
         "dataset_digest": dataset.digest,
         "model": models.registry.resolve(model).spec.model_dump(),
+        **Code.of((models.registry, model)).facts,
     }
     finite = all(math.isfinite(value) for value in (*spec.mean, *spec.std)) and all(value > 0 for value in spec.std)
     if len(spec.mean) not in (0, dataset.shape[0]) or not finite:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import models, optimizers
+from harness.augmentation import words
 from harness.augmentation.words import INNER, draws_cutout
+from harness.core.code import Code
 from harness.core.registry import Registry
 from harness.core.spec import Spec
 
@@ -58,6 +60,23 @@ def recipes(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> list[
             **({"mean": list(spec.mean), "std": list(spec.std)} if spec.mean else {}),
             "precision": spec.precision,
             "seed": spec.seed,
+            **_code(spec, model).facts,
         }
         for model in spec.models
     ]
+
+
+def _code(spec: TeacherSpec, model: Spec) -> Code:
+    named = ((models.registry, model), (optimizers.registry, spec.optimizer), (optimizers.schedules, spec.schedule))
+    return Code.of(*named) | Code(versions=words.versions(spec.augmentation))
+
+
+def code_of(recipe: Mapping[str, Any]) -> Code:
+    """Return the code that a recipe's network rests on, as it is here: of its model, its optimizer, its schedule."""
+    kinds: dict[str, Registry[object]] = {
+        "model": models.registry,
+        "optimizer": optimizers.registry,
+        "schedule": optimizers.schedules,
+    }
+    named = [(registry, Spec.model_validate(recipe[part])) for part, registry in kinds.items() if part in recipe]
+    return Code.of(*named) | Code(versions=words.versions(recipe.get("augmentation", "none")))

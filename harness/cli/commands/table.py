@@ -23,6 +23,7 @@ def table(
     """Write a board's leaderboard from its records; nothing is trained."""
     from harness.leaderboard.render import insert, inserted, render
     from harness.running.opening import open_board
+    from harness.running.plugged import outdated
     from harness.running.scenario import named
 
     file, _, _ = open_board(board, plugin or ())
@@ -30,11 +31,11 @@ def table(
         if not any((file.parent / "records").glob("*.json")):
             print(f"{check}: not compared; {file} has no records here")
             raise typer.Exit(0)
-        same = inserted(check, file, named).encode() == check.read_bytes()
+        same = inserted(check, file, named, outdated).encode() == check.read_bytes()
         print(f"{check}: {'as the records of' if same else 'not what the records give of'} {file}")
         raise typer.Exit(0 if same else 1)
-    for path in render(file, named):
+    for path in render(file, named, outdated=outdated):
         print(path)
     if into is not None:
-        insert(into, file, named)
+        insert(into, file, named, outdated)
         print(into)

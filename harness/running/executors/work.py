@@ -14,6 +14,7 @@ import torch
 from harness.boards.records import Environment, Record
 from harness.boards.trial import Trial
 from harness.core.errors import GiftbenchError, PluginError
+from harness.running import plugged
 from harness.running.scenario import Outcome, Scenario, named
 from harness.running.workbench import Workbench
 from harness.training.devices import arithmetic
@@ -69,6 +70,8 @@ def run_bundle(
 
 def _outcomes(scenario: Scenario, trials: Sequence[Trial], workbench: Workbench) -> Iterator[Outcome]:
     """Yield what a scenario makes of trials, each in their precision; between them torch's settings are the caller's."""
+    for trial in trials:
+        plugged.check(trial)
     own = partial(arithmetic, workbench.device, trials[0].protocol.precision)
     with own():
         outcomes = iter(scenario.run_bundle(tuple(trials), workbench))
