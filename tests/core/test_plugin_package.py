@@ -160,11 +160,18 @@ def test_a_package_and_a_file_of_the_same_code_give_equal_accuracies_and_equal_t
         giftbench("run", filed, "--jobs", "2", "--plugin", "mine.py"),
     ):
         assert done.returncode == 0, done.stderr
-    found = [{r.id: r.metrics["accuracy"] for r in RecordStore(place / "records")} for place in (packaged, filed)]
+    records = [RecordStore(place / "records").read() for place in (packaged, filed)]
+    found = [{(r.trial.seed, r.trial.protocol.epochs): r.metrics["accuracy"] for r in kept} for kept in records]
     assert len(found[0]) == 4
     assert found[0] == found[1]
-    for name in ("README.md", "table.csv"):
-        assert (packaged / name).read_bytes() == (filed / name).read_bytes()
+    assert not {r.id for r in records[0]} & {r.id for r in records[1]}  # a package's version is part of what it is
+    assert (packaged / "table.csv").read_bytes() == (filed / "table.csv").read_bytes()
+    texts = [(place / "README.md").read_text("utf-8").splitlines() for place in (packaged, filed)]
+    named = [[line for line in text if line.startswith("- Plugins: ")] for text in texts]
+    others = [[line for line in text if not line.startswith("- Plugins: ")] for text in texts]
+    assert others[0] == others[1]
+    assert all("loss pack-loss of gift-pack 1.0 (" in line for line in named[0]) and named[0]
+    assert all("loss pack-loss of mine.py (" in line for line in named[1]) and named[1]
     assert "A scenario of a package." in (packaged / "README.md").read_text("utf-8")
 
 
