@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.registry import Registry
 from harness.core.resolved import Resolved
-from harness.core.spec import Named
+from harness.core.spec import Named, Spec
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
@@ -71,9 +72,17 @@ def card(spec: Named | Resolved[object], data_dir: str | Path | None = None) -> 
     resolved = registry.resolve(spec)
     shipped = known(resolved.spec)
     if shipped is not None:
-        return shipped
+        return replace(shipped, names=_chosen(resolved.spec)) if resolved.spec.options.get("classes") else shipped
     data = load(resolved, data_dir)
-    return Card(data.name, data.shape, len(data.classes), data.mean, data.std)
+    return Card(data.name, data.shape, len(data.classes), data.mean, data.std, data.classes)
+
+
+def _chosen(spec: Spec) -> tuple[str, ...]:
+    """Return the WordNet ids of some classes of ImageNet-1K, in the order in which a spec names them."""
+    from harness.datasets.imagenet import wordnet_ids
+
+    classes = spec.options["classes"]
+    return tuple(wordnet_ids([name for name in classes if isinstance(name, (str, int))])) if isinstance(classes, list) else ()
 
 
 def at_hand(spec: Named | Resolved[object], data_dir: str | Path | None = None) -> tuple[bool, str]:

@@ -30,6 +30,7 @@ class Dataset:
         teacher_epochs: how long a teacher is trained on it by default.
         min_scale: smallest area share of an RDED crop that still shows the object.
         class_indices: of each class among the 1,000 of ImageNet-1K, for subsets of it; else empty.
+        remarks: what is to be said of how its files were read, a line each.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dataset:
     teacher_epochs: int = 30
     min_scale: float = 0.08
     class_indices: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for title, split in (("train", self.train), ("test", self.test)):
@@ -56,6 +58,11 @@ class Dataset:
             raise DataError(f"{place}: {len(split.images)} images and {len(split.labels)} labels")
         if int(split.labels.min()) < 0 or int(split.labels.max()) >= len(self.classes):
             raise DataError(f"{place}: labels outside 0..{len(self.classes) - 1}")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know of how its files were read, a line each; a lazy train split is listed for it."""
+        return self.remarks + (() if isinstance(self.train, Split) else self.train.notes)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from harness.datasets.subsets import SUBSETS
@@ -25,6 +25,7 @@ class Card:
         shape: (channels, height, width) in pixels.
         classes: how many.
         mean, std: per channel, of pixels in [0, 1]; empty when only the data tell.
+        names: of the classes, in their order; empty when only the data tell. A card is the same with and without them.
     """
 
     name: str
@@ -32,7 +33,24 @@ class Card:
     classes: int
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    names: tuple[str, ...] = field(default=(), compare=False)
 
+
+#: What the classes of datasets that ship are called, in their order. Tiny-ImageNet's words lie in its files alone.
+DIGITS = tuple(map(str, range(10)))
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR100 = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+    man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+    pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+CIFAR100 = tuple(_CIFAR100.split())
+_NAMES = {"digits": DIGITS, "fashion-mnist": FASHION, "cifar10": CIFAR10, "cifar100": CIFAR100}
 
 _FIXED = {
     "digits": Card("digits", (1, 16, 16), 10, (0.3052,), (0.3185,)),
@@ -47,9 +65,14 @@ _SIZED = {"imagenet-1k": 1000}
 def known(spec: Spec) -> Card | None:
     """Return the card of a resolved spec of a dataset that ships; None for folders and plugins, whose data tell."""
     if spec.name in _FIXED:
-        return _FIXED[spec.name]
+        return replace(_FIXED[spec.name], names=_NAMES.get(spec.name, ()))
     if spec.name in _SIZED or spec.name in SUBSETS:
         size = spec.options["size"]
         classes = len(spec.options.get("classes") or ()) or _SIZED.get(spec.name) or len(SUBSETS[spec.name])
-        return Card(spec.name, (3, size, size), classes, IMAGENET_MEAN, IMAGENET_STD)
+        return Card(spec.name, (3, size, size), classes, IMAGENET_MEAN, IMAGENET_STD, _wordnet_ids(spec))
     return None
+
+
+def _wordnet_ids(spec: Spec) -> tuple[str, ...]:
+    """Return the WordNet ids of the classes of a named subset of ImageNet-1K; of others the list of all thousand tells them."""
+    return tuple(SUBSETS[spec.name].values()) if spec.name in SUBSETS else ()

@@ -12,12 +12,13 @@ from harness.datasets.decoded import Listing
 from harness.files import paths
 from harness.files.pixels import EXTENSIONS
 
-#: A file's name, its path as a string (a Path for each of a million files takes time and memory), bytes, time of change in ns.
+#: A file's name from its class folder on, its path as a string (a Path for each of a million files takes time and memory), bytes,
+#: time of change in ns.
 Found = tuple[str, str, int, int]
 
 
 def by_class(title: str, root: Path, split: str, classes: Sequence[str], inner: str = "") -> Listing:
-    """List root/split/CLASS/IMAGE, class by class and by name, as torchvision's ImageFolder does.
+    """List the images in root/split/CLASS/ and below it, class by class and by name, as torchvision's ImageFolder does.
 
     Args:
         title: how errors call the split.
@@ -28,23 +29,26 @@ def by_class(title: str, root: Path, split: str, classes: Sequence[str], inner: 
     Raises: DataError that names an absent or empty class folder, or a symbolic link that leaves `root`.
     """
     part = paths.inside(root, split)
-    there = {folder.name for folder in paths.folders(root, part)}
+    beside = paths.entries(root, part)
+    there = {entry.name for entry in beside if entry.is_dir()}
     missing = [name for name in classes if name not in there]
     if missing:
         raise DataError(f"{title}: {part} lacks {len(missing)} of {len(classes)} class folders, such as {missing[0]}")
     files = []
+    passed = sum(entry.name[entry.name.rfind(".") :].lower() in EXTENSIONS for entry in beside if entry.name not in there)
     for index, name in enumerate(classes):
         place = part / name
         if inner and inner in {folder.name for folder in paths.folders(root, place)}:
             place = place / inner
-        images = images_in(root, place)
+        images, others = images_in(root, place)
+        passed += others
         if not images:
             raise DataError(f"{title}: no images in {place} ({', '.join(sorted(EXTENSIONS))})")
         files += [(index, name, image) for image in images]
-    return listing(title, root, files)
+    return listing(title, root, files, passed)
 
 
-def listing(title: str, root: Path, files: Sequence[tuple[int, str, Found]]) -> Listing:
+def listing(title: str, root: Path, files: Sequence[tuple[int, str, Found]], passed: int = 0) -> Listing:
     """Return the listing of images given by (class index, class folder, file); two layouts of the same images give the same."""
     return Listing(
         title,
@@ -52,14 +56,15 @@ def listing(title: str, root: Path, files: Sequence[tuple[int, str, Found]]) -> 
         [file for _, _, (_, file, _, _) in files],
         torch.tensor([index for index, _, _ in files], dtype=torch.int64),
         [(f"{folder}/{name}", size, changed) for _, folder, (name, _, size, changed) in files],
+        passed,
     )
 
 
-def images_in(root: Path, place: Path) -> list[Found]:
-    """Return the images in a folder, by name. Raises DataError for a symbolic link that leaves `root`."""
+def images_in(root: Path, place: Path) -> tuple[list[Found], int]:
+    """Return the images in a folder and below it, and how many files are none. Raises DataError for a link that leaves `root`."""
+    images, others = paths.below(root, place, EXTENSIONS)
     files = []
-    for entry in paths.entries(root, place):
-        if entry.name[entry.name.rfind(".") :].lower() in EXTENSIONS and entry.is_file():
-            status = entry.stat()
-            files.append((entry.name, entry.path, status.st_size, status.st_mtime_ns))
-    return files
+    for name, entry in images:
+        status = entry.stat()
+        files.append((name, entry.path, status.st_size, status.st_mtime_ns))
+    return files, others

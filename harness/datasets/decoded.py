@@ -36,6 +36,7 @@ class Listing:
         items: where each image lies, in the split's order.
         labels: their class indices, [N] int64.
         stamps: (relative name, bytes, time of change in ns) of each file that holds them, in order.
+        passed: how many files among them were passed over, for they are no images of the split.
     """
 
     title: str
@@ -43,6 +44,13 @@ class Listing:
     items: Sequence[Item]
     labels: Tensor
     stamps: Sequence[tuple[str, int, int]] = field(repr=False)
+    passed: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of how the files were listed, a line each."""
+        files = "1 file" if self.passed == 1 else f"{self.passed} files"
+        return (f"{self.title}: {files} passed over, no images of a class",) if self.passed else ()
 
     @property
     def content(self) -> str:
@@ -100,6 +108,11 @@ class LazySplit:
     def images(self) -> LazyImages:
         """The images, [N, C, H, W] uint8 once they are indexed."""
         return LazyImages(self.listing, self._form, self._workers)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of how it was listed; of an absent split nothing."""
+        return () if self._absent else self.listing.notes
 
     @cached_property
     def content(self) -> str:

@@ -15,10 +15,9 @@ from torch.nn import functional
 
 from harness.core.errors import DataError
 from harness.datasets.base import Dataset, statistics
+from harness.datasets.cards import FASHION
 from harness.datasets.presence import DEBIAN, FASHION_FILES
 from harness.datasets.split import Split
-
-CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def fashion_mnist(data_dir: Path | None) -> Dataset:
@@ -29,7 +28,7 @@ def fashion_mnist(data_dir: Path | None) -> Dataset:
         pixels, classes = read_idx(_file(folder, images), 3), read_idx(_file(folder, labels), 1)
         splits[split] = Split(functional.pad(pixels[:, None], (2, 2, 2, 2)), classes.long())
     mean, std = statistics(splits["train"].images)
-    return Dataset("fashion-mnist", splits["train"], splits["test"], CLASSES, mean, std, teacher_epochs=5, min_scale=0.5)
+    return Dataset("fashion-mnist", splits["train"], splits["test"], FASHION, mean, std, teacher_epochs=5, min_scale=0.5)
 
 
 def _folder(data_dir: Path | None) -> Path:

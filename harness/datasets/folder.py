@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from harness.core.errors import BadOption, DataError
 from harness.datasets import parquet
 from harness.datasets.base import Dataset, statistics
 from harness.datasets.class_folders import by_class
+from harness.datasets.class_order import are_numbers, in_order, places, twice
 from harness.datasets.decoded import LazySplit, Listing, decoded_split
 from harness.datasets.label_tables import Labelled, by_table, listings, table_of
 from harness.datasets.split import Split
@@ -28,8 +30,9 @@ SAMPLE = 2000
 def folder(path: str, data_dir: Path | None, *, size: int = 0) -> Dataset:
     """A folder with train/ and test/ (or val/, validation/), itself or below data/; every image is brought to `size` px.
 
-    Each split is one folder a class; or images with a metadata.csv or metadata.jsonl (`file_name` and a label); or parquet files,
-    train/*.parquet or train-00000-of-00001.parquet, with the columns `image` and `label` (needs pyarrow).
+    Each split is one folder a class, read as torchvision's ImageFolder reads it, folders below it too; or images with a
+    metadata.csv or metadata.jsonl (`file_name` and a label); or parquet files, train/*.parquet or train-00000-of-00001.parquet,
+    with the columns `image` and `label` (needs pyarrow). Classes that are whole numbers are in their order, others sorted.
     `folder:PATH` is relative to --data-dir when one is given. With size 0 the images agree in size already; others are reached by
     resizing the shorter side and cropping the centre. Images that are all grey give one channel, up to 256 MiB a split; larger
     test splits are decoded once, into the cache, and of larger train splits what is needed.
@@ -40,22 +43,41 @@ def folder(path: str, data_dir: Path | None, *, size: int = 0) -> Dataset:
         )
     root = (data_dir / path if data_dir is not None else Path(path)).expanduser()
     name = f"folder:{root.name}"
-    train, test, classes = _listed(root)
+    listed = _listed(root)
+    train, test, classes = listed.train, listed.test, listed.classes
     try:
         form = _form(path, root, train, test, size)
         room = form.shape[1] * form.shape[2] * form.shape[0]
         if max(len(train.items), len(test.items)) * room <= RESIDENT:
-            return _resident(name, train, test, classes, form)
+            return _resident(name, listed, form)
         seen = decoded_split(test, form)
         mean, std = statistics(decoded_split(_sample(train), form).images)
-        return Dataset(name, LazySplit(lambda: train, form), seen, classes, mean, std)
+        return Dataset(name, LazySplit(lambda: train, form), seen, classes, mean, std, remarks=(*listed.remarks, *test.notes))
     except DataError as error:
         if not size and "px where" in str(error):
             raise DataError(f"{error}; give folder:{path}(size=PIXELS)") from None
         raise
 
 
-def _listed(root: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Listed:
+    """Both splits, none of their images read, and the classes; `named` where the files state these in an order of their own."""
+
+    train: Listing
+    test: Listing
+    classes: tuple[str, ...]
+    named: bool = False
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said of the classes' order: nothing where the files, or numbers, tell it."""
+        if self.named or are_numbers(self.classes):
+            return ()
+        shown = ", ".join(self.classes[:3]) + (", …" if len(self.classes) > 3 else "")
+        return (f"{self.train.title.rpartition(':')[0]}: the classes are their names, sorted: {shown}",)
+
+
+def _listed(root: Path) -> Listed:
     """Return both splits, none of their images read, and the classes."""
     if not root.is_dir():
         raise DataError(f"dataset folder {root}: no such folder; expected one with train/ and test/, one folder a class")
@@ -74,7 +96,7 @@ def _listed(root: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
     raise DataError(f"{place}: no train/ with one folder a class, nor train-*.parquet, in it or in its data/")
 
 
-def _folders(place: str, root: Path, train: Path, test: Path) -> tuple[Listing, Listing, tuple[str, ...]]:
+def _folders(place: str, root: Path, train: Path, test: Path) -> Listed:
     shards = [paths.files(root, part, {".parquet"}) for part in (train, test)]
     if all(shards):
         return _shards(place, root, *shards)
@@ -83,28 +105,34 @@ def _folders(place: str, root: Path, train: Path, test: Path) -> tuple[Listing, 
         labelled = [
             by_table(f"{place}: {part.name}", part, file) for part, file in zip((train, test), tables, strict=True) if file
         ]
-        return listings(labelled[0], labelled[1])
+        return Listed(*listings(labelled[0], labelled[1]))
     if tables[0] is not None or tables[1] is not None:
         lone = train if tables[0] is None else test
         raise DataError(f"{place}: {lone.name}/ lacks the metadata.csv or metadata.jsonl that the other split has")
     classes, others = _classes(root, train), _classes(root, test)
-    if others != classes:
-        odd = sorted(set(others) ^ set(classes))
-        raise DataError(f"{place}: {train.name}/ and {test.name}/ differ in their classes: {', '.join(odd[:5])}")
-    split_listings = [by_class(f"{place}: {part.name}", root, str(part.relative_to(root)), classes) for part in (train, test)]
-    return split_listings[0], split_listings[1], classes
+    same = dict(zip(places(others, classes), others, strict=True))
+    if None in same or len(same) != len(classes):
+        odd = [name for index, name in enumerate(classes) if index not in same]
+        odd += [name for name in others if name not in same.values() or same.get(None) == name]
+        raise DataError(f"{place}: {train.name}/ and {test.name}/ differ in their classes: {', '.join(sorted(odd)[:5])}")
+    names = ((train, classes), (test, [same[index] for index in range(len(classes))]))
+    split_listings = [by_class(f"{place}: {part.name}", root, str(part.relative_to(root)), called) for part, called in names]
+    return Listed(split_listings[0], split_listings[1], classes)
 
 
-def _shards(place: str, root: Path, train: list[Path], test: list[Path]) -> tuple[Listing, Listing, tuple[str, ...]]:
+def _shards(place: str, root: Path, train: list[Path], test: list[Path]) -> Listed:
     splits: list[Labelled] = [parquet.by_rows(f"{place}: {files[0].name}", root, files) for files in (train, test)]
-    return listings(*splits)
+    return Listed(*listings(*splits), named=bool(splits[0].names))
 
 
 def _classes(root: Path, part: Path) -> tuple[str, ...]:
-    names = tuple(sorted(folder.name for folder in paths.folders(root, part)))
+    """Return the names of a split's class folders, in the order of the classes."""
+    names = [folder.name for folder in paths.folders(root, part)]
     if not names:
         raise DataError(f"dataset folder {part}: empty; expected one folder a class, a metadata.csv or .parquet files")
-    return names
+    if (same := twice(names)) is not None:
+        raise DataError(f"dataset folder {part}: {same[0]} and {same[1]} are one number, so one class; put them together")
+    return tuple(in_order(names))
 
 
 def _form(path: str, root: Path, train: Listing, test: Listing, size: int) -> Form:
@@ -122,13 +150,15 @@ def _form(path: str, root: Path, train: Listing, test: Listing, size: int) -> Fo
     return Form((3, height, width))
 
 
-def _resident(name: str, train: Listing, test: Listing, classes: tuple[str, ...], form: Form) -> Dataset:
+def _resident(name: str, listed: Listed, form: Form) -> Dataset:
     """Decode both splits into memory."""
-    splits = [Split(decoding.read(listing.items, form).images, listing.labels) for listing in (train, test)]
+    listings_of = (listed.train, listed.test)
+    splits = [Split(decoding.read(listing.items, form).images, listing.labels) for listing in listings_of]
     if all(bool((s.images[:, :1] == s.images).all()) for s in splits):
         splits = [Split(s.images[:, :1].contiguous(), s.labels) for s in splits]
     mean, std = statistics(splits[0].images)
-    return Dataset(name, splits[0], splits[1], classes, mean, std)
+    remarks = (*listed.remarks, *listed.train.notes, *listed.test.notes)
+    return Dataset(name, splits[0], splits[1], listed.classes, mean, std, remarks=remarks)
 
 
 def _sample(train: Listing) -> Listing:

@@ -28,7 +28,7 @@ def imagenet_1k(data_dir: Path | None, *, size: int = 224, classes: list[str | i
     out. `classes` takes some of them, by WordNet id or by place among the 1,000, in the order given. train/ is needed only by
     teachers, distillers and ZCA.
     """
-    return _load("imagenet-1k", data_dir, size, _chosen(classes) if classes else {})
+    return _load("imagenet-1k", data_dir, size, wordnet_ids(classes) if classes else {})
 
 
 def imagenette(data_dir: Path | None, *, size: int = 224) -> Dataset:
@@ -73,11 +73,11 @@ def synsets() -> list[str]:
     return sorted(info.ImageNetInfo("imagenet-1k").label_names())
 
 
-def _chosen(classes: Sequence[str | int]) -> dict[str, int]:
+def wordnet_ids(classes: Sequence[str | int]) -> dict[str, int]:
     """Return the WordNet ids of classes given by id or by place among the 1,000, in the order given, each with its place."""
     known = synsets()
     places = {wnid: index for index, wnid in enumerate(known)}
-    chosen: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for given in classes:
         if isinstance(given, bool) or not isinstance(given, (str, int)):
             raise BadOption(f"dataset imagenet-1k: classes: {given!r} is no WordNet id and no place in 0..{CLASSES - 1}")
@@ -86,15 +86,15 @@ def _chosen(classes: Sequence[str | int]) -> dict[str, int]:
         if isinstance(given, str) and given not in places:
             raise BadOption(f"dataset imagenet-1k: classes: no class {given!r} in ImageNet-1K; {suggest(given, known)}")
         wnid = known[given] if isinstance(given, int) else given
-        if wnid in chosen:
+        if wnid in ids:
             raise BadOption(f"dataset imagenet-1k: classes: {given!r} is there twice")
-        chosen[wnid] = places[wnid]
-    if len(chosen) < 2:
+        ids[wnid] = places[wnid]
+    if len(ids) < 2:
         raise BadOption("dataset imagenet-1k: classes must be two or more")
-    return chosen
+    return ids
 
 
-def _load(name: str, data_dir: Path | None, size: int, chosen: dict[str, int]) -> Dataset:
+def _load(name: str, data_dir: Path | None, size: int, subset: dict[str, int]) -> Dataset:
     if not 1 <= size <= MAX_SIZE:
         raise BadOption(f"dataset {name}: size must be 1 to {MAX_SIZE} px, not {size}")
     place = imagenet_root(name, data_dir)
@@ -102,19 +102,21 @@ def _load(name: str, data_dir: Path | None, size: int, chosen: dict[str, int]) -
         raise DataError(f"{name}: no val/ in {data_dir or 'a data folder'} or below it; {imagenet_remedy(name, data_dir)}")
     root = paths.folder(place)
     val, train = paths.inside(root, "val"), root / "train"
-    wnids = list(chosen) or _thousand(name, root, val)
-    if chosen:
+    wnids = list(subset) or _thousand(name, root, val)
+    if subset:
         _check_folders(name, root, val)
     form = Form((3, size, size), round(size * 256 / 224))
     absent = "" if train.is_dir() else f"{name}: no {train}/WNID/; teachers, distillers and ZCA need the train split"
+    test = by_class(f"{name}: val", root, "val", wnids)
     return Dataset(
         name,
         LazySplit(lambda: by_class(f"{name}: train", root, "train", wnids), form, absent),
-        decoded_split(by_class(f"{name}: val", root, "val", wnids), form),
+        decoded_split(test, form),
         tuple(wnids),
         IMAGENET_MEAN,
         IMAGENET_STD,
-        class_indices=tuple(chosen.values()),
+        class_indices=tuple(subset.values()),
+        remarks=test.notes,
     )
 
 

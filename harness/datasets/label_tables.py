@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from harness.core.errors import DataError, suggest
+from harness.datasets.class_order import Name, are_numbers, in_order, number, places
 from harness.datasets.decoded import Listing
 from harness.files import paths
 from harness.files.pixels import EXTENSIONS, Item
@@ -20,19 +21,18 @@ NAMES = ("metadata.csv", "metadata.jsonl")
 #: Bytes of a table.
 MAX_BYTES = 1 << 28
 
-Label = int | str
-
 
 @dataclass(frozen=True)
 class Labelled:
-    """A split as its files state it; `names` are the classes where the files say so, and `stamps` those of a `Listing`."""
+    """A split as its files state it; `names` are the classes where the files say so, `stamps`, `passed` those of a `Listing`."""
 
     title: str
     root: Path
     items: Sequence[Item]
-    labels: Sequence[Label]
+    labels: Sequence[Name]
     stamps: Sequence[tuple[str, int, int]]
     names: tuple[str, ...] = ()
+    passed: int = 0
 
 
 def table_of(root: Path, part: Path) -> Path | None:
@@ -52,7 +52,7 @@ def by_table(title: str, part: Path, table: Path) -> Labelled:
     """
     part = part.resolve()
     items: list[Item] = []
-    labels: list[Label] = []
+    labels: list[Name] = []
     stamps, seen = [], set()
     column = ""
     for line, row in _rows(table):
@@ -76,7 +76,9 @@ def by_table(title: str, part: Path, table: Path) -> Labelled:
         stamps.append((name, status.st_size, status.st_mtime_ns))
     if not items:
         raise DataError(f"{table}: no images")
-    return Labelled(title, part, items, labels, stamps)
+    named = {*items}
+    passed = sum(entry.path not in named for _, entry in paths.below(part, part, EXTENSIONS)[0])
+    return Labelled(title, part, items, labels, stamps, passed=passed)
 
 
 def label_column(columns: Sequence[str] | dict[str, object], image: str, place: str) -> str:
@@ -89,11 +91,10 @@ def label_column(columns: Sequence[str] | dict[str, object], image: str, place: 
     return others[0]
 
 
-def _label(value: object, column: str, place: str) -> Label:
+def _label(value: object, column: str, place: str) -> Name:
     if isinstance(value, str) and value.strip():
-        text = value.strip()
-        return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 and str(int(text)) == text else text
-    if isinstance(value, int) and not isinstance(value, bool):
+        return value.strip()
+    if isinstance(value, (int, float)) and number(value) is not None:
         return value
     raise DataError(f"{place}: no {column}; expected a class's name, or its number from 0")
 
@@ -127,50 +128,45 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def listings(train: Labelled, test: Labelled) -> tuple[Listing, Listing, tuple[str, ...]]:
-    """Turn labels into class indices: by the names that the files give, else the sorted names or numbers of the train split.
+    """Turn labels into class indices: by the names that the files give, else by those of the train split, in `class_order`'s.
 
     Raises: DataError when the splits differ in their classes, or a number is no class.
     """
-    names = train.names
-    if names and test.names and test.names != names:
+    if train.names and test.names and test.names != train.names:
         raise DataError(f"{test.title}: its classes are not those of {train.title}")
-    kinds = {type(label) for split in (train, test) for label in split.labels}
-    if len(kinds) > 1 and not names:  # a name that happens to be a number
-        train, test = (_spelled(split) for split in (train, test))
-        kinds = {str}
-    if not names and kinds == {int}:
-        names = tuple(map(str, _numbered(train)))
-    elif not names:
-        names = tuple(sorted({str(label) for label in train.labels}))
-    places = {name: index for index, name in enumerate(names)}
-    return _listing(train, names, places), _listing(test, names, places), names
+    numbered = are_numbers({*train.labels, *test.labels})
+    names = train.names or (_numbers(train) if numbered else tuple(in_order({str(label) for label in train.labels})))
+    spelled = not numbered and not train.names  # numbers among names are names
+    return _listing(train, names, spelled), _listing(test, names, spelled), names
 
 
-def _spelled(split: Labelled) -> Labelled:
-    return Labelled(split.title, split.root, split.items, [str(label) for label in split.labels], split.stamps, split.names)
-
-
-def _numbered(split: Labelled) -> range:
+def _numbers(split: Labelled) -> tuple[str, ...]:
     """Return 0..K-1, all of which the labels must be; so a stray number takes no memory."""
-    numbers = set(split.labels)
+    numbers = {number(label) for label in {*split.labels}}
     classes = range(len(numbers))
     missing = next((index for index in classes if index not in numbers), None)
     if missing is not None:
         odd = max((label for label in numbers if label not in classes), key=str)
         raise DataError(f"{split.title}: label {odd}, but no image of class {missing}; expected 0 to the number of classes - 1")
-    return classes
+    return tuple(map(str, classes))
 
 
-def _listing(split: Labelled, names: tuple[str, ...], places: dict[str, int]) -> Listing:
+def _listing(split: Labelled, names: tuple[str, ...], spelled: bool) -> Listing:
+    """Return a split's listing. What is written as text, and all where names are `spelled`, is the class of that name."""
+    distinct = [label for label in dict.fromkeys(split.labels) if spelled or isinstance(label, str)]
+    class_of: dict[Name, int | None] = dict(zip(distinct, places(distinct, names), strict=True))
+    counted = not spelled and names == tuple(map(str, range(len(names))))
     indices = []
     for position, label in enumerate(split.labels):
-        index = label if isinstance(label, int) else places.get(label, -1)
-        if not 0 <= index < len(names):
-            what = f"label {label} outside 0..{len(names) - 1}" if isinstance(label, int) else f"no class {label!r}"
-            hint = "" if isinstance(label, int) else f"; {suggest(label, names)}"
+        index = class_of.get(label)
+        if index is None and (counted or not (spelled or isinstance(label, str))):
+            index = number(label)
+        if index is None or not 0 <= index < len(names):
+            what = f"label {label} outside 0..{len(names) - 1}" if index is not None else f"no class {str(label)!r}"
+            hint = "" if index is not None else f"; {suggest(str(label), names)}"
             raise DataError(f"{split.title}: {_place(split.items[position])}: {what}{hint}")
         indices.append(index)
-    return Listing(split.title, split.root, split.items, torch.tensor(indices, dtype=torch.int64), split.stamps)
+    return Listing(split.title, split.root, split.items, torch.tensor(indices, dtype=torch.int64), split.stamps, split.passed)
 
 
 def _place(item: Item) -> str:

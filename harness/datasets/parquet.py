@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.errors import DataError
+from harness.datasets.class_order import number
 from harness.files.parquet import MAX_BYTES, MAX_ROWS, check_group, columns, opening
 
 if TYPE_CHECKING:  # a process that decodes rows loads this module, and needs no torch for it
     from pyarrow import Schema
     from pyarrow.parquet import ParquetFile
 
+    from harness.datasets.class_order import Name
     from harness.datasets.label_tables import Labelled
 
 #: Bytes of a class's name.
@@ -47,7 +49,7 @@ def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
     from harness.files import paths
 
     items: list[Any] = []
-    labels: list[int | str] = []
+    labels: list[Name] = []
     stamps = []
     names: tuple[str, ...] = ()
     for file in files:
@@ -69,18 +71,19 @@ def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
     return Labelled(title, root, items, labels, stamps, names)
 
 
-def _labels(file: Path, opened: ParquetFile, name: str) -> Iterator[list[int | str]]:
+def _labels(file: Path, opened: ParquetFile, name: str) -> Iterator[list[Name]]:
     """Give the labels of each row group."""
     import pyarrow
 
-    if not pyarrow.types.is_integer(opened.schema_arrow.field(name).type):
+    kind = opened.schema_arrow.field(name).type
+    if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)):
         with opening(file, [name]) as shared:
             yield from _groups(file, shared, name)
     else:
         yield from _groups(file, opened, name)
 
 
-def _groups(file: Path, opened: ParquetFile, name: str) -> Iterator[list[int | str]]:
+def _groups(file: Path, opened: ParquetFile, name: str) -> Iterator[list[Name]]:
     for group in range(opened.metadata.num_row_groups):
         check_group(opened, group, file)
         column = opened.read_row_group(group, columns=[name], use_threads=False).column(name)
@@ -89,7 +92,9 @@ def _groups(file: Path, opened: ParquetFile, name: str) -> Iterator[list[int | s
         for chunk in column.chunks:
             if hasattr(chunk, "dictionary") and any(len(word.as_buffer()) > MAX_NAME for word in chunk.dictionary):
                 raise DataError(f"{file}: row group {group}: a {name} of more than {MAX_NAME} bytes")
-        labels: list[int | str] = column.to_pylist()
+        labels: list[Name] = column.to_pylist()
+        if (odd := next((label for label in labels if isinstance(label, float) and number(label) is None), None)) is not None:
+            raise DataError(f"{file}: row group {group}: a {name} of {odd}; expected class numbers or names")
         yield labels
 
 

@@ -32,7 +32,8 @@ def tiny_imagenet(data_dir: Path | None) -> Dataset:
     absent = "" if part.is_dir() else f"tiny-imagenet: no {part}/WNID/images/; teachers, distillers and ZCA need the train split"
     train = LazySplit(lambda: by_class("tiny-imagenet: train", root, "train", wnids, "images"), FORM, absent)
     names = _names(root, wnids)
-    return Dataset("tiny-imagenet", train, decoded_split(_val(root, wnids), FORM), names, IMAGENET_MEAN, IMAGENET_STD)
+    test, mean, std = _val(root, wnids), IMAGENET_MEAN, IMAGENET_STD
+    return Dataset("tiny-imagenet", train, decoded_split(test, FORM), names, mean, std, remarks=test.notes)
 
 
 def _root(data_dir: Path | None) -> Path:
@@ -76,7 +77,7 @@ def _val(root: Path, wnids: Sequence[str]) -> Listing:
     if "images" not in folders or not (part / "val_annotations.txt").is_file():
         needed = f"{part}/images/ with {part}/val_annotations.txt"
         raise DataError(f"{title}: neither {needed} nor {part}/WNID/; unpack tiny-imagenet-200.zip again")
-    there = {image[0]: image for image in images_in(root, part / "images")}
+    there = {image[0]: image for image in images_in(root, part / "images")[0]}
     labels = _annotations(root, there, wnids)
     unlabelled = sorted(set(there) - set(labels))
     if unlabelled:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.datasets.cards import Card
+from harness.distilled.order import Order
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Reading:
         ipc: images a class to take, by the publisher's own rule; None takes all there are.
         workers: processes that decode images; 0 takes one a core.
         say: is told, in one line each, what the reader found or assumed that its user should know.
+        order: of the set's classes, where its user states one; None leaves that to what the files show.
     """
 
     path: Path
@@ -28,3 +30,4 @@ class Reading:
     ipc: int | None = None
     workers: int = 0
     say: Callable[[str], None] = field(default=lambda line: None, repr=False)
+    order: Order | None = None

@@ -88,6 +88,7 @@ def columns(schema: Schema, place: str) -> tuple[str, str]:
     if kind is None or not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
         raise DataError(f"{place}: column {image} holds no encoded images; expected a structure of bytes and path")
     kind = schema.field(label).type
-    if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+    types = pyarrow.types
+    if not any(is_one(kind) for is_one in (types.is_integer, types.is_floating, types.is_string, types.is_large_string)):
         raise DataError(f"{place}: column {label} is {kind}; expected class numbers or names")
     return image, label

@@ -13,6 +13,8 @@ from harness.core.errors import DataError
 
 #: Entries that one folder may have; ImageNet-1K's largest has 1,300 and a flat one of Tiny-ImageNet 10,000.
 MAX_ENTRIES = 2_000_000
+#: Folders in one another that are gone down for files.
+MAX_DEPTH = 16
 #: Characters that would break an error's line, or that no encoding holds: control characters, line ends, undecodable bytes.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -59,22 +61,61 @@ def entries(root: Path, at: Path | None = None) -> list[os.DirEntry[str]]:
         at: the folder to list, in `root`; `root` itself by default.
     Raises: DataError for a symbolic link that leaves `root`, and for more than MAX_ENTRIES entries.
     """
-    listed = []
+    return _scan(root, at or root)[0]
+
+
+def below(root: Path, at: Path, endings: Collection[str]) -> tuple[list[tuple[str, os.DirEntry[str]]], int]:
+    """Return the regular files of these endings in a folder and in all folders below it, and how many others there are.
+
+    Folder by folder and by name in each, as torchvision's ImageFolder has them; the files' names are relative to `at`. Hidden
+    entries are among the others.
+
+    Args:
+        root: the resolved folder that nothing may leave.
+        at: the folder to list, in `root`.
+        endings: lower case, with the dot.
+    Raises: DataError as `entries` does; for more than MAX_DEPTH folders in one another, as those have that lead in a circle.
+    """
+    files: list[tuple[str, os.DirEntry[str]]] = []
+    others, folders = 0, [""]
+    while folders:
+        within = folders.pop()
+        if within.count("/") > MAX_DEPTH:
+            raise DataError(f"{at / within}: more than {MAX_DEPTH} folders in one another")
+        listed, hidden = _scan(root, at / within if within else at)
+        others += hidden
+        for entry in listed:
+            if entry.name[entry.name.rfind(".") :].lower() in endings and entry.is_file():
+                files.append((within + entry.name, entry))
+            elif entry.is_dir():
+                folders.append(f"{within}{entry.name}/")
+            else:
+                others += 1
+        if len(files) + len(folders) > MAX_ENTRIES:
+            raise DataError(f"{at}: more than {MAX_ENTRIES} files")
+    files.sort(key=lambda file: (file[0].rpartition("/")[0], file[1].name))
+    return files, others
+
+
+def _scan(root: Path, at: Path) -> tuple[list[os.DirEntry[str]], int]:
+    """Return what lies in a folder, by name, and how many hidden entries are passed over; see `entries`."""
+    listed, hidden = [], 0
     try:
-        with os.scandir(at or root) as listing:
+        with os.scandir(at) as listing:
             for entry in listing:
                 if entry.name.startswith("."):
+                    hidden += 1
                     continue
                 if UNFIT.search(entry.name):
-                    raise DataError(f"{at or root}: the name {entry.name!a} in it has characters that no name should have")
+                    raise DataError(f"{at}: the name {entry.name!a} in it has characters that no name should have")
                 if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
                     raise DataError(f"{entry.path}: a symbolic link that leaves {root}")
                 listed.append(entry)
                 if len(listed) > MAX_ENTRIES:
-                    raise DataError(f"{at or root}: more than {MAX_ENTRIES} entries")
+                    raise DataError(f"{at}: more than {MAX_ENTRIES} entries")
     except (OSError, RuntimeError) as error:  # the latter for links that lead in a circle
-        raise DataError(f"{at or root}: cannot be listed: {getattr(error, 'strerror', None) or type(error).__name__}") from None
-    return sorted(listed, key=lambda entry: entry.name)
+        raise DataError(f"{at}: cannot be listed: {getattr(error, 'strerror', None) or type(error).__name__}") from None
+    return sorted(listed, key=lambda entry: entry.name), hidden
 
 
 def folders(root: Path, at: Path | None = None) -> list[Path]:

@@ -87,9 +87,11 @@ class Preparation:
     def dataset(self) -> Dataset:
         if "dataset" not in self._kept:
             with at(f"{self.source}: dataset"):
-                self._kept["dataset"] = datasets.load(self.board.dataset, self.data_dir)
-        dataset: Dataset = self._kept["dataset"]
-        return dataset
+                self._kept["dataset"] = dataset = datasets.load(self.board.dataset, self.data_dir)
+            for line in dataset.notes:
+                self.say(line)
+        kept: Dataset = self._kept["dataset"]
+        return kept
 
     def teacher_files(self) -> list[TeacherFile]:
         """Return the teacher's networks on disk, trained first when nobody has them."""

@@ -13,15 +13,13 @@ from typing import Any
 import torch
 
 from harness.core.errors import DataError
+from harness.datasets.class_order import places
+from harness.distilled.order import WORDNET, arrange, number_of
 from harness.distilled.reading import Reading
 from harness.distilled.set import MAX_BYTES, DistilledSet
 from harness.files import decoding, paths
-from harness.files.pixels import Form
+from harness.files.pixels import EXTENSIONS, Form
 
-ENDINGS = (".jpg", ".jpeg", ".png")
-#: A class folder's number: 00012 (RDED, CDA on ImageNet-21K), new012 (SRe2L), class012.
-NUMBERED = re.compile(r"(?:new|class)?_?(\d{1,6})")
-WORDNET = re.compile(r"n\d{8}")
 #: A file's name: the numbers of its class and of the image in it, class00012_id00003.jpg.
 FILE = re.compile(r"class(\d{1,6})_id(\d{1,6})", re.IGNORECASE)
 #: Folders above a set's own that may be gone down.
@@ -30,11 +28,11 @@ MAX_DEPTH = 6
 
 @dataclass(frozen=True)
 class Found:
-    """A set's folder and its files, as many of each class; `numbered` unless it is sorted names that make the classes."""
+    """A set's folder and its files, as many of each class; `order` is in words what makes the classes."""
 
     root: Path
     classes: list[list[Path]]
-    numbered: bool
+    order: str
 
     @property
     def ipc(self) -> int:
@@ -76,7 +74,8 @@ def read(reading: Reading, *, format: str, native_loss: str, factor: int = 1, ki
         "files": len(folders.files),
         "sha256": total.hexdigest(),
         "ipc": folders.ipc,
-        "assumed": {"classes": "the folders' numbers" if folders.numbered else "the folders' names, sorted", "pixels": "[0, 1]"},
+        "assumed": {"classes": folders.order, "pixels": "[0, 1]"},
+        **({"order": reading.order.way} if reading.order is not None else {}),
     }
     return DistilledSet(
         decoded.images,
@@ -94,8 +93,14 @@ def find(reading: Reading) -> Found:
     """Return the files of the set that `reading` asks for. Raises DataError that names what is wrong, and where."""
     top = paths.folder(reading.path)
     root = _descend(top, reading)
-    ordered, numbered = _in_order(root, paths.folders(top, root), reading)
-    classes = [_images(top, folder, label if numbered else None) for label, folder in enumerate(ordered)]
+    names = [folder.name for folder in paths.folders(top, root)]
+    arrangement = arrange(names, reading.card, reading.order, root, reading.say)
+    ordered = [root / name for name in arrangement.folders]
+    numbered = all(number_of(name) is not None for name in names)
+    listed = [_images(top, folder, number_of(folder.name) if numbered else None) for folder in ordered]
+    classes = [files for files, _ in listed]
+    if passed := sum(others for _, others in listed):
+        reading.say(f"{root.name}: {passed} {'file' if passed == 1 else 'files'} passed over, no images of a class")
     first = [_number(file) for file in classes[0]]
     for folder, files in zip(ordered, classes, strict=True):
         if len(files) != len(first):
@@ -109,7 +114,7 @@ def find(reading: Reading) -> Found:
         raise DataError(f"{root}: {len(first)} images a class, {wanted} are asked for")
     if wanted < len(first):
         reading.say(f"{root.name}: the first {wanted} of {len(first)} images a class, by name")
-    return Found(root, [files[:wanted] for files in classes], numbered)
+    return Found(root, [files[:wanted] for files in classes], arrangement.words)
 
 
 def _number(file: Path) -> int:
@@ -118,41 +123,14 @@ def _number(file: Path) -> int:
     return int(named[2]) if named is not None else 0
 
 
-def _in_order(root: Path, folders: Sequence[Path], reading: Reading) -> tuple[list[Path], bool]:
-    """Return the class folders by class, and whether their names are the classes' numbers."""
-    card = reading.card
-    numbers: dict[int, Path] = {}
-    for folder in folders:
-        match = NUMBERED.fullmatch(folder.name)
-        if match is not None:
-            label = int(match[1])
-            if label in numbers:
-                raise DataError(f"{root}: {numbers[label].name} and {folder.name} are both class {label}")
-            numbers[label] = folder
-    if numbers and len(numbers) < len(folders):
-        odd = next(folder for folder in folders if NUMBERED.fullmatch(folder.name) is None)
-        raise DataError(f"{odd}: no class folder, beside others that are numbered such as {next(iter(numbers.values())).name}")
-    if not numbers:
-        if len(folders) != card.classes:
-            raise DataError(f"{root}: {len(folders)} class folders, {card.name} has {card.classes} classes")
-        reading.say(f"{root.name}: the folders are no numbers, so the classes are their names, sorted, from {folders[0].name}")
-        return list(folders), False
-    if missing := sorted({*range(card.classes)} - numbers.keys()):
-        raise DataError(f"{root}: no folder of class {missing[0]}; {len(numbers)} class folders, {card.name} has {card.classes}")
-    if extra := sorted(numbers.keys() - {*range(card.classes)}):
-        raise DataError(f"{numbers[extra[0]]}: a class too many; {card.name} has {card.classes}, numbered from 0")
-    return [numbers[label] for label in range(card.classes)], True
-
-
-def _images(root: Path, folder: Path, label: int | None) -> list[Path]:
-    """Return a class's images by name."""
-    files = paths.files(root, folder, ENDINGS)
-    images = {file.name for file in files}
-    others = [entry.name for entry in paths.entries(root, folder) if entry.name not in images]
+def _images(root: Path, folder: Path, label: int | None) -> tuple[list[Path], int]:
+    """Return a class's images, those in folders below too, as ImageFolder orders them, and how many files are none."""
+    images, others = paths.below(root, folder, EXTENSIONS)
+    files = [Path(entry.path) for _, entry in images]
     if not files:
-        raise DataError(f"{folder}: " + (f"no images ({', '.join(ENDINGS)}), but {others[0]}" if others else "empty"))
-    if others:
-        raise DataError(f"{folder / others[0]}: no image ({', '.join(ENDINGS)}), in a folder of images")
+        content = [entry.name for entry in paths.entries(root, folder)]
+        what = f"no images ({', '.join(sorted(EXTENSIONS))}), but {content[0]}" if content else "empty"
+        raise DataError(f"{folder}: {what}")
     seen: dict[int, Path] = {}
     for file in files if label is not None else ():
         named = FILE.fullmatch(file.stem)
@@ -163,7 +141,7 @@ def _images(root: Path, folder: Path, label: int | None) -> list[Path]:
         if int(named[2]) in seen:
             raise DataError(f"{file}: image {int(named[2])} of class {label}, as {seen[int(named[2])].name} is")
         seen[int(named[2])] = file
-    return files
+    return files, others
 
 
 # -- finding the set's own folder ------------------------------------------------------------------------------------------
@@ -183,10 +161,12 @@ def _descend(root: Path, reading: Reading) -> Path:
 
 
 def _are_classes(root: Path, folders: Sequence[Path], reading: Reading) -> bool:
-    numbered = sum(NUMBERED.fullmatch(folder.name) is not None for folder in folders)
-    if numbered or all(WORDNET.fullmatch(folder.name) for folder in folders):
+    names = [folder.name for folder in folders]
+    if any(number_of(name) is not None for name in names) or all(WORDNET.fullmatch(name) for name in names):
         return True
-    return any(paths.files(root, folder, ENDINGS) for folder in folders[:3])
+    if reading.card.names and None not in places(names, reading.card.names):
+        return True
+    return any(paths.files(root, folder, EXTENSIONS) for folder in folders[:3])
 
 
 def _choose(here: Path, below: Sequence[Path], reading: Reading) -> Path:

@@ -190,7 +190,7 @@ def test_more_images_than_there_are(folder: Path, refused: Refused) -> None:
         ("picture.jpg", "expected a name such as class00001_id00000.jpg"),
         ("class001_id000.png", "as class001_id000.jpg is"),
         ("class001_id0000.jpg", "as class001_id000.jpg is"),
-        ("notes.txt", "no image"),
+        ("notes.txt", "1 images where new000 has 2"),
     ],
 )
 def test_a_name_that_does_not_match(folder: Path, refused: Refused, name: str, words: str) -> None:
@@ -199,10 +199,17 @@ def test_a_name_that_does_not_match(folder: Path, refused: Refused, name: str, w
         read("sre2l", folder, TINY)
 
 
-def test_a_folder_among_the_images(folder: Path, refused: Refused) -> None:
-    (folder / "new000" / "more").mkdir()
-    with refused(DataError, folder / "new000" / "more", "no image"):
-        read("sre2l", folder, TINY)
+def test_images_in_folders_below_a_class_are_read_and_what_is_none_is_counted(folder: Path) -> None:
+    flat = read("sre2l", folder, TINY)
+    for label in ("000", "001"):
+        more = folder / f"new{label}" / "more"
+        more.mkdir()
+        (folder / f"new{label}" / f"class{label}_id001.jpg").rename(more / f"class{label}_id001.jpg")
+    (folder / "new000" / "more" / "notes.txt").write_text("x")
+    said: list[str] = []
+    nested = read("sre2l", folder, TINY, say=said.append)
+    assert torch.equal(nested.images, flat.images) and torch.equal(nested.labels, flat.labels)
+    assert any(line.endswith("1 file passed over, no images of a class") for line in said)
 
 
 def test_an_image_of_another_size(folder: Path, refused: Refused) -> None:
