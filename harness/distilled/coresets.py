@@ -64,6 +64,7 @@ def _coreset(
         dataset=source.dataset.name,
         method=method,
         classes=classes,
+        known_dataset=False,
         provenance={
             "ipc": source.ipc,
             **options,

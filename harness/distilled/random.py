@@ -26,4 +26,5 @@ def random(source: Source) -> DistilledSet:
         method="random",
         classes=len(source.dataset.classes),
         provenance={"seed": source.seed, "ipc": source.ipc, "dataset_digest": source.dataset.digest},
+        known_dataset=False,
     )

@@ -63,6 +63,7 @@ def rded(
         classes=len(dataset.classes),
         factor=factor,
         native_loss="kl",
+        known_dataset=False,
         provenance={
             "seed": source.seed,
             "ipc": source.ipc,

@@ -3,76 +3,96 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+import math
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from harness import datasets
 from harness.core.digests import digest
-from harness.core.errors import DataError
+from harness.core.errors import DataError, GiftbenchError
 from harness.distilled.files import FORMAT
 from harness.files import atomic, safetensors
 from harness.files.paths import UNFIT, line
 from harness.training.replay import Replay
 
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+    Values = Tensor | ndarray
+
+log = logging.getLogger("giftbench")
+
 MAX_BYTES = 64 << 30  # stored soft labels of 300 epochs on ImageNet-1K at IPC 50 are 30 GB
 MAX_CLASSES = 1_000_000  # what counts images by class takes memory for each
 WHITENINGS = ("", "zca")
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+#: How far outside [0, 1] float pixels may lie to be taken for rounded ones, and clipped.
+ROUNDING = 1e-3
+#: Channels that the images of a dataset have at most, where images of another layout are told by them.
+MOST_CHANNELS = 4
 
 
 class DistilledSet:
     """A distilled set, checked when it is made and immutable by convention.
 
     Args:
-        images: [N, C, H, W]; uint8, or float pixels in [0, 1]; with `normalised`, floats that are the network's input.
+        images: [N, C, H, W]; uint8, or float pixels in [0, 1]; with `normalised`, floats that are the network's input. Images
+            [N, H, W, C] of 1 or 3 channels are turned, float pixels a rounding error outside [0, 1] clipped; both are logged.
         labels: class indices, [N] (or [N, 1]), integers.
-        soft_labels: [N, classes] floats, or None.
-        dataset: name of the dataset whose classes these are.
+        soft_labels: [N, classes] floats, or None. All three may be numpy arrays.
+        dataset: name of the dataset whose classes these are, as boards write it.
         method: how the set was made; tables show it.
         classes: number of classes; by default the soft labels' width, else the largest label + 1.
         soft_kind: `logits` or `probabilities`.
-        normalised: whether the images are already what the network takes.
+        normalised: whether the images are already what the network takes: less the dataset's mean, by its deviation.
+        mean, std: what they were normalised by instead, a number a channel, of pixels in [0, 1]; they are then normalised.
         whitening: "zca" when that is whitened pixels (see `harness.datasets.whitening`), else "".
         factor: tiles along one side of a mosaic; 1 when images are whole.
         native_loss: the loss its authors train with, or "".
         replay: soft labels that belong to one stored augmentation each (see `harness.training.replay`), or None.
         provenance: anything worth keeping about how it was made (JSON).
+        known_dataset: whether the dataset's name must be one that is registered; that of a file is taken as it stands.
 
     Raises: DataError, one sentence, when something does not fit.
     """
 
     def __init__(
         self,
-        images: Tensor,
-        labels: Tensor,
-        soft_labels: Tensor | None = None,
+        images: Values,
+        labels: Values,
+        soft_labels: Values | None = None,
         *,
         dataset: str,
         method: str,
         classes: int | None = None,
         soft_kind: Literal["logits", "probabilities"] = "logits",
         normalised: bool = False,
+        mean: Sequence[float] = (),
+        std: Sequence[float] = (),
         whitening: str = "",
         factor: int = 1,
         native_loss: str = "",
         replay: Replay | None = None,
         provenance: Mapping[str, object] | None = None,
+        known_dataset: bool = True,
     ) -> None:
-        for what, given in (("images", images), ("labels", labels), ("soft_labels", soft_labels)):
-            if not isinstance(given, Tensor) and not (what == "soft_labels" and given is None):
-                raise DataError(f"a distilled set's {what} must be a torch tensor, not {type(given).__name__}")
         for what, words in (("dataset", dataset), ("method", method), ("native_loss", native_loss)):
             if not isinstance(words, str) or UNFIT.search(words):
                 raise DataError(f"a distilled set's {what} must be words on one line, not {str(words)[:80]!a}")
-        self.images = images.detach().cpu().contiguous()
-        self.labels = labels.detach().cpu()
-        self.soft_labels = None if soft_labels is None else soft_labels.detach().cpu().contiguous()
+        if known_dataset:
+            _check_dataset(dataset)
+        self.images = _tensor("images", images).contiguous()
+        self.labels = _tensor("labels", labels)
+        self.soft_labels = None if soft_labels is None else _tensor("soft_labels", soft_labels).contiguous()
         self.dataset, self.method, self.soft_kind = dataset, method, soft_kind
-        self.normalised, self.factor, self.native_loss = normalised, factor, native_loss
+        self.mean, self.std = _numbers("mean", mean), _numbers("std", std)
+        self.normalised, self.factor, self.native_loss = normalised or bool(self.mean), factor, native_loss
         self.whitening, self.replay = whitening, replay
         try:
             self.provenance = json.loads(json.dumps(dict(provenance or {})))
@@ -84,6 +104,7 @@ class DistilledSet:
             replay.check(len(self.images), self.classes)
 
     def _check_images(self) -> None:
+        self._turn()
         images = self.images
         if images.dim() != 4 or not images.numel():
             raise DataError(f"a distilled set's images must be [N, C, H, W], not {list(images.shape)}")
@@ -94,18 +115,43 @@ class DistilledSet:
             finite = images.isfinite()
             if not bool(finite.all()):
                 raise DataError(f"a distilled set's images must be finite; {int((~finite).sum())} values are not")
-            low, high = float(images.min()), float(images.max())
-            if not self.normalised and (low < 0 or high > 1):
-                raise DataError(
-                    f"float pixels must lie in [0, 1], these in [{low:.3g}, {high:.3g}]; "
-                    "give normalised=True when they are the network's input"
-                )
+            if not self.normalised:
+                self._clip(float(images.min()), float(images.max()))
         elif self.normalised:
-            raise DataError("uint8 images are pixels; normalised=True wants floats")
+            raise DataError("uint8 images are pixels; normalised=True, or a mean and std of their own, wants floats")
+        if len({len(self.mean), len(self.std), images.shape[1] if self.mean else 0}) > 1 or (self.mean and self.whitening):
+            raise DataError(
+                f"mean and std must be {images.shape[1]} numbers each, of images that are not whitened; "
+                f"not {len(self.mean)} and {len(self.std)}"
+            )
         if self.whitening not in WHITENINGS or (self.whitening and not self.normalised):
             raise DataError(f"whitening must be 'zca', of images that are normalised, or '', not {self.whitening!r}")
         if not isinstance(self.factor, int) or self.factor < 1 or images.shape[2] % self.factor or images.shape[3] % self.factor:
             raise DataError(f"the mosaic factor must divide {images.shape[2]}x{images.shape[3]} px; {self.factor} does not")
+
+    def _turn(self) -> None:
+        """Bring images [N, H, W, C] to [N, C, H, W]. Raises DataError for those that may be either."""
+        if self.images.dim() != 4 or min(self.images.shape[1:3]) <= MOST_CHANNELS or self.images.shape[3] > MOST_CHANNELS:
+            return
+        shape = list(self.images.shape)
+        if shape[3] not in (1, 3):
+            raise DataError(f"a distilled set's images must be [N, C, H, W], not {shape}, which looks like [N, H, W, C]")
+        self.images = self.images.permute(0, 3, 1, 2).contiguous()
+        log.warning("%s of %s: images %s are taken as [N, H, W, C], and turned", self.method, self.dataset, shape)
+
+    def _clip(self, low: float, high: float) -> None:
+        """Clip pixels that rounding has left outside [0, 1]. Raises DataError for others."""
+        if low >= 0 and high <= 1:
+            return
+        reach = f"[{low:.9g}, {high:.9g}]"
+        if low < -ROUNDING or high > 1 + ROUNDING:
+            raise DataError(
+                f"float pixels must lie in [0, 1], these in {reach}; divide by 255 what reaches from 0 to 255, clip pixels that "
+                "training has driven out, and of images that are normalised say by what: normalised=True when that is the "
+                "dataset's mean and deviation, else mean=… and std=…"
+            )
+        self.images, what = self.images.clamp(0, 1), f"{self.method} of {self.dataset}"
+        log.warning("%s: float pixels in %s, a rounding error outside [0, 1], are clipped", what, reach)
 
     def _check_labels(self, classes: int | None) -> None:
         count = len(self.images)
@@ -171,9 +217,34 @@ class DistilledSet:
         tensors |= {} if self.soft_labels is None else {"soft_labels": self.soft_labels}
         return tensors if self.replay is None else tensors | self.replay.tensors()
 
+    def input(self, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+        """Return the images of a set that is normalised as a network takes them whose own are normalised by `mean` and `std`."""
+        if not self.mean:
+            return self.images
+        own_mean, own_std, its_mean, its_std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std, mean, std))
+        return self.images * (own_std / its_std) + (own_mean - its_mean) / its_std
+
+    def changed(self, **fields: object) -> DistilledSet:
+        """Return a copy, some of whose arguments are others. Raises DataError as making one does."""
+        own: dict[str, object] = {name: getattr(self, name) for name in ("images", "labels", "soft_labels", "replay")}
+        own |= {**self.metadata, "soft_kind": self.soft_kind, "known_dataset": False}
+        own.pop("replay_batch", None)
+        return DistilledSet(**{**own, **fields})  # type: ignore[arg-type]
+
+    def renumbered(self, numbering: Sequence[int]) -> DistilledSet:
+        """Return the set with class i called `numbering[i]`, in labels and soft labels. Raises DataError for stored draws."""
+        if list(numbering) == list(range(self.classes)):
+            return self
+        if self.replay is not None:
+            raise DataError("soft labels that belong to stored augmentations cannot be put into another order of the classes")
+        own = torch.tensor(numbering)
+        soft = None if self.soft_labels is None else self.soft_labels[:, own.argsort()]
+        return self.changed(labels=own[self.labels], soft_labels=soft)
+
     def _rarely(self) -> dict[str, object]:
         """Facts that few sets have; left out of the digest and the file of all others."""
-        whitening = {"whitening": self.whitening} if self.whitening else {}
+        whitening: dict[str, object] = {"whitening": self.whitening} if self.whitening else {}
+        whitening |= {"mean": list(self.mean), "std": list(self.std)} if self.mean else {}
         return whitening | ({} if self.replay is None else {"replay_batch": self.replay.batch})
 
     @property
@@ -225,6 +296,7 @@ class DistilledSet:
             if missing := {"images", "labels"} - set(tensors):
                 raise DataError(f"not a distilled set: it has no {' and no '.join(sorted(missing))}")
             described = dict(json.loads(header["set"]))
+            described["known_dataset"] = False
             described["replay"] = Replay.of(tensors, described.pop("replay_batch", 0))
             loaded = cls(tensors["images"], tensors["labels"], tensors.get("soft_labels"), **described)
         except DataError as error:
@@ -244,3 +316,35 @@ class DistilledSet:
             raise DataError(
                 f"the distilled set's images are {sizes[0]} (channels x height x width), dataset {dataset}'s are {sizes[1]}"
             )
+
+
+def _tensor(what: str, values: object) -> Tensor:
+    """Return a tensor, or a numpy array as one, on the CPU. Raises DataError for anything else."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    if type(values).__module__ == "numpy" and hasattr(values, "dtype"):
+        try:
+            return torch.as_tensor(values).clone()
+        except (TypeError, ValueError, RuntimeError):
+            raise DataError(f"a distilled set's {what} cannot be numpy's {values.dtype}; give floats or integers") from None
+    raise DataError(f"a distilled set's {what} must be a torch tensor or a numpy array, not {type(values).__name__}")
+
+
+def _numbers(what: str, values: Sequence[float]) -> tuple[float, ...]:
+    """Return finite numbers, deviations above 0. Raises DataError for others."""
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = (math.nan,)
+    if not all(math.isfinite(number) and (what == "mean" or number > 0) for number in numbers):
+        raise DataError(f"a distilled set's {what} must be one finite number a channel{'' if what == 'mean' else ', above 0'}")
+    return numbers
+
+
+def _check_dataset(name: str) -> None:
+    """Raise DataError for a name that no dataset has; what a folder of images is called is its user's affair."""
+    if not name.startswith(("folder:", "folder/")):
+        try:
+            datasets.registry.resolve(name)
+        except GiftbenchError as error:
+            raise DataError(f"a distilled set's dataset: {error}") from None

@@ -162,10 +162,11 @@ class Workbench:
         distilled, dataset = self.distilled(trial), self.dataset(trial)
         mean, std = _statistics(dataset, trial.protocol.normalisation)
         normalisation: dict[str, tuple[float, ...]] = {} if distilled.normalised else {"mean": mean, "std": std}
+        images = distilled.input(mean, std)
         soft = distilled.soft_labels if trial.protocol.labels in ("auto", "stored") else None
         return Material.on_device(
             self.device,
-            distilled.images,
+            images,
             distilled.labels,
             soft=None if soft is None else soft.to(self.device),
             soft_kind=distilled.soft_kind,

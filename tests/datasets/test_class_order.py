@@ -93,7 +93,7 @@ def test_folders_of_both_splits_pair_by_folded_names(tmp_path: Path) -> None:
 
 
 def test_one_number_in_two_folders_is_refused(tmp_path: Path, refused) -> None:
-    with refused(DataError, "1 and 01 are one number"):
+    with refused(DataError, "01 and 1 are one number"):
         datasets.load(f"folder:{in_folders(tmp_path, ['01', '1'])}")
 
 

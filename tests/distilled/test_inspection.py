@@ -16,7 +16,7 @@ from harness.distilled.inspection import describe, draw
 
 def made(labels: list[int], channels: int = 3, side: int = 8, value: int = 200, **changes) -> DistilledSet:
     images = torch.full((len(labels), channels, side, side), value, dtype=torch.uint8)
-    return DistilledSet(images, torch.tensor(labels), **({"dataset": "toy", "method": "mine"} | changes))
+    return DistilledSet(images, torch.tensor(labels), **({"dataset": "digits", "method": "mine"} | changes))
 
 
 def facts(distilled: DistilledSet) -> dict[str, str]:
@@ -27,7 +27,7 @@ def test_facts_are_one_a_line_and_complete() -> None:
     distilled = made([0, 0, 1, 1], native_loss="kl", provenance={"seed": 3}, factor=2)
     found = facts(distilled)
     assert found["digest"] == distilled.digest
-    assert (found["method"], found["dataset"], found["native loss"], found["mosaic factor"]) == ("mine", "toy", "kl", "2")
+    assert (found["method"], found["dataset"], found["native loss"], found["mosaic factor"]) == ("mine", "digits", "kl", "2")
     assert found["images"] == "4 of 3x8x8 uint8, pixels"
     assert found["values"] == "200 to 200, mean 200"
     assert found["classes"] == "2, 2 a class"
@@ -39,7 +39,7 @@ def test_uneven_classes_soft_labels_and_normalised_images_are_said() -> None:
     images = torch.tensor([-1.5, 0, 1.5]).view(3, 1, 1, 1).expand(3, 1, 4, 4)
     soft = torch.full((3, 3), 1 / 3)
     labels = torch.tensor([0, 0, 1])
-    found = facts(DistilledSet(images, labels, soft, dataset="toy", method="mine", normalised=True, soft_kind="probabilities"))
+    found = facts(DistilledSet(images, labels, soft, dataset="digits", method="mine", normalised=True, soft_kind="probabilities"))
     assert found["classes"] == "3, 0 to 2 a class"
     assert found["soft labels"] == "probabilities, [3, 3]"
     assert found["images"] == "3 of 1x4x4 float32, normalised already"
@@ -78,7 +78,7 @@ def centres(path: Path, side: int, rows: int, columns: int) -> numpy.ndarray:
 
 def test_picture_shows_each_image_in_the_row_of_its_class_and_blanks_where_there_is_none(tmp_path: Path) -> None:
     images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 1, 8, 8)
-    distilled = DistilledSet(images, torch.tensor([1, 0, 1, 1]), dataset="toy", method="mine")
+    distilled = DistilledSet(images, torch.tensor([1, 0, 1, 1]), dataset="digits", method="mine")
     assert centres(draw(distilled, tmp_path / "grid.png"), 8, 2, 3).tolist() == [[20, 255, 255], [10, 30, 40]]
 
 
@@ -93,7 +93,7 @@ def test_picture_shows_each_image_in_the_row_of_its_class_and_blanks_where_there
 )
 def test_values_are_shown_as_what_they_are(tmp_path: Path, images: torch.Tensor, normalised: bool, shown: list[int]) -> None:
     whole = images.view(3, 1, 1, 1).expand(3, 3, 8, 8)
-    distilled = DistilledSet(whole, torch.zeros(3, dtype=torch.int64), dataset="toy", method="mine", normalised=normalised)
+    distilled = DistilledSet(whole, torch.zeros(3, dtype=torch.int64), dataset="digits", method="mine", normalised=normalised)
     assert centres(draw(distilled, tmp_path / "grid.png"), 8, 1, 3).tolist() == [shown]
 
 

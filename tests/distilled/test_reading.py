@@ -30,7 +30,7 @@ def test_a_plugins_reader_is_given_what_the_importer_was(tmp_path: Path) -> None
     def mine(reading: Reading, *, grey: int = 7) -> DistilledSet:
         readings.append(reading)
         reading.say("took the first")
-        return DistilledSet(torch.full((2, 1, 2, 2), grey, dtype=torch.uint8), torch.arange(2), dataset="toy", method="mine")
+        return DistilledSet(torch.full((2, 1, 2, 2), grey, dtype=torch.uint8), torch.arange(2), dataset="digits", method="mine")
 
     readers.register("mine")(mine)
     try:

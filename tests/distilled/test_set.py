@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from harness import DistilledSet
@@ -19,7 +22,7 @@ LOGITS = torch.randn(N, CLASSES, generator=torch.Generator().manual_seed(1))
 
 
 def made(images: Any = PIXELS, labels: Any = LABELS, soft_labels: Any = None, **changes: Any) -> DistilledSet:
-    return DistilledSet(images, labels, soft_labels, **({"dataset": "toy", "method": "mine"} | changes))
+    return DistilledSet(images, labels, soft_labels, **({"dataset": "digits", "method": "mine"} | changes))
 
 
 def with_value(tensor: Tensor, value: float) -> Tensor:
@@ -70,9 +73,17 @@ PROBABILITIES = torch.softmax(LOGITS, 1)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"images": PIXELS.numpy()}, "images must be a torch tensor, not ndarray"),
+        ({"images": PIXELS.tolist()}, "images must be a torch tensor or a numpy array, not list"),
         ({"labels": LABELS.tolist()}, "labels must be a torch tensor, not list"),
-        ({"soft_labels": numpy.zeros((N, CLASSES))}, "soft_labels must be a torch tensor"),
+        ({"soft_labels": "gift"}, "soft_labels must be a torch tensor or a numpy array"),
+        ({"images": numpy.zeros((N, 3, 4, 4), dtype=str)}, "images cannot be numpy's"),
+        ({"dataset": "digitz"}, "a distilled set's dataset: no dataset 'digitz'; did you mean 'digits'"),
+        ({"images": torch.zeros(N, 8, 8, 4)}, "which looks like [N, H, W, C]"),
+        ({"images": torch.full((N, 3, 4, 4), 1.01)}, "float pixels must lie in [0, 1], these in [1.00999999, 1.00999999]"),
+        ({"images": torch.rand(N, 3, 4, 4), "mean": (0.5,) * 3}, "mean and std must be 3 numbers each"),
+        ({"images": torch.rand(N, 3, 4, 4), "mean": (0.5,), "std": (0.5,)}, "mean and std must be 3 numbers each"),
+        ({"images": torch.rand(N, 3, 4, 4), "mean": (0.5,) * 3, "std": (0.0,) * 3}, "std must be one finite number a channel"),
+        ({"mean": (0.5,) * 3, "std": (0.5,) * 3}, "uint8 images are pixels"),
         ({"images": PIXELS[0]}, "[N, C, H, W], not [3, 4, 4]"),
         ({"images": PIXELS[:0], "labels": LABELS[:0]}, "[N, C, H, W], not [0, 3, 4, 4]"),
         ({"images": PIXELS.int()}, "uint8 or float, not torch.int32"),
@@ -147,9 +158,70 @@ def test_digest_changes_with_everything_that_training_sees() -> None:
 
 
 def test_digest_stays_when_only_the_story_changes() -> None:
-    told = made(method="yours", dataset="other", native_loss="kl", provenance={"seed": 3, "nested": [1, {"a": None}]})
+    told = made(method="yours", dataset="cifar10", native_loss="kl", provenance={"seed": 3, "nested": [1, {"a": None}]})
     assert told.digest == made().digest
     assert made(soft_kind="probabilities").digest == made().digest  # no soft labels: their kind says nothing
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    channels=st.sampled_from([1, 3]),
+    side=st.tuples(st.integers(5, 12), st.integers(5, 12)),
+    form=st.sampled_from(["uint8", "pixels", "normalised"]),
+    array=st.booleans(),
+)
+def test_channels_may_come_last_and_arrays_be_numpys(channels: int, side: tuple[int, int], form: str, array: bool) -> None:
+    images = torch.randint(0, 256, (N, channels, *side), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    images = images if form == "uint8" else images.float() / 255 * (3 if form == "normalised" else 1)
+    described = {"normalised": form == "normalised"}
+    expected = made(images, soft_labels=LOGITS, **described)
+    turned = images.permute(0, 2, 3, 1)
+    given = [turned.numpy(), LABELS.numpy(), LOGITS.numpy()] if array else [turned, LABELS, LOGITS]
+    assert made(*given, **described).digest == expected.digest
+    assert made(images, **described).shape == (channels, *side)
+
+
+def test_turning_and_clipping_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    made(torch.zeros(N, 8, 8, 3))
+    assert "mine of digits: images [6, 8, 8, 3] are taken as [N, H, W, C], and turned" in caplog.text
+    caplog.clear()
+    rounded = made(torch.full((N, 3, 4, 4), 1 + 2e-7))
+    assert float(rounded.images.max()) == 1
+    assert "[1.00000024, 1.00000024], a rounding error outside [0, 1], are clipped" in caplog.text
+
+
+@given(st.sampled_from([-1e-7, -9e-4, 1 + 1.2e-7, 1 + 9e-4]))
+def test_a_rounding_error_outside_is_clipped_and_more_is_refused(value: float) -> None:
+    assert made(with_value(FLOATS, value)).digest == made(with_value(FLOATS, round(value))).digest
+    with pytest.raises(DataError, match="clip pixels that"):
+        made(with_value(FLOATS, value * 2 if value > 1 else -0.01))
+
+
+def test_a_mean_and_deviation_of_its_own_say_what_the_pixels_are(tmp_path: Path) -> None:
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+    own = (FLOATS - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    distilled = made(own, mean=mean, std=std)
+    theirs = ((0.1, 0.2, 0.3), (0.9, 0.8, 0.7))
+    expected = (FLOATS - torch.tensor(theirs[0]).view(3, 1, 1)) / torch.tensor(theirs[1]).view(3, 1, 1)
+    assert torch.allclose(distilled.input(*theirs), expected, atol=1e-6)
+    assert distilled.normalised and distilled.digest != made(own, normalised=True).digest
+    loaded = DistilledSet.load(distilled.save(tmp_path / "set.safetensors"))
+    assert (loaded.mean, loaded.std, loaded.digest) == (mean, std, distilled.digest)
+    assert made(own, normalised=True).input(*theirs).equal(own)
+
+
+def test_a_file_may_name_a_dataset_that_nobody_has_registered(tmp_path: Path) -> None:
+    path = made(dataset="toy", known_dataset=False).save(tmp_path / "set.safetensors")
+    assert DistilledSet.load(path).dataset == "toy"
+    assert made(dataset="folder:my (odd) pets").dataset == "folder:my (odd) pets"
+
+
+def test_classes_are_renumbered_in_labels_and_soft_labels() -> None:
+    distilled = made(soft_labels=LOGITS).renumbered([2, 0, 1])
+    assert distilled.labels.tolist() == [[2, 0, 1][label] for label in LABELS.tolist()]
+    for own, other in enumerate([2, 0, 1]):
+        assert torch.equal(distilled.soft_labels[:, other], LOGITS[:, own])
+    assert made().renumbered([0, 1, 2]).digest == made().digest
 
 
 def test_digest_does_not_depend_on_memory_format() -> None:

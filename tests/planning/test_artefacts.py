@@ -40,7 +40,7 @@ class Maker:
 
 def distilled(value: int = 0, **provenance: Any) -> DistilledSet:
     images = torch.full((2, 1, 8, 8), value, dtype=torch.uint8)
-    return DistilledSet(images, torch.tensor([0, 1]), dataset="toy", method="mine", provenance=provenance)
+    return DistilledSet(images, torch.tensor([0, 1]), dataset="digits", method="mine", provenance=provenance)
 
 
 def never(*_: Any) -> Any:
@@ -207,7 +207,7 @@ def test_a_set_that_a_person_put_there_is_no_recipes_answer(artefacts: Artefacts
 
 def test_images_per_class_come_from_the_header(artefacts: Artefacts) -> None:
     assert artefacts.add(distilled()).ipc == 1
-    uneven = DistilledSet(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 2]), dataset="toy", method="mine")
+    uneven = DistilledSet(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 2]), dataset="digits", method="mine")
     assert artefacts.add(uneven).ipc == 1.33
 
 

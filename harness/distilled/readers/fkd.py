@@ -94,6 +94,7 @@ def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: 
             native_loss="kl",
             replay=replay,
             provenance=facts | {"images": distilled.provenance, "ipc": distilled.ipc},
+            known_dataset=False,
         )
     except DataError as error:
         raise DataError(f"{root}: {error}") from None

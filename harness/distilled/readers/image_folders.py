@@ -86,6 +86,7 @@ def read(reading: Reading, *, format: str, native_loss: str, factor: int = 1, ki
         factor=factor,
         native_loss=native_loss,
         provenance=provenance,
+        known_dataset=False,
     )
 
 

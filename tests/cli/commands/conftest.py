@@ -54,4 +54,4 @@ def board(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_set(tmp_path: Path) -> Path:
     pixels = torch.full((2, 1, 4, 4), 9, dtype=torch.uint8)
-    return DistilledSet(pixels, torch.arange(2), dataset="toy", method="mine").save(tmp_path / "set.safetensors")
+    return DistilledSet(pixels, torch.arange(2), dataset="digits", method="mine").save(tmp_path / "set.safetensors")

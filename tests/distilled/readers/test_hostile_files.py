@@ -258,7 +258,7 @@ def test_a_shape_of_a_hundred_gigabytes_in_a_sets_own_file_is_refused(tmp_path: 
         with refused(tmp_path, "set.safetensors"):
             DistilledSet.load(file)
     with pytest.raises(DataError, match="classes"):  # whoever writes a file can also give it the digest that fits
-        DistilledSet(torch.zeros(1, 1, 1, 1), torch.tensor([0]), dataset="a", method="b", classes=10**11)
+        DistilledSet(torch.zeros(1, 1, 1, 1), torch.tensor([0]), dataset="digits", method="b", classes=10**11)
     for claimed in (2**63, 10**11, len(whole)):
         file.write_bytes(claimed.to_bytes(8, "little") + whole[8:])
         with refused(tmp_path, "set.safetensors"):
