@@ -6,7 +6,6 @@ A published set's files do not say how its images are normalised or in which ord
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from harness.core.errors import DataError
 from harness.datasets.cards import Card
+from harness.distilled.agreement import Agreement, agreement, by_chance
 from harness.distilled.set import DistilledSet
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ MOST, CHUNK_BYTES = 2000, 64 << 20
 GRID = 32
 #: Distance (see `_Look.distance`) above which a set is near to nothing, and by which another reading must be nearer.
 FAR, NEARER = 3.0, 0.25
-#: Classes above which no better order of them is looked for: their number squared is held, and its cube taken time for.
-MOST_ORDERED = 2000
+#: How the line begins that says that the classes are in another order.
+OTHER_ORDER = "warning: another order of the classes"
 
 
 def findings(
@@ -48,6 +48,8 @@ def findings(
         teacher: asked whether it knows the set's images by their labels.
         whiten: pixels [N, C, H, W] in, uint8 or in [0, 1], whitened images out; what a set's `whitening` names.
     """
+    if distilled.mean and card.mean:
+        distilled = distilled.changed(images=distilled.input(card.mean, card.std), mean=(), std=())
     lines = [*_images(distilled), *_soft_labels(distilled)]
     if dataset is None:
         lines += _plausible(distilled, card)
@@ -113,11 +115,12 @@ def _soft_labels(distilled: DistilledSet) -> list[str]:
         lines.append(f"warning: the soft labels are said to be {stated}, by their numbers they are {seem}")
     else:
         lines.append(f"soft labels: {stated}, from {float(soft.min()):.4g} to {float(soft.max()):.4g}")
-    top = soft.argmax(1)
-    share = float((top == distilled.labels).float().mean())
-    line = f"the highest soft label is the hard one for {share:.1%} of the images"
-    lines.append(line if share >= 0.5 else f"warning: {line}")
-    return lines + _permuted(distilled.labels, top, distilled.classes, "the soft labels")
+    seen = agreement(distilled.labels, soft.argmax(1), distilled.classes)
+    line = f"the highest soft label is the hard one for {seen.hits / seen.count:.1%} of the images"
+    lines.append(line if 2 * seen.hits >= seen.count else f"{line}; chance is {1 / distilled.classes:.1%}")
+    if not seen.proves and 2 * seen.hits < seen.count:
+        lines[-1] = f"warning: {lines[-1]}"
+    return lines + _permuted(seen, "the soft labels")
 
 
 def _seeming(soft: Tensor) -> str:
@@ -267,23 +270,17 @@ def _class_order(distilled: DistilledSet, dataset: Dataset, real: tuple[Tensor, 
     means = torch.zeros(classes, theirs.shape[1]).index_add_(0, real[1], theirs - centre)
     means = functional.normalize(means, dim=1)  # of the sum as of the mean
     nearest = ((own - centre) @ means.T).argmax(1)
-    hits, (expected, enough) = int((nearest == labels).sum()), _chance(len(labels), classes)
+    seen = agreement(labels, nearest, classes)
     line = (
-        f"the nearest class mean of {dataset.name} is that of the label for {hits} of {len(labels)} images; "
-        f"chance is {expected:.3g}"
+        f"the nearest class mean of {dataset.name} is that of the label for {seen.hits} of {len(labels)} images; "
+        f"chance is {seen.chance:.3g}"
     )
-    permuted = _permuted(labels, nearest, classes, f"the class means of {dataset.name}")
-    if hits > enough:
+    permuted = _permuted(seen, f"the class means of {dataset.name}")
+    if seen.hits > seen.enough:
         return [line, *permuted]
-    if not permuted and enough >= len(labels) / 2:
+    if not permuted and seen.enough >= len(labels) / 2:
         return [f"{line}: too few images to tell the order of the classes"]
     return [f"warning: {line}", *permuted] if permuted else [f"warning: {line}: the classes may be in another order"]
-
-
-def _chance(count: int, classes: int) -> tuple[float, float]:
-    """Return how many of `count` guesses are right by chance, and above how many it is hardly chance (3 deviations)."""
-    expected = count / classes
-    return expected, expected + 3 * math.sqrt(expected * (1 - 1 / classes))
 
 
 def _coarse(images: Tensor, size: int, factor: int = 1) -> Tensor:
@@ -292,26 +289,13 @@ def _coarse(images: Tensor, size: int, factor: int = 1) -> Tensor:
     return functional.adaptive_avg_pool2d(images, size).flatten(1) if images.shape[3] != size else images.flatten(1)
 
 
-def _permuted(labels: Tensor, guesses: Tensor, classes: int, whose: str) -> list[str]:
-    """Return a warning when labels agree with guesses, both [N], far better after the classes are reordered."""
-    from scipy.optimize import linear_sum_assignment
-
-    if classes > MOST_ORDERED:
-        return []
-
-    def best(others: Tensor) -> int:
-        together = torch.bincount(labels * classes + others, minlength=classes * classes).view(classes, classes).numpy()
-        rows, columns = linear_sum_assignment(together, maximize=True)
-        return int(together[rows, columns].sum())
-
-    plain, reordered = int((labels == guesses).sum()), best(guesses)
-    shuffled = guesses[torch.randperm(len(guesses), generator=torch.Generator().manual_seed(0))]
-    luck = best(shuffled)  # an order found among all orders fits a little by itself
-    if reordered <= 2 * plain or reordered < luck + 4 * math.sqrt(max(luck, 1)):
+def _permuted(seen: Agreement, whose: str) -> list[str]:
+    """Return a warning when the labels agree with what is `whose` far better after the classes are reordered."""
+    if not seen.reordered:
         return []
     return [
-        f"warning: another order of the classes would agree with {whose} on {reordered} of {len(labels)} images, this one on "
-        f"{plain}: were the class folders listed in another order?"
+        f"{OTHER_ORDER} would agree with {whose} on {seen.reordered} of {seen.count} images, this one on "
+        f"{seen.hits}: were the class folders listed in another order?"
     ]
 
 
@@ -329,7 +313,7 @@ def _known_to(teacher: Teacher, distilled: DistilledSet) -> list[str]:
         part = _own(distilled.images[some]).to(device)
         logits = teacher.logits(part if distilled.normalised else teacher.normalise(part))
         hits += int((logits.argmax(1).cpu() == distilled.labels[some]).sum())
-    expected, enough = _chance(len(places), distilled.classes)
+    expected, enough = by_chance(len(places), distilled.classes)
     line = f"{teacher.label} puts {hits} of {len(places)} images into the class of their label; chance is {expected:.3g}"
     if hits > enough:
         return [line]

@@ -36,7 +36,7 @@ def gift(reading: Reading, *, method: str = "", native_loss: str = "") -> Distil
     if not isinstance(content, dict) or not {"data", "label"} <= set(content):
         raise DataError(f'{path}: expected a dict with "dataset", "data" and "label"')
     _check_dataset(content.get("dataset"), path, reading)
-    images = tensors.pixels(tensors.images_in(content["data"], path, reading), path)
+    images = tensors.pixels(tensors.images_in(content["data"], path, reading), path, reading)
     hard, soft = _labels(content["label"], len(images), path, reading)
     kind: tensors.Kind = "logits" if soft is None else tensors.kind_of(soft)
     if soft is not None:

@@ -54,7 +54,7 @@ def read(reading: Reading, zca: bool, images: str, labels: str) -> Matched:
             f"warning: {image_files[0].name} holds un-whitened pixels in spite of its name; they are not the images its authors "
             "train on, which images_best.pt has"
         )
-        pixels, normalised, what = tensors.pixels(pixels, image_files[0]), False, "pixels, un-whitened"
+        pixels, normalised, what = tensors.pixels(pixels, image_files[0], reading), False, "pixels, un-whitened"
     elif zca:
         reading.say(f"{image_files[0].name}: taken as ZCA-whitened already; zca=false where its configuration has none")
         whitening, what = "zca", "zca"

@@ -118,3 +118,19 @@ def test_gift_refuses_values_that_are_no_pixels(tmp_path: Path) -> None:
     torch.save({"dataset": "digits", "data": torch.full((10, 1, 16, 16), 1.5), "label": torch.arange(10)}, tmp_path / "data.pt")
     with pytest.raises(DataError, match=r"data\.pt: pixels"):
         said_by("gift", tmp_path)
+
+
+@pytest.mark.parametrize("form", ["gift", "tesla"])
+@pytest.mark.parametrize("share", [0.2, 0.49, 0.6])
+def test_soft_labels_of_a_weak_teacher_prove_the_order(tmp_path: Path, form: str, share: float) -> None:
+    labels, draws = torch.arange(100).repeat_interleave(10), torch.Generator().manual_seed(0)
+    top = torch.where(torch.rand(1000, generator=draws) < share, labels, torch.randint(0, 100, (1000,), generator=draws))
+    soft = (torch.randn(1000, 100, generator=draws) / 10).scatter_add_(1, top[:, None], torch.full((1000, 1), 5.0))
+    images = torch.rand(1000, 3, 32, 32, generator=draws)
+    if form == "gift":
+        torch.save({"dataset": "cifar100", "data": images, "label": soft}, tmp_path / "data.pt")
+    else:
+        torch.save(images, tmp_path / "images_best.pt")
+        torch.save(soft.softmax(1), tmp_path / "labels_best.pt")
+    distilled = read(form, tmp_path, Card("cifar100", (3, 32, 32), 100), **({} if form == "gift" else {"zca": False}))
+    assert distilled.labels.equal(labels)
