@@ -44,6 +44,7 @@ class SetSpec(BaseModel):
     `title` is what tables call it; `native` is the loss its authors train with; `seed` is the distiller's; `distilled_on` the
     network it was made with. A `format` is read from `path`, at each IPC (none: all images there are), with the reader's own
     options; without a path it waits for `giftbench run --set NAME=PATH`, NAME being the format's unless `slot` says another.
+    `classes` states the order of its classes: names, numbers, wnid, or a file of them, from the board's folder.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -53,6 +54,7 @@ class SetSpec(BaseModel):
     format: str = ""
     path: str = ""
     slot: str = ""
+    classes: str = ""
     ipc: Counts = ()
     title: str = ""
     native: Spec | None = None
@@ -65,10 +67,12 @@ class SetSpec(BaseModel):
             raise ValueError('needs method = "…" (a distiller), file = "….safetensors" or format = "…" (a reader)')
         if (self.path or self.slot) and not self.format:
             raise ValueError(f'{"path" if self.path else "slot"} goes with format = "…"')
+        if self.classes and not (self.format or self.file):
+            raise ValueError('classes goes with format = "…" or file = "…"')
         if self.method and not self.ipc:
             raise ValueError(f'method = "{self.method}" needs ipc = [images per class, …]')
         if self.file and self.model_extra:
-            raise ValueError(f"unknown key {next(iter(self.model_extra))!r}; a file takes title, native and ipc")
+            raise ValueError(f"unknown key {next(iter(self.model_extra))!r}; a file takes title, classes, native and ipc")
         return self
 
     @property

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from pydantic_core import from_json
 
 from harness.boards.board import board_path
@@ -51,6 +51,16 @@ class Environment(Stated):
     together: int = 1
 
 
+class Provenance(Stated):
+    """What a record's number rests on beside its trial. Further facts are kept by name.
+
+    Attributes:
+        warnings: what the checks of the distilled set warn of, a line each.
+    """
+
+    warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
 class Record(BaseModel):
     """A trial with its outcome and provenance.
 
@@ -61,6 +71,7 @@ class Record(BaseModel):
         error: what went wrong, when the status is `failed`.
         timing: seconds by phase.
         environment: where it was made.
+        provenance: what else is to be known of its number; left out of the file where there is nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,6 +86,20 @@ class Record(BaseModel):
     timing: dict[str, float] = Field(default_factory=dict)
     environment: Environment = Field(default_factory=Environment)
     created: str = ""
+    provenance: Provenance = Field(default_factory=Provenance)
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, written: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out a provenance that says nothing, so that such a record is written as it always was."""
+        content: dict[str, object] = written(self)
+        return content if content.get("provenance") else {k: v for k, v in content.items() if k != "provenance"}
+
+    def warned(self, warnings: tuple[str, ...]) -> Record:
+        """Return the record with what the checks of its distilled set warn of."""
+        if not warnings:
+            return self
+        provenance = Provenance.model_validate({**self.provenance.stated(), "warnings": warnings})
+        return self.model_copy(update={"provenance": provenance})
 
     @classmethod
     def of(
@@ -217,7 +242,7 @@ FACTS = (
     *("scenario", "scenario_version", "dataset_digest", "distilled", "teacher_digest", "plugins", "setup"),
     *("status", "error", "device", "versions", "id"),
 )
-REST = ("options", "seed", "seconds", "history")
+REST = ("options", "seed", "seconds", "history", "warnings")
 
 
 def to_frame(records: list[Record]) -> pandas.DataFrame:
@@ -253,5 +278,6 @@ def _row(record: Record) -> dict[str, Any]:
         "seed": trial.seed,
         "seconds": record.timing.get("total", 0.0),
         "history": record.history,
+        "warnings": "\n".join(record.provenance.warnings),
         **record.metrics,
     }

@@ -12,7 +12,7 @@ from harness.leaderboard.text import code, escape, fixed, letter, listed, runs
 
 MEASURE = "Accuracy in percent on the test split after the last epoch, mean ± standard deviation (ddof 1)."
 #: The columns of records that notes are made of.
-FACTS = [*STATED, "row", "column", "distilled", "teacher_digest", "plugins", "device", "versions"]
+FACTS = [*STATED, "row", "column", "distilled", "teacher_digest", "plugins", "device", "versions", "warnings"]
 
 Facts = Sequence[Any]  # named tuples with the fields of FACTS, all text, each combination once
 
@@ -36,6 +36,7 @@ def notes(
         f"{measure} {_seeds(seeds, cells)}",
         _legend(cells, compared),
         _sets(facts, native),
+        _warnings(facts),
         _teachers(facts),
         _protocol(facts),
         _models(facts),
@@ -111,6 +112,15 @@ def _sets(facts: Facts, native: Mapping[str, str]) -> str:
         parts.append(f"{escape(method)} {', '.join(sets[method])}{ending}".strip())
     dataset = listed(map(escape, distinct(facts, "dataset")))
     return (f"Dataset: {dataset}. " if dataset else "") + f"Sets: {'; '.join(parts)}."
+
+
+def _warnings(facts: Facts) -> str:
+    """Return what the checks of the distilled sets warn of, set by set."""
+    sets: dict[str, dict[str, None]] = {}
+    for fact in facts:
+        for line in fact.warnings.split("\n") if fact.warnings else ():
+            sets.setdefault(f"{escape(fact.method)} ({code(fact.distilled[:8])})", {})[line] = None
+    return " ".join(f"Warning of {name}: {escape('; '.join(lines))}." for name, lines in sets.items())
 
 
 def _teachers(facts: Facts) -> str:

@@ -93,6 +93,8 @@ class Needs:
         """Yield every file and folder, there or not, that what the board's trials rest on is read from."""
         yield from places(self.board.dataset, datasets.folder_of(self.data_dir))
         for spec in self.board.sets:
+            if spec.classes:
+                yield self.folder / Path(spec.classes).expanduser()
             if spec.file:
                 yield self.folder / Path(spec.file).expanduser()
             elif spec.format:

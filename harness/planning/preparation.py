@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from harness.core.resolved import Resolved
 from harness.core.spec import Spec
 from harness.distilled import distillers, readers
 from harness.distilled.files import SetFile, set_recipe
+from harness.distilled.order import WAYS, Order
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
 from harness.planning.artefacts import Artefacts
@@ -26,10 +27,13 @@ from harness.training.devices import arithmetic, resolve_device
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
+    from harness.datasets.cards import Card
     from harness.distilled import Distil
     from harness.teachers.files import TeacherFile
     from harness.teachers.teacher import Teacher
 
+#: What to do about a set that a board names, whose classes another order fits far better.
+REMEDY = 'State it by the board\'s [[sets]] classes = "…" (names, numbers, wnid or a file), or take the set as it is by --force'
 Progress = Callable[[str, int, int], None]  # what is being made, steps done, steps in all
 Say = Callable[[str], None]
 
@@ -60,6 +64,7 @@ class Preparation:
 
     Each is made at most once, the teacher only on demand. `supplies` are the paths that the command line brings, `ambiguous` the
     slots for which a path alone does not say which network its set was distilled on; `say` is told what was left out or assumed.
+    `force` takes sets whose classes another order fits far better; `warnings` are what the checks warn of, by a set's digest.
     """
 
     board: Board
@@ -73,6 +78,8 @@ class Preparation:
     ambiguous: frozenset[str] = frozenset()
     say: Say = lambda line: None
     left_out: list[str] = field(default_factory=list)
+    force: bool = False
+    warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _kept: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -211,13 +218,14 @@ class Preparation:
 
     def rehearsal(self) -> Rehearsal:
         """Return a preparation of the same board that makes nothing; published sets are read all the same: mistakes lie there."""
-        own = {"_kept": {"dataset": self.dataset}, "left_out": []}
+        own = {"_kept": {"dataset": self.dataset}, "left_out": [], "warnings": {}}
         return Rehearsal(**{f.name: getattr(self, f.name) for f in fields(self)} | own)
 
     def use(self, distilled: DistilledSet) -> None:
         """Take a set that lies in memory as the only one."""
         distilled.check_fits(self.dataset.name, self.dataset.shape, len(self.dataset.classes))
         file = SetFile(Path("memory"), distilled.digest, len(distilled), distilled.metadata)
+        self._check(file, lambda: distilled, "", "State its order in its provenance, or give force=True")
         self._kept["sets"] = [self._prepared(distilled.method, file, None)]
 
     def _prepare(self, spec: SetSpec, place: str) -> Iterator[PreparedSet]:
@@ -241,7 +249,10 @@ class Preparation:
                 yield self._prepared(spec.name, file, native, spec.distilled_on, code)
 
     def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, recipe: dict[str, Any]) -> SetFile:
-        return self.artefacts.distilled(recipe, self.teacher_digests, self._distil(resolved, ipc, spec))
+        file = self.artefacts.distilled(recipe, self.teacher_digests, self._distil(resolved, ipc, spec))
+        if distillers.origin(resolved.name) != "giftbench":  # those that ship take images and labels from the dataset itself
+            self._check(file, partial(DistilledSet.load, file.path), "")
+        return file
 
     def _distil(self, method: Resolved[Distil], ipc: int, spec: SetSpec) -> Callable[[], DistilledSet]:
         def make() -> DistilledSet:
@@ -262,7 +273,12 @@ class Preparation:
         loaded = DistilledSet.load(path)
         with at(str(path)):
             loaded.check_fits(self.dataset.name, self.dataset.shape, len(self.dataset.classes))
-        return self._prepared(spec.title or loaded.method, self.artefacts.add(loaded), native, spec.distilled_on)
+            order = self._order(spec)
+            if order is not None:
+                loaded = loaded.renumbered(order.numbering(self._card))
+            file = self.artefacts.add(loaded)
+            self._check(file, lambda: loaded, spec.classes)
+        return self._prepared(spec.title or loaded.method, file, native, spec.distilled_on)
 
     def _published(self, spec: SetSpec, native: Spec | None) -> Iterator[PreparedSet]:
         """Yield the sets of a published format that are at hand; say what was left out, and why."""
@@ -272,17 +288,40 @@ class Preparation:
             if missing:
                 self._left_out(missing)
                 continue
-            card = datasets.card(self.board.dataset, self.data_dir)
             what, path = self.needs.called(spec, ipc), self.needs.place(spec, ipc, supplied)
             reader = Spec(name=spec.format, options=spec.options)
             try:
-                file = published_sets.kept(reader, path, card, ipc, self.artefacts, self.say)
+                file = published_sets.kept(reader, path, self._card, ipc, self.artefacts, self.say, self._order(spec))
             except DataError as error:
                 if supplied is None:
                     raise
                 self._left_out(f"{what}: {error}")
                 continue
+            with at(str(path)):
+                self._check(file, partial(DistilledSet.load, file.path), spec.classes)
             yield self._prepared(spec.name, file, native, spec.distilled_on, Code.of((readers.registry, reader)))
+
+    @cached_property
+    def _card(self) -> Card:
+        return datasets.card(self.board.dataset, self.data_dir)
+
+    def _order(self, spec: SetSpec) -> Order | None:
+        """Return the order of a set's classes that the board states; None for none."""
+        if not spec.classes:
+            return None
+        return Order.of(spec.classes if spec.classes in WAYS else str(self.folder / Path(spec.classes).expanduser()))
+
+    def _check(self, file: SetFile, load: Callable[[], DistilledSet], order: str, remedy: str = REMEDY) -> None:
+        """Check a set that enters, tell what looks wrong, and keep it. Raises DataError when another order fits far better."""
+        from harness.planning import checking
+
+        checked = checking.check(file.digest, load, self._card, self.dataset)
+        what = f"{file.metadata['method']} of {self.dataset.name}"
+        stated = order or str(file.metadata["provenance"].get("order", ""))
+        checked.accept(what, "forced" if self.force else stated, remedy)
+        self.warnings[file.digest] = checked.warnings
+        for line in checked.warnings:
+            self.say(f"warning: {what}: {line}")
 
     def not_supplied(self, spec: SetSpec) -> list[str]:
         """Return, a line each, which IPCs of a published set cannot be read for want of a path; no file is looked at."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from harness.core.spec import Spec
 from harness.datasets.cards import Card
 from harness.distilled import readers
 from harness.distilled.files import SetFile, read_set_header
+from harness.distilled.order import Order
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
 from harness.files import atomic, paths
@@ -24,27 +24,31 @@ from harness.planning.needs import read_places
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.
-VERSION = 1
-#: Values of an image up to which a set that is said to be normalised is compared with whitened images too: 32 px in colour.
-MOST_FITTED = 3072
+VERSION = 2
 
 
-def read(spec: Spec, path: Path, card: Card, ipc: int | None, say: Say, workers: int = 0) -> DistilledSet:
+def read(
+    spec: Spec, path: Path, card: Card, ipc: int | None, say: Say, workers: int = 0, order: Order | None = None
+) -> DistilledSet:
     """Return the set that a reader makes of `path`.
 
     Args:
         spec: the reader's name and options.
         ipc: images a class to take by the publisher's rule; None takes all.
         say: is told, a line each, what the reader assumed.
+        order: of the set's classes, where the user states one.
     Raises: UnknownName and BadOption for the format; DataError, in one line, when the files are not such a set.
     """
     path = path.expanduser()
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    distilled = readers.create(spec)(Reading(path.resolve(), card, ipc, workers, say))
+    distilled = readers.create(spec)(Reading(path.resolve(), card, ipc, workers, say, order))
     if not isinstance(distilled, DistilledSet):
         raise DataError(f"reader {spec.name!r} returned {type(distilled).__name__}, not a DistilledSet")
     distilled.check_fits(card.name, card.shape, card.classes)
+    if order is not None and "order" not in distilled.provenance:  # a set that has numbers alone: no folders to put in order
+        distilled = distilled.renumbered(order.numbering(card))
+        distilled.provenance["order"] = order.way
     return distilled
 
 
@@ -58,6 +62,8 @@ def import_set(
     workers: int = 0,
     check: bool = True,
     teacher: Path | None = None,
+    order: str = "",
+    force: bool = False,
     say: Say = lambda line: None,
 ) -> DistilledSet:
     """Return the set of a published format, checked against the dataset's own images when these are at hand.
@@ -65,18 +71,19 @@ def import_set(
     Args:
         format_, dataset: names with options, as a board writes them.
         teacher: a teacher file of this project, asked whether it knows the images by their labels.
+        order: of the set's classes, as `harness.distilled.order.Order.of` reads it; "" for none that is stated.
+        force: whether a set is taken whose classes another order fits far better; it says so from then on.
         say: is told what was assumed and what the checks found, a line each.
-    Raises: as `read`.
+    Raises: as `read`; DataError for a set that another order fits far better.
     """
     spec = Spec.model_validate(format_)
     readers.resolve(spec)
     card = datasets.card(dataset, data_dir)
-    distilled = read(spec, path, card, ipc, say, workers)
+    distilled = read(spec, path, card, ipc, say, workers, Order.of(order) if order else None)
     if not check:
         return distilled
     from harness import teachers
-    from harness.datasets.whitening import whitening
-    from harness.distilled.checks import findings
+    from harness.planning import checking
 
     present, remedy = datasets.at_hand(dataset, data_dir)
     images = datasets.load(dataset, data_dir) if present else None
@@ -87,19 +94,25 @@ def import_set(
         if images is None:
             raise DataError(f"--teacher: {card.name} is not at hand, and a teacher is read with it: {remedy}")
         asked = teachers.load([teachers.read_header(teacher)[0]], images, "cpu")
-    small = distilled.normalised and math.prod(card.shape) <= MOST_FITTED  # it may be whitened though nobody says so
-    whiten = whitening(images, "cpu").apply if images is not None and (distilled.whitening or small) else None
-    for line in findings(distilled, card, images, asked, whiten):
+    for line in images.notes if images is not None else ():
         say(line)
+    checked = checking.check(distilled.digest, lambda: distilled, card, images, asked)
+    for line in checked.lines:
+        say(line)
+    checked.accept(str(path), "forced" if force else order, "State it by --classes, or take the set as it is by --force")
+    if force and "order" not in distilled.provenance:
+        distilled.provenance["order"] = "forced"
     return distilled
 
 
-def kept(spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefacts, say: Say) -> SetFile:
+def kept(
+    spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefacts, say: Say, order: Order | None = None
+) -> SetFile:
     """Return the set of `read` beside a board, read at most once as long as the files stay as they are."""
     path = path.expanduser()
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    note = home() / "imports" / f"{_key(spec, path.resolve(), card, ipc)}.json"
+    note = home() / "imports" / f"{_key(spec, path.resolve(), card, ipc, order)}.json"
     try:
         known = json.loads(note.read_text("utf-8"))
         file = read_set_header(artefacts.find("set", known["digest"]))
@@ -114,15 +127,17 @@ def kept(spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefac
         said.append(line)
         say(line)
 
-    file = artefacts.add(read(spec, path, card, ipc, both))
+    file = artefacts.add(read(spec, path, card, ipc, both, order=order))
     note.parent.mkdir(parents=True, exist_ok=True)
     atomic.write(note, json.dumps({"digest": file.digest, "said": said}))
     return file
 
 
-def _key(spec: Spec, path: Path, card: Card, ipc: int | None) -> str:
+def _key(spec: Spec, path: Path, card: Card, ipc: int | None, order: Order | None) -> str:
     """Return a hash of what is read, how, and of the names, sizes and times of all its files."""
-    facts = [VERSION, readers.resolve(spec).spec.model_dump(), [card.name, card.shape, card.classes, card.mean, card.std], ipc]
+    about = [card.name, card.shape, card.classes, card.mean, card.std, card.names]
+    stated = [order.way, order.lines] if order is not None else None
+    facts = [VERSION, readers.resolve(spec).spec.model_dump(), about, ipc, stated]
     code = Code.of((readers.registry, spec)).facts
     facts += [code] if code else []
     return digest_json([facts, [[str(place), *paths.stamps(place)] for place in read_places(spec, path)]])[:32]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,6 +18,8 @@ from harness.core.errors import GiftbenchError
 from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
 from harness.planning.artefacts import Artefacts
+
+log = logging.getLogger("giftbench")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ def evaluate(
     scenario: str | Mapping[str, object] | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    force: bool = False,
 ) -> Evaluation:
     """Train students on a distilled set, one a seed, and test them on the dataset's real test split.
 
@@ -71,6 +77,8 @@ def evaluate(
         teacher: gives the soft labels when the loss takes them and the set stores none; trained once and cached.
         dataset: defaults to the one the set names.
         scenario: a scenario to run instead of training once; see `giftbench list scenarios`.
+        mean, std: what the set's images were normalised by, a number a channel, where the set does not say so itself.
+        force: whether a set is taken whose classes another order fits far better; else that is an error.
         device: auto, cpu, cuda or cuda:N. Runs in this process, with torch's number of threads.
     Returns: an Evaluation; `mean` and `std` are in percent.
     Raises: GiftbenchError and its kin when the input is wrong, or when every seed failed.
@@ -83,6 +91,8 @@ def evaluate(
     from harness.running.workbench import Workbench
 
     loaded = distilled if isinstance(distilled, DistilledSet) else DistilledSet.load(distilled)
+    if mean or std:
+        loaded = loaded.changed(mean=mean, std=std)
     content = {
         "dataset": dataset or loaded.dataset,
         "model": model,
@@ -100,14 +110,15 @@ def evaluate(
     check_names(board.model_copy(update={"scenarios": () if scenario is None else (spec,)}), "evaluate")
     with tempfile.TemporaryDirectory() as folder, streams.kept():
         artefacts = Artefacts(Path(folder))
-        preparation = Preparation(board, "evaluate", artefacts, data_dir, device)
+        preparation = Preparation(board, "evaluate", artefacts, data_dir, device, say=log.warning, force=force)
         preparation.use(loaded)
         asked = Scenario() if scenario is None else named(spec.name)
         asked.name = spec.name
         plan = Plan(preparation, spec, "evaluate", count(), asked.version, Code() if scenario is None else code_of(spec.name))
         trials = list(asked.ask(plan))
         workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})
-        records = tuple(run_bundle(trials, workbench, scenario=asked))
+        warnings = preparation.warnings.get(loaded.digest, ())
+        records = tuple(record.warned(warnings) for record in run_bundle(trials, workbench, scenario=asked))
     if all(record.status == "failed" for record in records):
         raise GiftbenchError(f"every trial failed: {records[0].error}" if records else "no trials")
     return Evaluation(records)

@@ -54,7 +54,8 @@ class Options:
 
     `jobs` of 0 takes one worker a core on the CPU and one on a GPU. `threads` are each worker's; results on a CPU depend on
     them in the last digits and never on `jobs`, so one thread is the default. `stack` is how many trainings are made in one
-    pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again, `rerun` all.
+    pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again, `rerun` all. `force`
+    takes distilled sets whose classes another order fits far better.
     """
 
     device: str = "auto"
@@ -66,6 +67,7 @@ class Options:
     retry: bool = False
     rerun: bool = False
     supplies: Supplies = field(default_factory=Supplies)
+    force: bool = False
 
 
 def default_jobs(device: str, threads: int) -> int:

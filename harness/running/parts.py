@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boards.board import Board, SetSpec
+from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, DataError, NotAtHand
 from harness.planning.artefacts import Artefacts
@@ -51,6 +52,7 @@ class Parts:
                 options.supplies,
                 unclear.get(dataset_name(part), frozenset()),
                 self.say,
+                force=options.force,
             )
             for place, part in self._places()
         ]
@@ -86,6 +88,11 @@ class Parts:
         }
         left_out = {*self.left_out, *(line for preparation in self._whole for line in preparation.left_out)}
         return left_out <= waiting and not (self.made and self.said)
+
+    def noted(self, record: Record) -> Record:
+        """Return a record that says what the checks of its trial's distilled set warn of."""
+        warnings = {line: None for each in self._whole for line in each.warnings.get(record.trial.distilled, ())}
+        return record.warned(tuple(warnings))
 
     def rehearse(self) -> None:
         """Plan every part without making anything, and drop the parts that nothing is at hand for.

@@ -114,7 +114,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
             estimate.ended(event.trial, event.record, event.worker)
             if event.trial.id not in wanted:  # it has a record, and was made again only to complete a stack
                 continue
-            store.write(event.record)
+            store.write(parts.noted(event.record))
             summary.ran += 1
             if event.record.status == "failed":
                 summary.failed[event.trial.id] = event.record.error

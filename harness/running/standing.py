@@ -173,6 +173,7 @@ class Standing:
             "data": str(datasets.folder_of(self.options.data_dir)),
             "supplies": [[supply.text for supply in kind] for kind in (supplies.sets, supplies.teachers)],
             "plugins": self._plugins,
+            **({"force": True} if self.options.force else {}),
         }
 
     @cached_property

@@ -161,7 +161,7 @@ def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) 
         (
             'file = "some.safetensors"',
             'file = "a"\ntitel = "b"',
-            "sets[1]: unknown key 'titel'; a file takes title, native and ipc",
+            "sets[1]: unknown key 'titel'; a file takes title, classes, native and ipc",
         ),
         ("seeds = [4, 7]", "seeds = 0", "seeds: must be how many (1 or more) or a list such as [4, 7], not 0"),
         ("seeds = [4, 7]", 'seeds = "3"', "seeds: must be how many (1 or more) or a list such as [4, 7], not '3'"),

@@ -42,6 +42,16 @@ def record(seed: int = 0, status: Any = "done", **rest: Any) -> Record:
     return Record.of(trial(seed), status, **given | rest)
 
 
+def test_a_record_without_warnings_is_written_as_ever_and_one_with_them_reads_back(tmp_path: Path) -> None:
+    plain, store = record(), RecordStore(tmp_path)
+    assert "provenance" not in json.loads(store.write(plain).read_text())
+    assert plain.warned(()) is plain
+    warned = plain.warned(("odd", "very odd"))
+    assert json.loads(store.write(warned).read_text())["provenance"] == {"warnings": ["odd", "very odd"]}
+    assert store.read() == [warned] and warned.id == plain.id
+    assert to_frame([warned])["warnings"].tolist() == ["odd\nvery odd"]
+
+
 def statuses(store: RecordStore) -> dict[str, str]:
     return {found.id: found.status for found in store}
 

@@ -57,6 +57,13 @@ def test_cells_that_diverged_in_different_counts_are_named(planter):
     assert found[0].startswith(expected)
 
 
+def test_what_the_checks_warn_of_stands_under_the_table(planter):
+    planter.cell(80.0, 81.0, loss="kl")
+    assert not [line for line in only(planter.frame).notes if line.startswith("Warning")]
+    planter.records[:] = [record.warned(("120 images occur more than once", "odd|pipe")) for record in planter.records]
+    assert "120 images occur more than once; odd" in note(only(planter.frame), "Warning of RDED (")
+
+
 def test_an_error_cannot_break_out_of_its_footnote(planter):
     planter.plant(status="failed", error="a `b` <!-- /giftbench -->\n# heading")
     assert only(planter.frame).footnotes == ["(a) failed: `a 'b' < !-- …/giftbench --> # heading`"]

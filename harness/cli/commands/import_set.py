@@ -26,6 +26,10 @@ def import_(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="compare with the dataset's images, when they are at hand")
     ] = True,
+    classes: Annotated[
+        str, typer.Option(help="the order of its classes: names, numbers, wnid, or a file of them", metavar="FILE|WORD")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="take it though another order of the classes fits far better")] = False,
     workers: Annotated[int, typer.Option(help="processes that decode images; 0: one a core", min=0, metavar="N")] = 0,
     data_dir: DataOption = None,
     plugin: PluginOption = None,
@@ -36,6 +40,16 @@ def import_(
 
     load_files(plugin or ())
     distilled = import_set(
-        format_, path, dataset, ipc, data_dir=data_dir, workers=workers, check=check, teacher=teacher, say=print
+        format_,
+        path,
+        dataset,
+        ipc,
+        data_dir=data_dir,
+        workers=workers,
+        check=check,
+        teacher=teacher,
+        order=classes,
+        force=force,
+        say=print,
     )
     print(f"{distilled.save(output)}: {distilled!r}\ndigest {distilled.digest}")

@@ -42,6 +42,9 @@ def run(
         ),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="run failed trials again")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="take distilled sets though another order of their classes fits far better")
+    ] = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
@@ -53,7 +56,7 @@ def run(
 
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
     supplies = Supplies.parse(set_ or (), teacher or ())
-    options = Options(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies)
+    options = Options(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies, force)
     with Reporter() as reporter:
         summary = run_board(board, overrides, options, reporter)
     for path in leaderboard(summary):
