@@ -9,7 +9,6 @@ ROOT = Path(__file__).parents[1]
 UNTESTED = {"__init__.py", "__main__.py"}
 #: Modules that another file tests, by where their test is; a module leaves this list when it has a test of its own name.
 ELSEWHERE = {
-    "harness/boards/protocol.py": "tests/boards/test_board.py",
     "harness/cli/options.py": "tests/cli/test_startup.py",
     "harness/planning/plan.py": "tests/running/test_planning.py",
     "harness/planning/published_sets.py": "tests/distilled/readers/test_import_to_table.py",
@@ -18,9 +17,6 @@ ELSEWHERE = {
     "harness/running/executors/libraries.py": "tests/running/executors/test_memory.py",
     "harness/running/executors/local.py": "tests/running/test_run.py",
     "harness/running/workbench.py": "tests/running/executors/test_work.py",
-    "harness/training/batches.py": "tests/training/test_replay.py",
-    "harness/training/evaluation.py": "tests/training/test_loop.py",
-    "harness/training/values.py": "tests/training/test_loop.py",
 }
 
 

@@ -1,31 +1,17 @@
-"""CutMix and mixup: what is drawn, what becomes of images and labels, and what the loss of both is."""
+"""CutMix and mixup: what is drawn, and what becomes of images."""
 
 from __future__ import annotations
-
-from dataclasses import replace
-from typing import Any
 
 import numpy
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.nn import functional as F
 
-from harness import losses, models, optimizers
-from harness.augmentation import DSA, Mix
+from harness.augmentation import Mix
 from harness.augmentation.mixing import mixing
 from harness.augmentation.words import known_mixing
-from harness.core import seeds
 from harness.core.errors import GiftbenchError
-from harness.losses.targets import Targets
-from harness.training.batches import MixedLoss, partners
-from harness.training.loop import fit
-from harness.training.values import Material, Recipe
-
-SHAPE, CLASSES = (1, 16, 16), 3
-RECIPE = Recipe(3, 5, optimizers.resolve("sgd"), optimizers.schedules.resolve("constant"), "none", mixing="cutmix(alpha=1.0)")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -123,152 +109,6 @@ def test_cutmix_pastes_and_mixup_blends(memory_format: torch.memory_format) -> N
     assert 0 < cut.share < 1
     assert torch.allclose(blend.apply(batch), blend.share * batch + (1 - blend.share) * batch[blend.partner], atol=1e-6)
     assert pasted.stride() == blend.apply(batch).stride() == batch.stride()
-
-
-# -- what becomes of the loss ------------------------------------------------------------------------------------------------
-
-
-def case(kind: str = "logits") -> tuple[Tensor, Targets, Mix]:
-    draws = generator(7)
-    logits, soft = torch.randn(6, 4, generator=draws), torch.randn(6, 4, generator=draws)
-    soft = soft.softmax(1) if kind == "probabilities" else soft
-    return logits, Targets(torch.randint(0, 4, (6,), generator=draws), soft, kind, 0.5), drawn("cutmix")  # type: ignore[arg-type]
-
-
-def test_cross_entropy_is_that_of_both_labels_by_their_shares() -> None:
-    logits, own, mix = case()
-    own = Targets(own.hard, None, "logits", 0.5)
-    found = MixedLoss(losses.create("ce"))(logits, own, partners(own, mix, final=False), mix)
-    assert own.hard is not None
-    both = mix.share * F.one_hot(own.hard, 4) + (1 - mix.share) * F.one_hot(own.hard[mix.partner], 4)
-    assert torch.allclose(found, -(both * logits.log_softmax(1)).sum(1).mean(), atol=1e-6)
-
-
-def test_fixed_soft_labels_are_mixed_with_their_images() -> None:
-    logits, own, mix = case("probabilities")
-    found = MixedLoss(losses.create("soft_ce"))(logits, own, partners(own, mix, final=False), mix)
-    assert own.soft is not None
-    both = mix.share * own.soft + (1 - mix.share) * own.soft[mix.partner]
-    assert torch.allclose(found, -(both * logits.log_softmax(1)).sum(1).mean(), atol=1e-6)
-
-
-def test_the_teachers_labels_of_mixed_images_are_taken_as_they_are() -> None:
-    logits, own, mix = case()
-    loss, calls = losses.create("kl_ce(weight=0.3, temperature=2)"), []
-    found = MixedLoss(lambda z, t: (calls.append(t), loss(z, t))[1])(logits, own, partners(own, mix, final=True), mix)
-    assert own.soft is not None and own.hard is not None
-    kl = F.kl_div((logits / 2).log_softmax(1), (own.soft / 2).softmax(1), reduction="batchmean")
-    hard = mix.share * F.cross_entropy(logits, own.hard) + (1 - mix.share) * F.cross_entropy(logits, own.hard[mix.partner])
-    assert torch.allclose(found, kl + 0.3 * hard, atol=1e-6)
-
-
-def test_a_loss_without_hard_labels_is_called_once_a_step() -> None:
-    logits, own, mix = case()
-    loss, calls = losses.create("kl"), []
-    mixed = MixedLoss(lambda z, t: (calls.append(1), loss(z, t))[1])
-    values = [mixed(logits, own, partners(own, mix, final=True), mix) for _ in range(4)]
-    assert torch.equal(values[0], loss(logits, own))
-    assert len(calls) == 4 + 9  # one a step; to find out, four with either hard label, and one that soft labels are missing for
-    assert len(set(map(float, values))) == 1
-
-
-# -- in training -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def material() -> Material:
-    images = torch.randn(10, *SHAPE, generator=generator()).to(memory_format=torch.channels_last)
-    return Material(images, torch.arange(10) % CLASSES)
-
-
-def student() -> nn.Module:
-    torch.manual_seed(0)
-    return models.build("convnet2(width=8)", SHAPE, CLASSES).to(memory_format=torch.channels_last)
-
-
-def weights(network: nn.Module) -> Tensor:
-    return torch.cat([p.detach().reshape(-1) for p in network.parameters()])
-
-
-def trained(material: Material, recipe: Recipe = RECIPE, loss: Any = "ce", seed: int = 0, **changes: Any) -> Tensor:
-    network = student()
-    fit(network, material, losses.create(loss) if isinstance(loss, str) else loss, recipe, seed=seed, **changes)
-    return weights(network)
-
-
-@pytest.mark.parametrize("text", ["cutmix", "mixup"])
-def test_training_on_mixed_images_is_deterministic_and_not_training_without(material: Material, text: str) -> None:
-    recipe = replace(RECIPE, mixing=text)
-    assert torch.equal(trained(material, recipe), trained(material, recipe))
-    assert not torch.equal(trained(material, recipe), trained(material, replace(RECIPE, mixing="none")))
-    assert not torch.equal(trained(material, recipe), trained(material, recipe, seed=1))
-
-
-def test_the_teacher_is_asked_of_the_mixed_batch_that_the_student_sees(material: Material) -> None:
-    seen: list[Tensor] = []
-    network = student()
-    network.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].clone()))
-    taught: list[Tensor] = []
-
-    def teacher(images: Tensor) -> Tensor:
-        taught.append(images.clone())
-        return images.mean((2, 3)).repeat(1, CLASSES)
-
-    fit(network, material, losses.create("gift"), RECIPE, seed=0, teacher=teacher)
-    assert len(seen) == 6
-    assert all(torch.equal(a, b) for a, b in zip(seen, taught, strict=True))
-    originals = {tuple(image.flatten().tolist()) for image in material.images}
-    assert any(tuple(image.flatten().tolist()) not in originals for image in seen[0])
-
-
-def test_a_step_is_the_step_by_hand(material: Material) -> None:
-    """One epoch of one batch with CutMix and cross-entropy, done again here from the streams that training draws from."""
-    recipe = replace(RECIPE, epochs=1, batch_size=10, optimizer=optimizers.resolve("sgd(lr=0.5, weight_decay=0)"))
-    network = student().train()
-    order = torch.randperm(10, generator=seeds.generator(3, "order"))
-    images, labels = material.images[order], material.labels[order]
-    made = mixing("cutmix")
-    assert made is not None
-    mix = made.draw(10, 16, 16, generator=seeds.generator(3, "augmentation"))
-    logits = network(torch.where(mix.own.bool(), images, images[mix.partner]))
-    share = 1 - (mix.own == 0).sum() / 256
-    loss = share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, labels[mix.partner])
-    gradients = torch.autograd.grad(loss, list(network.parameters()))
-    expected = torch.cat([(p - 0.5 * g).detach().reshape(-1) for p, g in zip(network.parameters(), gradients, strict=True)])
-    assert torch.allclose(trained(material, recipe, seed=3), expected, atol=1e-5)
-
-
-def test_images_are_mixed_after_they_are_augmented(material: Material) -> None:
-    def first_batch(text: str) -> Tensor:
-        seen: list[Tensor] = []
-
-        def teacher(images: Tensor) -> Tensor:
-            seen.append(images.clone())
-            return images.mean((2, 3)).repeat(1, CLASSES)
-
-        trained(material, replace(RECIPE, augmentation="flip_crop", mixing=text, batch_size=10), "kl", teacher=teacher)
-        return seen[0]
-
-    augmented = first_batch("none")
-    stream, made = seeds.generator(0, "augmentation"), mixing("mixup")
-    assert made is not None
-    DSA("flip_crop").draw(10, 16, 16, generator=stream)
-    assert torch.equal(first_batch("mixup"), made.draw(10, 16, 16, generator=stream).apply(augmented))
-
-
-@pytest.mark.parametrize("text", ["cutmix", "mixup"])
-def test_mixing_asks_for_no_value_on_the_host_but_once(material: Material, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    asked: list[str] = []
-
-    def spy(name: str) -> None:
-        original = getattr(Tensor, name)
-        monkeypatch.setattr(Tensor, name, lambda self, *a, **k: (asked.append(name), original(self, *a, **k))[1])
-
-    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
-        spy(name)
-    recipe = replace(RECIPE, epochs=6, mixing=text)
-    trained(material, recipe, "gift", teacher=lambda x: x.mean((2, 3)).repeat(1, 3))
-    assert asked == ["tolist"]
 
 
 @pytest.mark.gpu

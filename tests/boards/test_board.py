@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.boards.board import Board, board_path, load_board
-from harness.boards.protocol import PROTOCOLS, Protocol
+from harness.boards.protocol import Protocol
 from harness.core.errors import BoardError
 from harness.core.spec import Spec
 
@@ -223,28 +223,3 @@ def test_a_folder_without_a_board_is_named(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "absent"):
         with pytest.raises(BoardError, match=rf"{place}: no board here; expected a folder with board\.toml, or the file itself"):
             load_board(place)
-
-
-# -- protocols ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("images", "batch"), [(1, 10), (10, 10), (11, 50), (500, 50), (501, 100), (20_000, 100), (20_001, 200)])
-def test_the_batch_size_follows_the_papers_rule(images: int, batch: int) -> None:
-    assert Protocol(name="paper").resolved(images, "cifar10").batch_size == batch
-    assert Protocol(name="paper", batch_size=7).resolved(images, "cifar10").batch_size == 7
-
-
-@pytest.mark.parametrize(
-    ("dataset", "epochs"), [("cifar10", 1000), ("tiny-imagenet", 1000), ("imagenet-1k", 300), ("imagenet-1k-64", 300)]
-)
-def test_the_epochs_follow_the_papers_rule(dataset: str, epochs: int) -> None:
-    assert Protocol(name="paper").resolved(10, dataset).epochs == epochs
-    assert Protocol(name="paper", epochs=5).resolved(10, dataset).epochs == 5
-
-
-@pytest.mark.parametrize("name", sorted(PROTOCOLS))
-def test_a_protocol_is_named_alone_or_with_changes(name: str) -> None:
-    alone, changed = Protocol.model_validate(name), Protocol.model_validate({"name": name, "precision": "bf16"})
-    assert alone.label == name
-    assert changed.label == f"{name} (precision=bf16)"
-    assert changed.epochs == alone.epochs == PROTOCOLS[name].get("epochs", 0)

@@ -4,52 +4,28 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from harness import losses, models, optimizers
+from harness import losses, optimizers
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
-from harness.training.batches import batch_sizes
 from harness.training.evaluation import evaluate
 from harness.training.loop import evaluation_epochs, fit
 from harness.training.values import Material, Recipe
+from tests.training.small import CLASSES, SHAPE, student, trained, weights
 
-SHAPE, CLASSES = (1, 16, 16), 3
 RECIPE = Recipe(
     3, 4, optimizers.resolve("adamw"), optimizers.schedules.resolve("constant"), "color_crop_cutout_flip_scale_rotate"
 )
 
 
-def student(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    return models.build("convnet2(width=8)", SHAPE, CLASSES).to(memory_format=torch.channels_last)
-
-
-@pytest.fixture
-def material() -> Material:
-    draws = torch.Generator().manual_seed(0)
-    images = torch.randn(10, *SHAPE, generator=draws).to(memory_format=torch.channels_last)
-    return Material(images, torch.arange(10) % CLASSES)
-
-
-def weights(network: nn.Module) -> Tensor:
-    return torch.cat([p.detach().reshape(-1) for p in network.parameters()])
-
-
-def trained(material: Material, recipe: Recipe = RECIPE, seed: int = 0, **changes: Any) -> Tensor:
-    network = student()
-    fit(network, material, changes.pop("loss", losses.create("ce")), recipe, seed=seed, **changes)
-    return weights(network)
-
-
 def test_same_seed_gives_the_same_weights_and_another_seed_others(material: Material) -> None:
-    assert torch.equal(trained(material), trained(material))
-    assert not torch.equal(trained(material), trained(material, seed=1))
+    assert torch.equal(trained(material, RECIPE), trained(material, RECIPE))
+    assert not torch.equal(trained(material, RECIPE), trained(material, RECIPE, seed=1))
 
 
 def test_every_epoch_shows_every_image_once_in_a_new_order(material: Material) -> None:
@@ -143,18 +119,9 @@ def test_uint8_images_normalised_by_batch_train_like_images_normalised_before(ma
     by_batch = Material(pixels, material.labels, mean=(0.4,), std=(0.2,))
     before = Material.on_device("cpu", pixels, material.labels, mean=(0.4,), std=(0.2,))
     assert before.images.dtype == torch.float32
-    assert torch.equal(trained(by_batch), trained(before))
+    assert torch.equal(trained(by_batch, RECIPE), trained(before, RECIPE))
     expected = (pixels.double() / 255 - 0.4) / 0.2
     assert torch.allclose(normalise(pixels, (0.4,), (0.2,)).double(), expected, atol=1e-5)
-
-
-def test_material_that_is_too_large_for_floats_stays_uint8(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.training.values.KEEP_FLOAT_BYTES", 100)
-    kept = Material.on_device(
-        "cpu", torch.zeros(4, *SHAPE, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), mean=(0.5,), std=(0.5,)
-    )
-    assert kept.images.dtype == torch.uint8
-    assert torch.allclose(kept.batch(torch.tensor([0])), torch.tensor(-1.0))
 
 
 def test_the_learning_rate_falls_as_the_schedule_says(material: Material) -> None:
@@ -180,60 +147,21 @@ def test_progress_tells_a_loss_the_share_of_training_done(material: Material) ->
 
 
 @pytest.mark.parametrize(
-    ("count", "batch", "sizes"),
-    [(10, 10, [10]), (100, 50, [50, 50]), (11, 10, [11]), (21, 10, [10, 11]), (12, 10, [10, 2]), (1, 10, [1]), (3, 10, [3])],
-)
-def test_a_last_batch_of_one_joins_the_batch_before(count: int, batch: int, sizes: list[int]) -> None:
-    assert batch_sizes(count, batch) == sizes
-
-
-@pytest.mark.parametrize(
     ("epochs", "times", "marks"), [(100, 4, {25, 50, 75, 100}), (2, 4, {1, 2}), (1, 4, {1}), (150, 1, {150})]
 )
 def test_evaluations_are_spread_evenly_and_end_with_the_last_epoch(epochs: int, times: int, marks: set[int]) -> None:
     assert evaluation_epochs(epochs, times) == marks
 
 
-def test_accuracy_is_counted_over_all_test_images_in_eval_mode(material: Material) -> None:
-    class Fixed(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            assert not self.training
-            scores = torch.zeros(len(images), 7)
-            scores[:, 2] = 1
-            scores[:, 1] = 0.5
-            return scores
-
-    answers = Material(torch.zeros(8, *SHAPE), torch.tensor([2, 2, 2, 1, 1, 0, 6, 6]))
-    found = evaluate(Fixed(), answers, batch_size=3)
-    assert found["accuracy"] == pytest.approx(37.5)
-    assert found["top5_accuracy"] >= 62.5
-
-
-def test_logits_that_are_not_numbers_count_as_wrong() -> None:
-    class Broken(nn.Module):
-        def forward(self, images: Tensor) -> Tensor:
-            return torch.full((len(images), 3), float("nan")).index_fill(1, torch.tensor([1]), 0.0)
-
-    assert evaluate(Broken(), Material(torch.zeros(4, *SHAPE), torch.ones(4, dtype=torch.int64)))["accuracy"] == 100
-
-
 def test_bf16_trains_and_differs_from_float32(material: Material) -> None:
     half = trained(material, replace(RECIPE, precision="bf16"))
     assert half.dtype == torch.float32
     assert bool(half.isfinite().all())
-    assert not torch.equal(half, trained(material))
+    assert not torch.equal(half, trained(material, RECIPE))
 
 
-def test_the_hot_loop_never_asks_for_a_value_on_the_host(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hot_loop_never_asks_for_a_value_on_the_host(material: Material, asked: list[str]) -> None:
     """On the CPU nothing waits, so the requests themselves are counted: one a check, none a step."""
-    asked: list[str] = []
-
-    def spy(name: str) -> None:
-        original = getattr(Tensor, name)
-        monkeypatch.setattr(Tensor, name, lambda self, *a, **k: (asked.append(name), original(self, *a, **k))[1])
-
-    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
-        spy(name)
     network = student()
     fit(
         network, material, losses.create("gift"), replace(RECIPE, epochs=6), seed=0, teacher=lambda x: x.mean((2, 3)).repeat(1, 3)
