@@ -93,3 +93,11 @@ def plan(tiny: Callable[..., Board], artefacts: Artefacts) -> Planner:
         return planned(Preparation(board, "board.toml", artefacts, device="cpu"))
 
     return run
+
+
+@pytest.fixture
+def no_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no teacher, so that none is trained where a test is about something else."""
+    from harness.planning.preparation import Preparation
+
+    monkeypatch.setattr(Preparation, "teacher_files", lambda self: [])

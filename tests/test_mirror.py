@@ -10,10 +10,7 @@ UNTESTED = {"__init__.py", "__main__.py"}
 #: Modules that another file tests, by where their test is; a module leaves this list when it has a test of its own name.
 ELSEWHERE = {
     "harness/cli/options.py": "tests/cli/test_startup.py",
-    "harness/planning/plan.py": "tests/running/test_planning.py",
     "harness/planning/published_sets.py": "tests/distilled/readers/test_import_to_table.py",
-    "harness/planning/resolution.py": "tests/running/test_planning.py",
-    "harness/running/costs.py": "tests/running/test_scheduling.py",
     "harness/running/executors/libraries.py": "tests/running/executors/test_memory.py",
     "harness/running/executors/local.py": "tests/running/test_run.py",
     "harness/running/workbench.py": "tests/running/executors/test_work.py",

@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 
 from harness.boards.records import Record
-from harness.core.spec import Spec
-from harness.running import costs
-from harness.running.costs import Operations, operations
 from harness.running.estimate import Estimate, Seconds
 from tests.simulated_boards import BOARDS, COSTS, MODELS, Run, trial
 
@@ -126,44 +123,3 @@ def test_a_kind_that_has_not_run_is_taken_at_the_rate_of_its_student_and_a_stude
     longer, other = trial(epochs=1000), trial("convnet2(width=16)")
     assert seconds(longer) == pytest.approx(2.0 * COSTS(longer))
     assert seconds(other) == pytest.approx(4.0 * COSTS(other))  # the geometric mean of 2 and 8
-
-
-# -- what trials cost before any has run -------------------------------------------------------------------------------------
-
-
-def counted_anew(model: str, shape: tuple[int, int, int], classes: int) -> Operations:
-    """The operations of a model, whatever was counted before."""
-    costs._operations.cache_clear()
-    return operations(model, shape, classes)
-
-
-def test_operations_are_those_of_the_layers() -> None:
-    found = operations(Spec.model_validate("convnet1(width=8)").model_dump_json(), (3, 16, 16), 10)
-    convolution, linear = 16 * 16 * 8 * (3 * 9), 10 * (8 * 8 * 8)
-    assert found.multiplications == convolution + linear
-    assert found.parameters == 8 * 27 + 8 + 2 * 8 + 10 * 512 + 10
-    assert found.calls == 5  # convolution, norm, ReLU, pool, linear
-    assert found.elements == 3 * (8 * 16 * 16) + 8 * 8 * 8 + 10
-
-
-def test_a_large_model_is_counted_without_computing_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = (Spec.model_validate(f"convnet3(width={width})").model_dump_json() for width in (16, 24))
-    computed = counted_anew(small, (3, 32, 32), 10)
-    monkeypatch.setattr("harness.running.costs.SMALL", 0)
-    assert counted_anew(small, (3, 32, 32), 10) == computed
-    assert counted_anew(large, (3, 32, 32), 10).multiplications > 1.5 * computed.multiplications
-
-
-def test_a_model_that_cannot_be_counted_costs_by_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.running.costs._counted", lambda *given: 1 / 0)
-    found = counted_anew(Spec.model_validate("convnet1(width=8)").model_dump_json(), (1, 16, 16), 10)
-    assert found.parameters > 0
-    assert found.multiplications > found.parameters
-
-
-def test_costs_follow_images_epochs_and_teachers() -> None:
-    usual = COSTS(trial())
-    assert COSTS(trial(epochs=200)) == pytest.approx(2 * usual, rel=0.1)
-    assert COSTS(trial(images=200)) == pytest.approx(2 * usual, rel=0.1)
-    assert COSTS(trial(loss="ce")) < 0.85 * usual
-    assert COSTS(trial("convnet3(width=64)")) > 1.5 * usual

@@ -12,9 +12,9 @@ import pytest
 from harness import Scenario, losses
 from harness.boards.trial import Trial
 from harness.planning.artefacts import Artefacts
-from harness.running.costs import Costs, Facts, forward_operations
+from harness.running.costs import Costs, Facts
 from harness.running.executors.work import run_bundle
-from harness.running.grouping import SMALL_STEP, group, limit
+from harness.running.grouping import group, limit
 from harness.running.scenario import Outcome, registry
 from harness.running.scheduling import bundles
 from harness.running.workbench import Workbench
@@ -68,15 +68,6 @@ def test_large_steps_go_alone_on_the_cpu_and_together_on_a_gpu(plan: Callable[..
     (trial,) = plan(model=model, protocol={"name": "smoke", "batch_size": 100}, scenarios=["loss-comparison"])
     assert group(trial, "cpu", 0, (3, 32, 32), 10) == ""
     assert group(trial, "cuda", 0, (3, 32, 32), 10) != ""
-
-
-def test_operations_are_those_of_the_layers() -> None:
-    """ConvNet-1: a 3x3 convolution and a linear layer, two operations a multiplication."""
-    from harness import models
-
-    model = models.registry.resolve("convnet1(width=8)").spec.model_dump_json()
-    assert forward_operations(model, (1, 8, 8), 10) == 2 * (64 * 9 * 8 + 8 * 16 * 10)
-    assert forward_operations('{"name": "no such model"}', SHAPE, 10) == float("inf") > SMALL_STEP
 
 
 def test_a_scenario_with_its_own_run_goes_alone(trials: list[Trial], monkeypatch: pytest.MonkeyPatch) -> None:
