@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -27,6 +29,29 @@ TINY: dict[str, Any] = {
     "scenarios": ["cross-optimizer"],
 }
 
+
+def board_text(**changes: object) -> str:
+    """Return the tiny board as a file has it, keys replaced; one whose value is None is left out. Tables may follow."""
+    return "".join(f"{key} = {toml(value)}\n" for key, value in (TINY | changes).items() if value is not None)
+
+
+def toml(value: object) -> str:
+    """Return a value as TOML writes it on one line."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+class Said(NamedTuple):
+    """What a command prints: what it gives, and what it says of its progress or of a mistake."""
+
+    out: str
+    err: str
+
+
+Giftbench = Callable[..., Said]
 Planner = Callable[..., list[Trial]]
 Refused = Callable[..., AbstractContextManager[None]]
 
@@ -63,6 +88,24 @@ def refused() -> Refused:
         assert [word for word in map(str, words) if word not in message] == [], message
 
     return context
+
+
+@pytest.fixture
+def giftbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Giftbench:
+    """Return a runner of the command line in this process, which must end with this status: words in, what it prints out."""
+
+    def run(*words: object, status: int = 0) -> Said:
+        from harness.cli.main import main
+
+        monkeypatch.setattr(sys, "argv", ["giftbench", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = Said(*capsys.readouterr())
+        assert int(ended.value.code or 0) == status, said
+        return said
+
+    return run
 
 
 @pytest.fixture

@@ -17,34 +17,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness import DistilledSet, losses, scenarios
-from harness.cli.main import main
 from harness.distilled.files import FORMAT
+from tests.conftest import Giftbench, board_text
 
 Answer = Callable[..., str]
 
-BOARD = """
-dataset = "digits"
-model = "convnet1(width=8)"
-teacher = { model = "convnet1(width=8)", epochs = 1 }
-protocol = "smoke"
-losses = ["gift"]
-seeds = 1
-sets = [{ method = "random", ipc = 1 }]
-scenarios = [{ name = "cross-optimizer" }]
-"""
+BOARD = board_text(scenarios=[{"name": "cross-optimizer"}])
 
 
 @pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Answer:
+def answer(giftbench: Giftbench) -> Answer:
     """Return a function that runs the command line in this process and returns its one line, without the command's name."""
 
-    def run(*words: Any) -> str:
-        monkeypatch.setattr(sys, "argv", ["giftbench", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert ended.value.code == 2, said
+    def run(*words: object) -> str:
+        said = giftbench(*words, status=2)
         assert said.out == ""
         return checked(said.err)
 

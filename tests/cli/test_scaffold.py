@@ -5,41 +5,25 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.cli import main as cli
 from harness.cli.scaffold import scaffold
 from harness.core.errors import GiftbenchError, UnknownName
+from tests.conftest import Giftbench
 
 HEAVY = {"torch", "timm", "pandas", "numpy", "sklearn", "matplotlib", "avalanche"}
 KINDS = {"loss": "losses", "scenario": "scenarios"}
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def giftbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Return a function that runs the command line in this process: exit status, standard output, standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["giftbench", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_prints_what_it_wrote_and_what_to_run_next(
-    kind: str, giftbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, giftbench: Giftbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    status, out, err = giftbench("new", kind, "my-own")
-    assert (status, err) == (0, "")
+    out, err = giftbench("new", kind, "my-own")
+    assert err == ""
     assert out.splitlines() == [
         "my_own.py",
         "test_my_own.py",
@@ -99,11 +83,11 @@ def test_it_loads_nothing_heavy_and_a_list_shows_what_it_wrote_with_its_file(kin
 # -- refusals ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_call_refuses_and_changes_nothing(giftbench: Command, tmp_path: Path) -> None:
+def test_a_second_call_refuses_and_changes_nothing(giftbench: Giftbench, tmp_path: Path) -> None:
     plugin, test = scaffold("loss", "my-own", tmp_path)
     plugin.write_text("# changed by hand\n")
-    status, out, err = giftbench("new", "loss", "my-own", "--folder", tmp_path)
-    assert (status, out) == (2, "")
+    out, err = giftbench("new", "loss", "my-own", "--folder", tmp_path, status=2)
+    assert out == ""
     assert err == f"giftbench: {plugin} is there already; choose another name or another --folder\n"
     assert plugin.read_text() == "# changed by hand\n"
     plugin.unlink()
@@ -128,8 +112,8 @@ def test_a_name_that_cannot_be_used_is_refused(name: str, tmp_path: Path) -> Non
         ("loss", "random", "random.py would hide the Python module 'random'; choose another name"),
     ],
 )
-def test_a_name_that_is_taken_is_refused(kind: str, name: str, message: str, giftbench: Command, tmp_path: Path) -> None:
-    assert giftbench("new", kind, name, "--folder", tmp_path) == (2, "", f"giftbench: {message}\n")
+def test_a_name_that_is_taken_is_refused(kind: str, name: str, message: str, giftbench: Giftbench, tmp_path: Path) -> None:
+    assert giftbench("new", kind, name, "--folder", tmp_path, status=2) == ("", f"giftbench: {message}\n")
     assert not list(tmp_path.iterdir())
 
 

@@ -14,6 +14,7 @@ from harness.boards.records import RecordStore
 from harness.cli.registries import LISTED
 from harness.files import decoding
 from harness.files.pixels import Form
+from tests.conftest import board_text
 from tests.large_boards import fill, planned
 from tests.processes import command_line, giftbench, loaded_by
 
@@ -118,17 +119,10 @@ def test_a_list_of_everything_names_every_kind_and_loads_nothing_heavy():
 
 # -- boards ----------------------------------------------------------------------------------------------------------------
 
-BOARD = """
-dataset = "digits"
-model = "convnet1(width=4)"
-teacher = { model = "convnet1(width=4)", epochs = 1 }
-protocol = "smoke"
-losses = ["gift", "telling"]
-seeds = 2
-plugins = ["plugin.py"]
-sets = [{ method = "random", ipc = 1 }]
-scenarios = [{ name = "cross-optimizer", optimizers = ["sgd", "adamw"] }]
-"""
+TWO_OPTIMIZERS = [{"name": "cross-optimizer", "optimizers": ["sgd", "adamw"]}]
+BOARD = board_text(losses=["gift", "telling"], seeds=2, plugins=["plugin.py"], scenarios=TWO_OPTIMIZERS)
+#: The same without the plugin.
+PLAIN = board_text(seeds=2, scenarios=TWO_OPTIMIZERS)
 #: Tells, each time it is called in a worker, what that has loaded.
 PLUGIN = """
 import json, multiprocessing, os, sys
@@ -155,7 +149,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a board with its artefacts made, to be copied."""
     folder = tmp_path_factory.mktemp("prepared") / "board"
     folder.mkdir()
-    (folder / "board.toml").write_text(BOARD.replace('plugins = ["plugin.py"]\n', "").replace(', "telling"', ""))
+    (folder / "board.toml").write_text(PLAIN)
     planned(folder / "board.toml")
     return folder
 
@@ -189,8 +183,9 @@ def test_a_run_on_digits_loads_torch_and_no_other_library_that_trains(board: Pat
 
 @pytest.mark.slow
 def test_a_worker_with_a_network_of_timm_loads_timm_and_nothing_that_it_does_not_need(board: Path, tmp_path: Path) -> None:
-    text = BOARD.replace('model = "convnet1(width=4)"\nteacher', 'model = "resnet18"\nteacher').replace('"gift", ', "")
-    (board / "board.toml").write_text(text.replace("seeds = 2", "seeds = 1").replace('"sgd", "adamw"', '"sgd"'))
+    one_training = [{"name": "cross-optimizer", "optimizers": ["sgd"]}]
+    text = board_text(model="resnet18", losses=["telling"], plugins=["plugin.py"], scenarios=one_training)
+    (board / "board.toml").write_text(text)
     _, done = giftbench(tmp_path, "run", str(board), "--jobs", "1", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     (worker,) = workers(board)
@@ -199,7 +194,7 @@ def test_a_worker_with_a_network_of_timm_loads_timm_and_nothing_that_it_does_not
 
 
 def test_a_table_loads_nothing_that_trains(board: Path, tmp_path: Path) -> None:
-    (board / "board.toml").write_text(BOARD.replace('plugins = ["plugin.py"]\n', "").replace(', "telling"', ""))
+    (board / "board.toml").write_text(PLAIN)
     fill(board / "board.toml", planned(board / "board.toml"))
     modules, done = giftbench(tmp_path, "table", str(board))
     assert done.returncode == 0, done.stderr
@@ -210,10 +205,7 @@ def test_a_table_loads_nothing_that_trains(board: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def done_board(board: Path) -> Path:
     """Return a board with a figure and a record of every trial."""
-    text = BOARD.replace('plugins = ["plugin.py"]\n', "").replace(', "telling"', "")
-    (board / "board.toml").write_text(
-        text.replace('{ name = "cross-optimizer", optimizers = ["sgd", "adamw"] }', '"gamma-sweep"')
-    )
+    (board / "board.toml").write_text(board_text(seeds=2, scenarios=["gamma-sweep"]))
     fill(board / "board.toml", planned(board / "board.toml"))
     return board
 

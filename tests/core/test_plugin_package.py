@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.boards.records import RecordStore
+from tests.conftest import board_text
 
 PLUGIN = '''
 from harness import Scenario, ScenarioOptions, losses, scenarios
@@ -53,17 +54,6 @@ version = "1.0"
 [tool.hatch.build.targets.wheel]
 packages = ["{folder}"]
 """
-BOARD = """
-dataset = "digits"
-model = "convnet1(width=4)"
-teacher = {{ model = "convnet1(width=4)", epochs = 1 }}
-protocol = "smoke"
-losses = ["{loss}"]
-seeds = 2
-sets = [{{ method = "random", ipc = 1 }}]
-scenarios = ["{scenario}"]
-"""
-
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -132,7 +122,7 @@ def board(folder: Path, loss: str = "pack-loss", scenario: str = "pack-scenario"
     """Write a tiny board. Its folder's name is in its leaderboard, hence always the same one."""
     place = folder / "tiny"
     place.mkdir(parents=True)
-    (place / "board.toml").write_text(BOARD.format(loss=loss, scenario=scenario))
+    (place / "board.toml").write_text(board_text(losses=[loss], seeds=2, scenarios=[scenario]))
     return place
 
 

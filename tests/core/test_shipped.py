@@ -11,6 +11,7 @@ import pytest
 
 from harness.boards.records import RecordStore
 from harness.core import shipped
+from tests.conftest import board_text
 
 SHIPPED = (
     "class-incremental",
@@ -22,15 +23,7 @@ SHIPPED = (
     "label-regime",
     "loss-comparison",
 )
-BOARD = """
-dataset = "digits"
-model = "convnet1(width=4)"
-protocol = "smoke"
-losses = ["ce"]
-seeds = 1
-sets = [{ method = "random", ipc = 1 }]
-scenarios = [{ name = "cross-optimizer", optimizers = ["adamw", "sgd"] }]
-"""
+BOARD = board_text(teacher=None, losses=["ce"], scenarios=[{"name": "cross-optimizer", "optimizers": ["adamw", "sgd"]}])
 HARNESS = 'raise RuntimeError("not the harness that was meant")\n'
 #: Imports ours, then lets the user's folder come first on the path, and says what becomes of it.
 PROGRAM = r"""

@@ -1,22 +1,19 @@
-"""ZCA as MTT and DATM do it, computed here by numpy; fitted once; the test split is whitened, and the teacher sees pixels."""
+"""ZCA as MTT and DATM do it, computed here by numpy; fitted once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
 
-from harness import DistilledSet, Trial, datasets
+from harness import datasets
 from harness.core.errors import DataError
 from harness.datasets import whitening
-from harness.datasets.base import Dataset, normalise
+from harness.datasets.base import Dataset
 from harness.datasets.split import Split
 from harness.datasets.whitening import EPS
-from harness.planning.artefacts import Artefacts
-from harness.running.workbench import Workbench
 
 
 @pytest.fixture
@@ -71,36 +68,3 @@ def test_images_whose_matrix_is_out_of_reach_are_refused() -> None:
     split = Split(torch.zeros(2, 3, 224, 224, dtype=torch.uint8), torch.arange(2))
     with pytest.raises(DataError, match="ZCA of 150528 values an image is out of reach"):
         whitening.whitening(Dataset("large", split, split, ("a", "b"), (0.5,) * 3, (0.5,) * 3), "cpu")
-
-
-@pytest.fixture
-def whitened(digits: Dataset, tmp_path: Path) -> Path:
-    """A whitened set of ten real digits."""
-    chosen = torch.stack([(digits.train.labels == label).nonzero()[0, 0] for label in range(10)])
-    images = torch.from_numpy(by_numpy(digits, digits.train.images[chosen])).float()
-    labels = digits.train.labels[chosen]
-    made = DistilledSet(images, labels, dataset="digits", method="datm", normalised=True, whitening="zca", native_loss="ce")
-    return made.save(tmp_path / "set.safetensors")
-
-
-def test_a_trial_on_a_whitened_set_is_tested_on_whitened_images(
-    digits: Dataset, whitened: Path, plan: Callable[..., list[Trial]], tmp_path: Path
-) -> None:
-    (trial, *_) = plan(sets=[{"file": str(whitened)}], losses=["ce"])
-    workbench = Workbench("cpu", Artefacts(tmp_path / "artefacts"))
-    test, train = workbench.test_material(trial), workbench.material(trial)
-    index = torch.arange(len(digits.test.labels))
-    assert numpy.abs(test.batch(index).numpy() - by_numpy(digits, digits.test.images)).max() < 1e-5
-    assert torch.equal(train.batch(torch.arange(10)), DistilledSet.load(whitened).images)
-
-
-def test_the_teacher_of_a_whitened_set_sees_the_pixels_it_was_trained_on(
-    digits: Dataset, whitened: Path, plan: Callable[..., list[Trial]], tmp_path: Path
-) -> None:
-    (trial, *_) = plan(sets=[{"file": str(whitened)}], losses=["gift"])
-    workbench = Workbench("cpu", Artefacts(tmp_path / "artefacts"))
-    teacher, taught = workbench.teacher(trial), workbench.soft_labels(trial)
-    assert teacher is not None and taught is not None
-    chosen = torch.stack([(digits.train.labels == label).nonzero()[0, 0] for label in range(10)])
-    seen = normalise(digits.train.images[chosen], digits.mean, digits.std)
-    assert torch.allclose(taught(workbench.material(trial).batch(torch.arange(10))), teacher.logits(seen), atol=1e-3)

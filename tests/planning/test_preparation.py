@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,42 +14,35 @@ from harness.running.options import Options
 from harness.running.overrides import Overrides
 from harness.running.planning import plan
 from harness.running.run import run_board
+from tests.conftest import board_text
 
-BOARD = """
-dataset = "digits"
-model = "convnet1(width=4)"
-teacher = {{ model = "convnet1(width=4)", epochs = 1 }}
-protocol = {protocol}
-losses = ["gift"]
-seeds = 1
-sets = [{{ method = "rded", ipc = [1, 2] }}]
-scenarios = [{scenario}]
-"""
+CROSS_OPTIMIZER = {"name": "cross-optimizer"}
 
 
-def board(folder: Path, scenario: str = '{ name = "cross-optimizer" }', protocol: str = '"smoke"') -> Path:
-    (folder / "board.toml").write_text(BOARD.format(scenario=scenario, protocol=protocol))
+def board(folder: Path, scenario: dict[str, Any] = CROSS_OPTIMIZER) -> Path:
+    text = board_text(sets=[{"method": "rded", "ipc": [1, 2]}], scenarios=[scenario])
+    (folder / "board.toml").write_text(text)
     return folder
 
 
 @pytest.mark.parametrize(
-    ("scenario", "protocol", "message"),
+    ("scenario", "message"),
     [
-        ('{ name = "cross-optimizer", optimizers = ["sgdd"] }', '"smoke"', "no optimizer 'sgdd'; did you mean 'sgd'"),
-        ('{ name = "cross-architecture", models = ["resnet81"] }', '"smoke"', "no model 'resnet81'; did you mean 'resnet18'"),
-        ('{ name = "cross-optimizer", optimisers = ["sgd"] }', '"smoke"', "did you mean 'optimizers'"),
-        ('{ name = "cross-optimizer", sets = "rdde" }', '"smoke"', "no set 'rdde' on this board; did you mean 'rded'"),
-        ('{ name = "cross-optimizer", ipc = 5 }', '"smoke"', "no set of this board has IPC 5"),
-        ('{ name = "cross-optimizer" }', '{ name = "smoke", labels = "hard" }', "loss 'gift' needs soft labels"),
+        ({"optimizers": ["sgdd"]}, "no optimizer 'sgdd'; did you mean 'sgd'"),
+        ({"name": "cross-architecture", "models": ["resnet81"]}, "no model 'resnet81'; did you mean 'resnet18'"),
+        ({"optimisers": ["sgd"]}, "did you mean 'optimizers'"),
+        ({"sets": "rdde"}, "no set 'rdde' on this board; did you mean 'rded'"),
+        ({"ipc": 5}, "no set of this board has IPC 5"),
+        ({"protocol": {"name": "smoke", "labels": "hard"}}, "loss 'gift' needs soft labels"),
     ],
 )
+@pytest.mark.usefixtures("cache")
 def test_mistakes_are_answered_before_anything_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: str, protocol: str, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scenario: dict[str, Any], message: str
 ) -> None:
-    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("harness.teachers.teacher.train", lambda *a, **k: pytest.fail("trained a teacher first"))
     with pytest.raises(GiftbenchError) as error:
-        run_board(board(tmp_path, scenario, protocol), Overrides(), Options(jobs=1))
+        run_board(board(tmp_path, CROSS_OPTIMIZER | scenario), Overrides(), Options(jobs=1))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 

@@ -13,15 +13,10 @@ from harness.running.opening import check_scenarios
 from harness.running.options import Options
 from harness.running.overrides import Overrides
 from harness.running.run import run_board
+from tests.conftest import board_text
 
-BOARD = """
-dataset = "digits"
-model = "convnet1(width=4)"
-protocol = "smoke"
-losses = ["ce"]
-seeds = 1
-sets = [{ method = "random", ipc = 1 }]
-
+HEAD = board_text(teacher=None, losses=["ce"], scenarios=None)
+BOARD = f"""{HEAD}
 [[scenarios]]
 name = "cross-optimizer"
 
@@ -63,9 +58,7 @@ def test_so_is_a_value_of_a_wrong_type(tmp_path: Path) -> None:
 def test_the_part_of_a_board_is_named_too(tmp_path: Path) -> None:
     file = tmp_path / "board.toml"
     waiting = 'scenarios = [{ name = "class-incremental", on_request = true, unknown = 3 }]'
-    file.write_text(
-        BOARD.partition("\n[[scenarios]]")[0] + f'\n[[parts]]\nscenarios = ["cross-optimizer"]\n\n[[parts]]\n{waiting}\n'
-    )
+    file.write_text(HEAD + f'\n[[parts]]\nscenarios = ["cross-optimizer"]\n\n[[parts]]\n{waiting}\n')
     with pytest.raises(GiftbenchError, match=re.escape(f"{file}: parts[1]: scenarios[0]: scenario 'class-incremental' has no")):
         check_scenarios(load_board(file), str(file))
 

@@ -23,16 +23,12 @@ from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
 from harness.running.parts import Parts
 from harness.running.run import run_board
+from tests.conftest import board_text
 from tests.large_boards import large_board, parts_of
 
-HEAD = """
-model = "convnet1(width=4)"
-teacher = { model = "convnet1(width=4)", epochs = 1 }
-protocol = "smoke"
-losses = ["native", "ce"]
-seeds = 1
-scenarios = [{ name = "cross-optimizer", optimizers = ["adamw"] }]
-"""
+HEAD = board_text(
+    dataset=None, losses=["native", "ce"], sets=None, scenarios=[{"name": "cross-optimizer", "optimizers": ["adamw"]}]
+)
 
 PARTS = (
     HEAD

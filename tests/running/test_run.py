@@ -22,17 +22,9 @@ from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
 from harness.running.run import run_board
 from harness.running.scenario import named
+from tests.conftest import board_text
 
-BOARD = """
-dataset = "digits"
-model = "convnet1(width=4)"
-teacher = { model = "convnet1(width=4)", epochs = 1 }
-protocol = "smoke"
-losses = ["gift", "ce"]
-seeds = 2
-sets = [{ method = "random", ipc = 1 }]
-scenarios = [{ name = "cross-optimizer", optimizers = ["adamw", "sgd"] }]
-"""
+BOARD = board_text(losses=["gift", "ce"], seeds=2, scenarios=[{"name": "cross-optimizer", "optimizers": ["adamw", "sgd"]}])
 
 PLUGIN = """
 import os, signal, time
@@ -122,11 +114,8 @@ def accuracies(board: Path) -> dict[str, float]:
 def troubled(board: Path, *troubles: str) -> Path:
     scenarios.remove("troubled")  # each test writes and loads a plugin file of its own
     (board / "plugin.py").write_text(PLUGIN)
-    text = BOARD.replace('losses = ["gift", "ce"]', 'losses = ["ce"]\nplugins = ["plugin.py"]')
-    text = text.replace(
-        '{ name = "cross-optimizer", optimizers = ["adamw", "sgd"] }', f'{{ name = "troubled", troubles = {list(troubles)} }}'
-    )
-    (board / "board.toml").write_text(text)
+    entry = {"name": "troubled", "troubles": troubles}
+    (board / "board.toml").write_text(board_text(losses=["ce"], seeds=2, plugins=["plugin.py"], scenarios=[entry]))
     return board
 
 
@@ -230,8 +219,7 @@ def test_workers_see_the_environment_of_the_run_that_they_work_for(board: Path, 
 def test_trials_stacked_in_a_worker_that_is_killed_run_again_each_alone(board: Path) -> None:
     scenarios.remove("stacked")
     (board / "plugin.py").write_text(STACKED)
-    text = BOARD.replace('losses = ["gift", "ce"]\nseeds = 2', 'losses = ["ce"]\nseeds = 3\nplugins = ["plugin.py"]')
-    (board / "board.toml").write_text(text.replace('name = "cross-optimizer", optimizers = ["adamw", "sgd"]', 'name = "stacked"'))
+    (board / "board.toml").write_text(board_text(losses=["ce"], seeds=3, plugins=["plugin.py"], scenarios=["stacked"]))
     watcher = run(board, stack=3)
     assert Counter(r.status for r in watcher.records) == {"failed": 1, "done": 2}
     assert [r.trial.seed for r in watcher.records if r.status == "failed"] == [1]

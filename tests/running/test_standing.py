@@ -26,19 +26,10 @@ from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
 from harness.running.parts import Parts
 from harness.running.run import leaderboard, run_board
+from tests.conftest import board_text
 from tests.large_boards import fill, planned, records_for
 
-BOARD = """
-dataset = "digits"
-model = "convnet1(width=4)"
-teacher = { model = "convnet1(width=4)", epochs = 1 }
-protocol = "smoke"
-losses = ["gift", "ce", "standing-loss"]
-seeds = 2
-plugins = ["plugin.py"]
-sets = [{ method = "random", ipc = 1 }]
-scenarios = ["cross-optimizer"]
-"""
+BOARD = board_text(losses=["gift", "ce", "standing-loss"], seeds=2, plugins=["plugin.py"])
 PLUGIN = """
 import sys
 from pathlib import Path
@@ -306,8 +297,7 @@ def test_a_changed_file_of_the_dataset_plans(go: Go, tmp_path: Path, monkeypatch
             for image in range(3):
                 Image.new("L", (16, 16), 50 * number + 20 * image).save(data / "pets" / part / label / f"{image}.png")
     board.mkdir()
-    text = BOARD.replace('"digits"', '"folder:pets"').replace('"gift", "ce", "standing-loss"', '"ce"')
-    (board / "board.toml").write_text(text.replace('plugins = ["plugin.py"]\n', "").replace("seeds = 2", "seeds = 1"))
+    (board / "board.toml").write_text(board_text(dataset="folder:pets", losses=["ce"]))
     monkeypatch.setenv("GIFTBENCH_DATA", str(data))
     fill(board / "board.toml", planned(board / "board.toml"))
     assert [go(board).anew, go(board).anew] == [(1, 1), (0, 0)]
@@ -392,7 +382,7 @@ def test_lines_that_planning_says_are_said_again(board: Path, go: Go) -> None:
     first, second = go(board), go(board)
     assert (first.plans, second.plans) == (1, 0)
     assert second.said == first.said
-    assert [line.partition(":")[0] for line in first.said] == ["teacher convnet1(width=4) of digits", "left out"]
+    assert [line.partition(":")[0] for line in first.said] == ["teacher convnet1(width=8) of digits", "left out"]
 
 
 def test_a_checkpoint_that_comes_is_read(board: Path, go: Go) -> None:

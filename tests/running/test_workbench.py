@@ -1,20 +1,226 @@
-"""What a worker trains with: a trial's images, and what its teacher sees of them."""
+"""What a trial runs with: the data that it names, loaded once; a student of its seed; a training by its protocol."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
-from harness import datasets, teachers
+from harness import DistilledSet, datasets, losses, optimizers, teachers
 from harness.boards.native import STATISTICS
+from harness.boards.trial import Trial
+from harness.core.errors import DataError
+from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.datasets.split import Split
-from harness.distilled.set import DistilledSet
-from harness.running.workbench import Workbench
+from harness.planning.artefacts import Artefacts
+from harness.running.workbench import Workbench, recipe
 from harness.teachers.teacher import Teacher
+from harness.training import loop
+from harness.training.values import Recipe
 from tests.boards.trials import changed
+from tests.conftest import Planner
+
+ONE_OPTIMIZER = {"name": "cross-optimizer", "optimizers": ["adamw"]}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return datasets.load("digits")
+
+
+@pytest.fixture
+def bench(artefacts: Artefacts) -> Workbench:
+    return Workbench("cpu", artefacts)
+
+
+@pytest.fixture
+def trials(plan: Planner) -> list[Trial]:
+    """GIFT and cross-entropy, two seeds each."""
+    return plan(losses=["gift", "ce"], seeds=2, scenarios=[ONE_OPTIMIZER])
+
+
+def labelled(trial: Trial, kind: str) -> Trial:
+    """The trial with soft labels from elsewhere."""
+    return trial.model_copy(update={"protocol": trial.protocol.model_copy(update={"labels": kind})})
+
+
+# -- what is loaded ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_trials_share_is_loaded_once(bench: Workbench, trials: list[Trial]) -> None:
+    taught, *others = trials
+    for trial in others:
+        assert bench.dataset(trial) is bench.dataset(taught)
+        assert bench.distilled(trial) is bench.distilled(taught)
+        assert bench.material(trial) is bench.material(taught)
+        assert bench.test_material(trial) is bench.test_material(taught)
+    assert bench.teacher(others[0]) is bench.teacher(taught) is not None
+    assert bench.soft_labels(others[0]) is bench.soft_labels(taught) is not None  # so that captured steps are known again
+    assert bench.teacher(others[1]) is bench.soft_labels(others[1]) is None
+
+
+def test_another_content_of_the_dataset_than_the_trials_is_refused(
+    bench: Workbench, trials: list[Trial], digits: Dataset
+) -> None:
+    other = trials[0].model_copy(update={"dataset": {"name": "digits", "digest": "f" * 64}})
+    with pytest.raises(DataError, match=f"dataset digits has digest {digits.digest[:12]}, the trial names {'f' * 12}"):
+        bench.dataset(other)
+
+
+def test_a_set_in_memory_goes_before_artefacts_and_what_lies_nowhere_is_named(
+    bench: Workbench, trials: list[Trial], artefacts: Artefacts
+) -> None:
+    on_disk = bench.distilled(trials[0])
+    assert Workbench("cpu", artefacts, sets={trials[0].distilled: on_disk}).distilled(trials[0]) is on_disk
+    nowhere = Workbench("cpu", sets={"another": on_disk})
+    with pytest.raises(DataError, match=f"no distilled set {trials[0].distilled[:12]} at hand"):
+        nowhere.distilled(trials[0])
+    with pytest.raises(DataError, match="no teacher at hand"):
+        nowhere.teacher(trials[0])
+
+
+def test_the_test_split_is_normalised_by_the_datasets_statistics(bench: Workbench, trials: list[Trial], digits: Dataset) -> None:
+    material = bench.test_material(trials[0])
+    expected = (digits.test.images.double() / 255 - digits.mean[0]) / digits.std[0]
+    assert torch.equal(material.labels, digits.test.labels)
+    torch.testing.assert_close(material.batch(torch.arange(len(expected))).double(), expected, rtol=0, atol=1e-5)
+
+
+# -- labels ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "stored"), [("auto", True), ("stored", True), ("teacher", False), ("hard", False)])
+def test_a_sets_own_soft_labels_are_learned_where_the_protocol_says_so(trials: list[Trial], kind: str, stored: bool) -> None:
+    pixels = torch.randint(0, 256, (10, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    soft = torch.rand(10, 10, generator=torch.Generator().manual_seed(1)).softmax(1)
+    distilled = DistilledSet(pixels, torch.arange(10), soft, dataset="digits", method="soft", soft_kind="probabilities")
+    material = Workbench("cpu", sets={trials[0].distilled: distilled}).material(labelled(trials[-1], kind))
+    assert (material.soft is not None) == stored
+    if material.soft is not None:
+        assert torch.equal(material.soft, soft)
+        assert material.soft_kind == "probabilities"
+
+
+def test_fixed_labels_are_the_teachers_logits_on_the_clean_images(bench: Workbench, trials: list[Trial]) -> None:
+    fixed = labelled(trials[0], "fixed")
+    material, teacher = bench.material(fixed), bench.teacher(fixed)
+    assert teacher is not None and material.soft is not None
+    images = bench.distilled(fixed).images
+    torch.testing.assert_close(material.soft, teacher.logits(teacher.normalise(images)), rtol=0, atol=1e-5)
+    assert bench.soft_labels(fixed) is None  # nobody asks the teacher again
+    assert bench.material(trials[0]).soft is None
+
+
+@pytest.fixture
+def whitened(digits: Dataset, cache: Path, tmp_path: Path) -> Path:
+    """A whitened set of ten real digits."""
+    whitening._load.cache_clear()
+    chosen = torch.stack([(digits.train.labels == label).nonzero()[0, 0] for label in range(10)])
+    images = whitening.whitening(digits, "cpu").apply(digits.train.images[chosen])
+    distilled = DistilledSet(
+        images, digits.train.labels[chosen], dataset="digits", method="datm", normalised=True, whitening="zca", native_loss="ce"
+    )
+    return distilled.save(tmp_path / "set.safetensors")
+
+
+def test_a_trial_on_a_whitened_set_is_tested_on_whitened_images(
+    digits: Dataset, whitened: Path, plan: Callable[..., list[Trial]], tmp_path: Path
+) -> None:
+    (trial, *_) = plan(sets=[{"file": str(whitened)}], losses=["ce"])
+    workbench = Workbench("cpu", Artefacts(tmp_path / "artefacts"))
+    test, train = workbench.test_material(trial), workbench.material(trial)
+    expected = whitening.whitening(digits, "cpu").apply(digits.test.images)
+    torch.testing.assert_close(test.batch(torch.arange(len(digits.test.labels))), expected, rtol=0, atol=1e-5)
+    assert torch.equal(train.batch(torch.arange(10)), DistilledSet.load(whitened).images)
+
+
+def test_the_teacher_of_a_whitened_set_sees_the_pixels_it_was_trained_on(
+    digits: Dataset, whitened: Path, plan: Callable[..., list[Trial]], tmp_path: Path
+) -> None:
+    (trial, *_) = plan(sets=[{"file": str(whitened)}], losses=["gift"])
+    workbench = Workbench("cpu", Artefacts(tmp_path / "artefacts"))
+    teacher, taught = workbench.teacher(trial), workbench.soft_labels(trial)
+    assert teacher is not None and taught is not None
+    chosen = torch.stack([(digits.train.labels == label).nonzero()[0, 0] for label in range(10)])
+    seen = normalise(digits.train.images[chosen], digits.mean, digits.std)
+    assert torch.allclose(taught(workbench.material(trial).batch(torch.arange(10))), teacher.logits(seen), atol=1e-3)
+
+
+# -- students and trainings --------------------------------------------------------------------------------------------------
+
+
+def test_a_students_weights_are_those_of_its_seed_whatever_was_drawn_before(bench: Workbench, trials: list[Trial]) -> None:
+    def weights(trial: Trial) -> torch.Tensor:
+        torch.rand(3), numpy.random.rand(3)
+        return torch.cat([weight.detach().flatten() for weight in bench.student(trial).parameters()])
+
+    first, second, first_again, _ = map(weights, trials)  # two seeds under GIFT, then under cross-entropy
+    assert torch.equal(first, first_again)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, weights(trials[0].model_copy(update={"optimizer": "sgd"})))
+
+
+def test_a_training_follows_the_trials_protocol_and_is_tested_on_the_test_split(bench: Workbench, trials: list[Trial]) -> None:
+    trial = trials[1]
+    student, plain = bench.student(trial), bench.student(trial)
+    fit = bench.fit(student, bench.material(trial), trial)
+    loop.fit(
+        plain,
+        bench.material(trial),
+        losses.create(trial.loss),
+        recipe(trial),
+        seed=trial.seed,
+        teacher=bench.soft_labels(trial),
+    )
+    assert all(torch.equal(ours, own) for ours, own in zip(student.parameters(), plain.parameters(), strict=True))
+    assert (fit.epochs, fit.steps) == (trial.protocol.epochs, trial.protocol.epochs)  # ten images are one batch
+    assert len(fit.history) == trial.protocol.evaluations
+    measured = bench.evaluate(student, trial)
+    assert {name: fit.history[-1][name] for name in measured} == measured
+
+
+def test_what_a_scenario_changes_of_a_training_goes_before_the_trials_own(bench: Workbench, trials: list[Trial]) -> None:
+    trial, said = trials[0], list[str]()
+
+    def loss(logits: torch.Tensor, targets: Any) -> torch.Tensor:
+        said.append("soft" if targets.soft is not None else "hard")
+        return logits.square().mean()
+
+    changes = {"loss": loss, "seed": 9, "evaluate": lambda network: {"accuracy": 12.5}, "teacher": None}
+    fit = bench.fit(bench.student(trial), bench.material(trial), trial, **changes)
+    assert set(said) == {"hard"}
+    assert [entry["accuracy"] for entry in fit.history] == [12.5]
+
+
+def test_a_recipe_holds_every_field_of_the_protocol_and_the_trials_own_optimizer(trials: list[Trial]) -> None:
+    changes: dict[str, Any] = {
+        "epochs": 7,
+        "batch_size": 3,
+        "augmentation": "flip",
+        "mixing": "cutmix(alpha=1.0)",
+        "precision": "bf16",
+    }
+    changes |= {"evaluations": 2, "schedule": {"name": "multistep", "options": {"milestones": [0.5], "gamma": 0.3}}}
+    protocol = {**trials[0].protocol.model_dump(), **changes}
+    trial = trials[0].model_copy(update={"protocol": protocol, "optimizer": "sgd(lr=0.25)"})
+    assert recipe(trial) == Recipe(
+        epochs=7,
+        batch_size=3,
+        optimizer=optimizers.resolve("sgd(lr=0.25)"),
+        schedule=optimizers.schedules.resolve("multistep(milestones=[0.5], gamma=0.3)"),
+        augmentation="flip",
+        precision="bf16",
+        evaluations=2,
+        mixing="cutmix(alpha=1.0)",
+    )
+
+
+# -- normalisation ------------------------------------------------------------------------------------------------------------
 
 OWN = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-import torch
 
-from harness.boards.board import Board
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
-from harness.planning.artefacts import Artefacts
-from harness.planning.preparation import Preparation
-from harness.running.planning import plan as planned
 from harness.running.scenario import named
-from harness.running.workbench import Workbench
 from tests.scenarios.looking import RANDOM, RDED, cell, fake, tables_of
 
 Planner = Callable[..., list[Trial]]
@@ -40,18 +33,6 @@ def test_each_set_meets_three_kinds_of_labels(plan: Planner) -> None:
 def test_regimes_take_the_same_number_of_steps(run: Run) -> None:
     records = run({"name": "label-regime"}, sets=[RDED, RANDOM])
     assert len({r.metrics["steps"] for r in records}) == 1
-
-
-def test_fixed_labels_are_the_teachers_logits_on_the_clean_images(tiny: Callable[..., Board], tmp_path: Path) -> None:
-    artefacts = Artefacts(tmp_path / "artefacts")
-    board = tiny(sets=[RANDOM], scenarios=[{"name": "label-regime"}])
-    fixed = next(t for t in planned(Preparation(board, "b", artefacts, device="cpu")) if t.protocol.labels == "fixed")
-    workbench = Workbench("cpu", artefacts)
-    material, teacher = workbench.material(fixed), workbench.teacher(fixed)
-    assert teacher is not None
-    images = workbench.distilled(fixed).images
-    assert torch.allclose(material.soft, teacher.logits(teacher.normalise(images)), atol=1e-5)  # type: ignore[arg-type]
-    assert workbench.soft_labels(fixed) is None  # nobody asks the teacher again
 
 
 def test_gains_are_over_the_random_images_under_the_same_labels(plan: Planner) -> None:

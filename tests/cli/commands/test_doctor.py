@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.commands.conftest import Giftbench
+from tests.conftest import Giftbench
 
 
 def test_a_board_on_digits_lacks_nothing(giftbench: Giftbench, board: Path) -> None:
-    printed = giftbench("doctor", board)
+    printed = giftbench("doctor", board).out
     assert "digits" in printed
     assert "Tiny" in printed or str(board.parent.name) in printed

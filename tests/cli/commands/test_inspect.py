@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.commands.conftest import Giftbench
+from tests.conftest import Giftbench
 
 
 def test_a_set_is_described_and_drawn_beside_its_file(giftbench: Giftbench, small_set: Path) -> None:
-    printed = giftbench("inspect", small_set)
+    printed = giftbench("inspect", small_set).out
     assert "digits" in printed
     assert f"images: {small_set.with_suffix('.png')}" in printed
     assert small_set.with_suffix(".png").read_bytes().startswith(b"\x89PNG")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.commands.conftest import Giftbench
+from tests.conftest import Giftbench
 
 
 def test_missing_trials_run_once_and_the_leaderboard_is_printed(giftbench: Giftbench, board: Path) -> None:
-    first = giftbench("run", board, "--device", "cpu", "--jobs", 1)
+    first = giftbench("run", board, "--device", "cpu", "--jobs", 1).out
     assert str(board.parent / "README.md") in first.splitlines()
     (record,) = (board.parent / "records").glob("*.json")
     content = record.read_bytes()

@@ -1,0 +1,264 @@
+"""Workers on this machine: who is handed what, what becomes of a worker's trials when it dies, and what it is started with."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.boards.records import Record
+from harness.boards.trial import Trial
+from harness.running.executors import local
+from harness.running.executors.local import Event, Settings, Workers
+from tests.simulated_boards import trial
+
+TRIALS = [trial(seed=seed) for seed in range(6)]
+Message = tuple[str, Any]
+#: What a worker sends of a bundle; a number ends it with that exit status.
+Script = Callable[[Sequence[Trial]], Iterator[Message | int]]
+
+
+def ended(one: Trial) -> Message:
+    return "record", Record.of(one, "done").model_dump_json(by_alias=True)
+
+
+def good(bundle: Sequence[Trial]) -> Iterator[Message | int]:
+    for one in bundle:
+        yield "start", 1
+        yield ended(one)
+
+
+class Process(threading.Thread):
+    """A worker's process, as a thread that plays a script."""
+
+    script: Script = staticmethod(good)
+    started: list[Process]
+
+    def __init__(self, target: Any, args: tuple[Connection, Settings, dict[str, str]], daemon: bool) -> None:
+        super().__init__(daemon=daemon)
+        pipe, self.settings, self.environment = args
+        self.pipe = Connection(os.dup(pipe.fileno()))  # as a process has, for this one closes its own
+        self.bundles: list[list[int]] = []
+        self.exitcode: int | None = None
+        self.terminated = False
+        self.threads = os.environ.get("OMP_NUM_THREADS")
+        self.started.append(self)
+
+    def run(self) -> None:
+        with self.pipe, suppress(EOFError, ConnectionError):  # the parent has let go of it
+            while (message := self.pipe.recv()) is not None:
+                bundle = [Trial.model_validate_json(text) for text in message]
+                self.bundles.append([one.seed for one in bundle])
+                for told in type(self).script(bundle):
+                    if isinstance(told, int):
+                        self.exitcode = told
+                        return
+                    self.pipe.send(told)
+                self.pipe.send(("idle", None))
+            self.exitcode = 0
+
+    def terminate(self) -> None:
+        self.terminated = True
+
+    def join(self, timeout: float | None = None) -> None:
+        if not self.terminated:
+            super().join(timeout)
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
+    """Have workers be threads that do what `Process.script` says; return them as they are made."""
+    monkeypatch.setattr(Process, "started", [], raising=False)
+    context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Process)
+    monkeypatch.setattr(local.multiprocessing, "get_context", lambda method: context)
+    monkeypatch.setattr(local, "forks", lambda device: False)
+    return Process.started
+
+
+@pytest.fixture
+def run(processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Event]]:
+    """Return a runner of bundles of these seeds, by workers that play a script; its events come in their order."""
+
+    def events(*bundles: Sequence[int], jobs: int = 1, script: Script = good) -> list[Event]:
+        monkeypatch.setattr(Process, "script", staticmethod(script))
+        with Workers(Settings("cpu", 1, tmp_path), jobs) as workers:
+            return list(workers.run([[TRIALS[seed] for seed in seeds] for seeds in bundles]))
+
+    return events
+
+
+def told(events: Sequence[Event]) -> list[tuple[str, int]]:
+    return [(event.kind if event.record is None else event.record.status, event.trial.seed) for event in events]
+
+
+# -- who is handed what ------------------------------------------------------------------------------------------------------
+
+
+def test_one_worker_takes_the_bundles_in_their_order(run: Callable[..., list[Event]], processes: list[Process]) -> None:
+    events = run([4], [0, 1], [2])
+    assert told(events) == [(kind, seed) for seed in (4, 0, 1, 2) for kind in ("start", "done")]
+    assert [event.trial for event in events if event.kind == "start"] == [TRIALS[seed] for seed in (4, 0, 1, 2)]
+    (process,) = processes
+    assert (process.bundles, process.exitcode) == ([[4], [0, 1], [2]], 0)
+
+
+@pytest.mark.parametrize(("bundles", "jobs", "workers"), [(6, 2, 2), (6, 1, 1), (2, 4, 2), (0, 2, 0)])
+def test_there_are_as_many_workers_as_jobs_and_no_more_than_bundles(
+    run: Callable[..., list[Event]], processes: list[Process], bundles: int, jobs: int, workers: int
+) -> None:
+    events = run(*([seed] for seed in range(bundles)), jobs=jobs)
+    assert len(processes) == workers
+    assert sorted(told(events)) == sorted((kind, seed) for seed in range(bundles) for kind in ("start", "done"))
+    assert {event.worker for event in events} <= set(range(workers))
+    assert sorted(seed for process in processes for (seed,) in process.bundles) == list(range(bundles))
+
+
+def test_trials_that_start_at_once_are_told_so(run: Callable[..., list[Event]]) -> None:
+    def stacked(bundle: Sequence[Trial]) -> Iterator[Message | int]:
+        yield "start", len(bundle)
+        yield from map(ended, bundle)
+
+    assert told(run([0, 1, 2], script=stacked)) == [(kind, seed) for kind in ("start", "done") for seed in range(3)]
+
+
+# -- workers that die --------------------------------------------------------------------------------------------------------
+
+
+def dies(seed: int, status: int = -9, at_once: bool = False) -> Script:
+    """Return a script that ends the worker on the trial of this seed, once it has started."""
+
+    def script(bundle: Sequence[Trial]) -> Iterator[Message | int]:
+        if at_once:
+            yield "start", len(bundle)
+        for one in bundle:
+            if not at_once:
+                yield "start", 1
+            yield status if one.seed == seed else ended(one)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(-9, "killed by signal 9, probably out of memory"), (-11, "killed by signal 11"), (3, "exit status 3")],
+)
+def test_a_worker_that_dies_fails_the_trial_it_was_on_and_another_takes_the_rest(
+    run: Callable[..., list[Event]], processes: list[Process], status: int, reason: str
+) -> None:
+    events = run([0, 1, 2], [3], script=dies(1, status))
+    assert told(events) == [
+        *(("start", 0), ("done", 0), ("start", 1), ("failed", 1)),
+        *(("start", 2), ("done", 2), ("start", 3), ("done", 3)),
+    ]
+    (record,) = [event.record for event in events if event.record is not None and event.record.status == "failed"]
+    assert record.error == f"its worker process died: {reason}"
+    assert record.id == TRIALS[1].id
+    assert [process.bundles for process in processes] == [[[0, 1, 2]], [[2], [3]]]
+    assert {event.worker for event in events} == {0}, "the next worker has the number of the one whose place it takes"
+
+
+def test_of_several_trials_at_once_each_is_run_again_alone_and_the_one_that_kills_fails(
+    run: Callable[..., list[Event]], processes: list[Process]
+) -> None:
+    events = run([0, 1, 2], [3], script=dies(1, at_once=True))
+    assert told(events)[:4] == [("start", 0), ("start", 1), ("start", 2), ("done", 0)]
+    assert told(events)[4:] == [
+        *(("start", 1), ("failed", 1)),
+        *(("start", 2), ("done", 2), ("start", 3), ("done", 3)),
+    ]
+    assert [process.bundles for process in processes] == [[[0, 1, 2]], [[1]], [[2], [3]]]
+
+
+def test_a_worker_that_dies_between_two_bundles_fails_nothing(run: Callable[..., list[Event]], processes: list[Process]) -> None:
+    def script(bundle: Sequence[Trial]) -> Iterator[Message | int]:
+        yield from good(bundle)
+        yield 1
+
+    assert told(run([0], [1, 2], script=script)) == [(kind, seed) for seed in range(3) for kind in ("start", "done")]
+    assert [process.bundles for process in processes] == [[[0]], [[1, 2]]]
+
+
+# -- what they are started with ----------------------------------------------------------------------------------------------
+
+
+def test_workers_are_ended_with_whatever_they_are_on(
+    processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    workers = Workers(Settings("cpu", 1, tmp_path), 2)
+    monkeypatch.setattr(Process, "script", staticmethod(lambda bundle: iter([("start", 1)])))
+    with workers:
+        events = workers.run([[TRIALS[0]], [TRIALS[1]]])
+        next(events)
+    assert [process.terminated for process in processes] == [True, True]
+
+
+def test_a_worker_that_was_prepared_is_the_first_to_be_given_a_bundle_and_ended_if_it_is_given_none(
+    processes: list[Process], tmp_path: Path
+) -> None:
+    for bundles in ([[TRIALS[0]]], []):
+        with Workers(Settings("cpu", 1, tmp_path), 1) as workers:
+            workers.prepare()
+            workers.prepare()
+            list(workers.run(bundles))
+    used, unused = processes
+    assert (used.bundles, used.terminated) == ([[0]], False)
+    assert (unused.bundles, unused.terminated) == ([], True)
+
+
+def test_a_worker_has_its_own_threads_and_this_processs_environment_which_stays_as_it_was(
+    processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    monkeypatch.setenv("GIFTBENCH_TROUBLE", "said")
+    settings = Settings("cpu", 3, tmp_path)
+    with Workers(settings, 1) as workers:
+        list(workers.run([[TRIALS[0]]]))
+    (process,) = processes
+    assert (process.threads, process.environment["OMP_NUM_THREADS"], process.environment["MKL_NUM_THREADS"]) == ("3", "3", "3")
+    assert process.environment["GIFTBENCH_TROUBLE"] == "said"
+    assert process.settings is settings
+    assert (os.environ["OMP_NUM_THREADS"], "MKL_NUM_THREADS" in os.environ) == ("7", False)
+
+
+@pytest.mark.parametrize(
+    ("device", "platform", "driver", "expected"),
+    [
+        ("cpu", "linux", True, True),
+        ("cpu", "darwin", False, False),
+        ("cpu", "win32", False, False),
+        ("auto", "linux", False, True),
+        ("auto", "linux", True, False),
+        ("cuda", "linux", False, False),
+        ("cuda:1", "linux", True, False),
+    ],
+)
+def test_workers_are_forked_for_the_cpu_under_linux_alone(
+    monkeypatch: pytest.MonkeyPatch, device: str, platform: str, driver: bool, expected: bool
+) -> None:
+    monkeypatch.setattr(local.sys, "platform", platform)
+    monkeypatch.setattr(local.Path, "exists", lambda path: driver)
+    forked = local.forks(device)
+    monkeypatch.undo()
+    assert forked is expected
+
+
+def test_a_worker_process_answers_with_records_that_hold_the_facts_of_the_run(tmp_path: Path) -> None:
+    """A process of its own; what the trials rest on is not there, so that it trains nothing."""
+    settings = Settings("cpu", 2, tmp_path, facts={"machine": "this one"})
+    with Workers(settings, 1) as workers:
+        events = list(workers.run([[TRIALS[0]], [TRIALS[1]]]))
+    assert told(events) == [(kind, seed) for seed in (0, 1) for kind in ("start", "failed")]
+    for event in events[1::2]:
+        assert event.record is not None
+        assert "dataset digits has digest " in event.record.error
+        assert event.record.environment.stated()["machine"] == "this one"
+    assert not list(tmp_path.iterdir()), "workers compute; the parent alone writes"
