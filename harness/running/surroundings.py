@@ -8,6 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,13 +53,24 @@ def installed() -> Iterator[list[object]]:
 
 
 def imported() -> list[Path]:
-    """Return the files of the modules that come neither with Python, nor with an installed package, nor with the harness."""
+    """Return the files of the modules that come neither with Python, nor with an installed package, nor with the harness.
+
+    Those of a package that brings plugins are among them wherever it is installed: people edit theirs in place.
+    """
     known = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     known += [folder for folder in sys.path if folder.endswith(("site-packages", "dist-packages"))]
     folders = tuple(f"{Path(folder).resolve()}{os.sep}" for folder in {*known, *map(str, homes())})
-    names = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
-    files = sorted({Path(name).resolve() for name in names if isinstance(name, str)})
-    return [file for file in files if not str(file).startswith(folders) and file.is_file()]
+    own = plugin_packages()
+    modules = [(name.partition(".")[0] in own, getattr(module, "__file__", None)) for name, module in [*sys.modules.items()]]
+    files = {(edited, Path(file).resolve()) for edited, file in modules if isinstance(file, str)}
+    return sorted({file for edited, file in files if (edited or not str(file).startswith(folders)) and file.is_file()})
+
+
+def plugin_packages() -> set[str]:
+    """Return the packages whose entry points bring plugins, without the harness's own."""
+    points = (point for distribution in distributions() for point in distribution.entry_points)
+    packages = {point.module.partition(".")[0] for point in points if point.group.startswith("giftbench.")}
+    return packages - {*PACKAGES}
 
 
 def devices() -> list[object]:

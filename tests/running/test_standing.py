@@ -27,6 +27,7 @@ from harness.running.overrides import Overrides
 from harness.running.parts import Parts
 from harness.running.run import leaderboard, run_board
 from tests.conftest import board_text
+from tests.installed import entry_point
 from tests.large_boards import fill, planned, records_for
 
 BOARD = board_text(losses=["gift", "ce", "standing-loss"], seeds=2, plugins=["plugin.py"])
@@ -240,6 +241,25 @@ def test_a_change_of_what_trials_rest_on_is_planned(board: Path, go: Go, change:
     change(board)
     forget()
     assert go(board).plans == 1
+
+
+def test_an_installed_package_of_plugins_that_was_edited_in_place_plans_and_renders(
+    board: Path, go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, module = tmp_path / "site-packages", tmp_path / "site-packages" / "standing_plugs.py"
+    entry_point(site, "standing_plugs", "giftbench.losses", "standing-site = standing_plugs:loss")
+    module.write_text("def loss(logits, targets, *, scale=2.0):\n    return scale * logits.square().mean()\n")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(losses.registry, "_scanned", False)
+    edit(board / "board.toml", '"standing-loss"', '"standing-loss", "standing-site"')
+    try:
+        fill(board / "board.toml", planned(board / "board.toml"))
+        assert [go(board).anew, go(board).anew] == [(1, 1), (0, 0)]
+        edit(module, "scale=2.0", "scale=3.0")
+        assert go(board).anew == (1, 1)
+    finally:
+        losses.registry.remove("standing-site")
+        sys.modules.pop("standing_plugs", None)
 
 
 def test_what_has_changed_is_in_the_plan(board: Path, go: Go) -> None:

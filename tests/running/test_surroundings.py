@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 import harness
 from harness.running import surroundings
+from tests.installed import entry_point
 from tests.processes import loaded_by
 
 
@@ -74,6 +76,19 @@ def test_other_code_is_what_neither_python_nor_a_package_nor_the_harness_brought
     names = {file.name for file in files}
     assert not names & {"errors.py", "cross_optimizer.py", "pathlib.py"}
     assert not any("site-packages" in file.parts for file in files)
+
+
+def test_a_package_that_brings_plugins_shows_though_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = tmp_path / "site-packages"
+    monkeypatch.syspath_prepend(site)
+    for name, group in (("surroundings_plugs", "giftbench.losses"), ("surroundings_plain", "console_scripts")):
+        entry_point(site, name, group, f"x = {name}.part:x")
+        (site / name).mkdir()
+        for module in ("__init__.py", "part.py"):
+            (site / name / module).write_text("x = None\n")
+        importlib.import_module(f"{name}.part")
+    names = {str(file.relative_to(site)) for file in surroundings.imported() if site in file.parents}
+    assert names == {"surroundings_plugs/__init__.py", "surroundings_plugs/part.py"}
 
 
 def test_another_choice_of_gpus_shows(monkeypatch: pytest.MonkeyPatch) -> None:
