@@ -38,7 +38,7 @@ for _name, _target in {
     "imageyellow": "imagenet:imageyellow",
     "folder/*": "folder:folder",
 }.items():
-    registry.add(_name, f"harness.datasets.{_target}")
+    registry.add(_name, f"harness.datasets.{_target}", later=("size",) if _name == "fashion-mnist" else ())
 
 
 def folder_of(data_dir: str | Path | None) -> Path | None:

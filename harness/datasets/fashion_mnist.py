@@ -1,4 +1,4 @@
-"""Fashion-MNIST from IDX files, zero-padded from 28 to 32 px."""
+"""Fashion-MNIST from IDX files, zero-padded from 28 to 32 px or as it is."""
 
 from __future__ import annotations
 
@@ -13,20 +13,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.core.errors import DataError
+from harness.core.errors import BadOption, DataError
 from harness.datasets.base import Dataset, statistics
 from harness.datasets.cards import FASHION
 from harness.datasets.presence import DEBIAN, FASHION_FILES
 from harness.datasets.split import Split
 
 
-def fashion_mnist(data_dir: Path | None) -> Dataset:
-    """Fashion-MNIST, 60,000 and 10,000 images, 1 channel, zero-padded to 32 px (IDX files, or torchvision's download)."""
+def fashion_mnist(data_dir: Path | None, *, size: int = 32) -> Dataset:
+    """Fashion-MNIST, 60,000 and 10,000 images, 1 channel, zero-padded to 32 px (IDX files, or torchvision's download).
+
+    Args:
+        data_dir: where its files are looked for.
+        size: pixels a side: 32, or 28 as published, which DC, DSA and DM are distilled at.
+    Raises: BadOption for another size; DataError when the files are absent or broken.
+    """
+    if size not in (28, 32):
+        raise BadOption(f"dataset 'fashion-mnist': size must be 28 or 32, not {size}")
+    around = ((size - 28) // 2,) * 4
     folder = _folder(data_dir)
     splits = {}
     for split, (images, labels) in FASHION_FILES.items():
         pixels, classes = read_idx(_file(folder, images), 3), read_idx(_file(folder, labels), 1)
-        splits[split] = Split(functional.pad(pixels[:, None], (2, 2, 2, 2)), classes.long())
+        splits[split] = Split(functional.pad(pixels[:, None], around), classes.long())
     mean, std = statistics(splits["train"].images)
     return Dataset("fashion-mnist", splits["train"], splits["test"], FASHION, mean, std, teacher_epochs=5, min_scale=0.5)
 

@@ -25,7 +25,7 @@ registry: Registry[MakeModel] = Registry("model", group="giftbench.models")
 register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
 
 for _depth in range(1, 9):
-    registry.add(f"convnet{_depth}", f"harness.models.convnet:convnet{_depth}")
+    registry.add(f"convnet{_depth}", f"harness.models.convnet:convnet{_depth}", later=("padding",))
 
 #: Parameters that came after students had been recorded without them.
 _LATER = {"efficientnet-b0": ("init",), "mobilenet-v2": ("init",), "swin-v2-tiny": ("init", "windows")}

@@ -8,9 +8,11 @@ from torch.nn import functional
 
 from harness.core.errors import BadOption, suggest
 from harness.models import Shape
-from harness.models.fitting import record
+from harness.models.fitting import record, remark
 
 NORMS = ("batch", "instance", "none")
+#: What whoever puts published weights into a network for images of one channel should know.
+GREY = "padding={}: the code of DC, DSA, DM, MTT and DATM pads images of one channel by 3 in the first convolution, 28 px to 32"
 #: Values of a map from which `Halved` beats torch's own gradient on the CPU; below, calling it costs more than it saves.
 LARGE_MAP = 2**21
 
@@ -24,17 +26,21 @@ class ConvNet(nn.Module):
         depth: number of blocks.
         width: channels of each convolution.
         norm: "batch"; "instance" (a group norm of one channel a group, affine); "none".
-    Raises: BadOption for another norm, or a width or depth below one.
+        padding: zeros around the image in the first convolution, in pixels; 1 keeps its size. The code of DC, which DSA, DM, MTT
+            and DATM share, has 3 for images of one channel: 28 px become 32, with the mean around them.
+    Raises: BadOption for another norm, or a width, depth or padding below one.
     """
 
-    def __init__(self, shape: Shape, classes: int, depth: int, width: int = 128, norm: str = "batch") -> None:
+    def __init__(self, shape: Shape, classes: int, depth: int, width: int = 128, norm: str = "batch", padding: int = 1) -> None:
         super().__init__()
-        if width < 1 or depth < 1:
-            raise BadOption(f"a ConvNet needs a width and a depth of at least 1, not {width} and {depth}")
-        channels, height, size = shape
+        if width < 1 or depth < 1 or padding < 1:
+            wanted = "a width, a depth and a padding of at least 1"
+            raise BadOption(f"a ConvNet needs {wanted}, not {width}, {depth} and {padding}")
+        channels, height, size = padded(shape, padding)
         blocks: list[nn.Module] = []
         for pooled in poolings(depth, height, size):
-            blocks += [nn.Conv2d(channels, width, kernel_size=3, padding=1), *_norm(norm, width), nn.ReLU(inplace=True)]
+            around = 1 if blocks else padding
+            blocks += [nn.Conv2d(channels, width, kernel_size=3, padding=around), *_norm(norm, width), nn.ReLU(inplace=True)]
             channels = width
             if pooled:
                 blocks.append(HalvingPool())
@@ -113,11 +119,17 @@ def poolings(depth: int, height: int, width: int) -> tuple[bool, ...]:
     return tuple(pooled)
 
 
-def convnet(depth: int, shape: Shape, classes: int, width: int = 128, norm: str = "batch") -> ConvNet:
+def padded(shape: Shape, padding: int) -> Shape:
+    """Return the shape of an image whose first convolution pads it by `padding` pixels instead of 1."""
+    return shape[0], shape[1] + 2 * (padding - 1), shape[2] + 2 * (padding - 1)
+
+
+def convnet(depth: int, shape: Shape, classes: int, width: int, norm: str, padding: int) -> ConvNet:
     """Return a ConvNet of any depth with its adaptation recorded (see `ConvNet` and `poolings`)."""
-    pooled = poolings(depth, *shape[1:])
+    network = ConvNet(shape, classes, depth, width, norm, padding)
+    pooled = poolings(depth, *padded(shape, padding)[1:])
     change = "" if all(pooled) else f"{sum(pooled)} of {depth} poolings"
-    return record(ConvNet(shape, classes, depth, width, norm), change)
+    return remark(record(network, change), GREY.format(padding) if shape[0] == 1 else "")
 
 
 def _norm(norm: str, width: int) -> list[nn.Module]:
@@ -130,41 +142,41 @@ def _norm(norm: str, width: int) -> list[nn.Module]:
     raise BadOption(f"a ConvNet has no norm {norm!r}; {suggest(norm, NORMS)}")
 
 
-def convnet1(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+def convnet1(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch", padding: int = 1) -> ConvNet:
     """ConvNet with one block."""
-    return convnet(1, shape, classes, width, norm)
+    return convnet(1, shape, classes, width, norm, padding)
 
 
-def convnet2(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+def convnet2(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch", padding: int = 1) -> ConvNet:
     """ConvNet with two blocks."""
-    return convnet(2, shape, classes, width, norm)
+    return convnet(2, shape, classes, width, norm, padding)
 
 
-def convnet3(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+def convnet3(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch", padding: int = 1) -> ConvNet:
     """ConvNet with three blocks, the usual one for 32 px."""
-    return convnet(3, shape, classes, width, norm)
+    return convnet(3, shape, classes, width, norm, padding)
 
 
-def convnet4(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+def convnet4(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch", padding: int = 1) -> ConvNet:
     """ConvNet with four blocks, the usual one for 64 px."""
-    return convnet(4, shape, classes, width, norm)
+    return convnet(4, shape, classes, width, norm, padding)
 
 
-def convnet5(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+def convnet5(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch", padding: int = 1) -> ConvNet:
     """ConvNet with five blocks, the usual one for 128 px."""
-    return convnet(5, shape, classes, width, norm)
+    return convnet(5, shape, classes, width, norm, padding)
 
 
-def convnet6(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+def convnet6(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch", padding: int = 1) -> ConvNet:
     """ConvNet with six blocks, the usual one above 128 px."""
-    return convnet(6, shape, classes, width, norm)
+    return convnet(6, shape, classes, width, norm, padding)
 
 
-def convnet7(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+def convnet7(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch", padding: int = 1) -> ConvNet:
     """ConvNet with seven blocks."""
-    return convnet(7, shape, classes, width, norm)
+    return convnet(7, shape, classes, width, norm, padding)
 
 
-def convnet8(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch") -> ConvNet:
+def convnet8(shape: Shape, classes: int, *, width: int = 128, norm: str = "batch", padding: int = 1) -> ConvNet:
     """ConvNet with eight blocks."""
-    return convnet(8, shape, classes, width, norm)
+    return convnet(8, shape, classes, width, norm, padding)

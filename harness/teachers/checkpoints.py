@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from harness import models
 from harness.core.errors import DataError
 from harness.files import paths, safetensors
+from harness.models.convnet import ConvNet
 from harness.models.fitting import Resized
 from harness.teachers.key_styles import COUNTER, STYLES, State, looks_like
 
@@ -102,7 +103,7 @@ def fit(path: Path, state: State, network: nn.Module, label: str, classes: Seque
     for name, tensor in wanted.items():
         if name.endswith(COUNTER):
             named.setdefault(name, torch.zeros_like(tensor))
-        _check(path, name, named[name], tensor, _guess(state, label), label)
+        _check(path, name, named[name], tensor, _padding(name, named[name], tensor, inner) or _guess(state, label), label)
     prefix = "model." if inner is not network else ""
     fitting = {prefix + name: named[name].to(tensor.dtype).clone() for name, tensor in wanted.items()}
     return Weights(fitting, (*notes, *models.remarks(network)))
@@ -164,11 +165,27 @@ def _check(path: Path, name: str, tensor: Tensor, wanted: Tensor, guess: str, la
 def _guess(state: State, label: str) -> str:
     """Return a clause that names the network which the file seems to hold, or "" when it is `label` or unknown."""
     guess = looks_like(state)
-    if not guess or guess == label.removeprefix("timm/"):
+    if not guess or guess == _looks(label.removeprefix("timm/")):
         return ""
     (name, _, options), (own, _, given) = guess.partition("("), label.partition("(")
     other = "norm" if name == own and ("norm=" in options) != ("norm=" in given) else "model name"
     return f"; wrong {other}? It looks like {guess}"
+
+
+def _looks(label: str) -> str:
+    """Return a label with those parameters alone that shapes tell of."""
+    name, _, options = label.removesuffix(")").partition("(")
+    told = [option for option in options.split(", ") if option.startswith(("width=", "norm="))]
+    return f"{name}({', '.join(told)})" if told else name
+
+
+def _padding(name: str, tensor: Tensor, wanted: Tensor, network: nn.Module) -> str:
+    """Return a clause on the first convolution of a ConvNet for one channel where its classifier sees another map, or ""."""
+    first = network.features[0] if isinstance(network, ConvNet) else None
+    grey = isinstance(first, nn.Conv2d) and first.in_channels == 1
+    if not grey or name != "classifier.weight" or tensor.shape == wanted.shape:
+        return ""
+    return "; wrong image size, or padding? Images of one channel are padded by 3 in the code of DC, DSA, DM, MTT and DATM"
 
 
 def _meaning(tensor: Tensor, wanted: Tensor) -> str:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness import datasets
-from harness.core.errors import DataError
+from harness.core.errors import BadOption, DataError
 from harness.datasets.fashion_mnist import DEBIAN, read_idx
 from harness.datasets.presence import FASHION_FILES
 
@@ -53,6 +53,16 @@ def test_images_are_padded_with_zeros_from_28_to_32_px_and_otherwise_untouched(t
     for split, found in (("train", fashion.train), ("test", fashion.test)):
         expected = numpy.pad(pixels(split), ((0, 0), (2, 2), (2, 2)))
         assert numpy.array_equal(found.images[:, 0].numpy(), expected)
+
+
+def test_images_stay_at_28_px_where_a_board_says_so(tmp_path: Path) -> None:
+    fashion = datasets.load("fashion-mnist(size=28)", write(tmp_path, packed=False))
+    assert fashion.shape == (1, 28, 28) == datasets.card("fashion-mnist(size=28)").shape
+    assert numpy.array_equal(fashion.test.images[:, 0].numpy(), pixels("test"))
+    assert fashion.mean[0] == pytest.approx(pixels("train").mean() / 255, abs=1e-4)
+    with pytest.raises(BadOption, match="size must be 28 or 32, not 30"):
+        datasets.load("fashion-mnist(size=30)", tmp_path)
+    assert "size" not in datasets.registry.resolve("fashion-mnist(size=32)").options  # what it was before there was a choice
 
 
 def test_normalisation_is_that_of_the_padded_train_split(tmp_path: Path) -> None:
@@ -149,3 +159,7 @@ def test_debians_files_are_read_without_being_asked_for() -> None:
     assert fashion.shape == (1, 32, 32)
     raw = fashion.train.images[:, :, 2:-2, 2:-2].double() / 255
     assert torch.allclose(raw.mean(), torch.tensor(0.2860, dtype=torch.float64), atol=1e-4)  # the published mean at 28 px
+    small = datasets.load("fashion-mnist(size=28)")
+    for data, name in ((fashion, "fashion-mnist"), (small, "fashion-mnist(size=28)")):
+        card = datasets.card(name)
+        assert (card.shape, card.mean, card.std) == (data.shape, data.mean, data.std)

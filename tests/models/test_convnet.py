@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from harness import models
+from harness.core.errors import BadOption
 from harness.models import convnet
 from harness.models.convnet import ConvNet, HalvingPool, poolings
 
@@ -139,3 +140,26 @@ def test_gradients_of_single_images_go_through_a_large_maps_pool(monkeypatch: py
 
     ours, torchs = (torch.func.vmap(torch.func.grad(squares(pool)))(maps) for pool in (HalvingPool(), nn.AvgPool2d(2)))
     assert torch.equal(ours, torchs)
+
+
+def test_a_first_convolution_that_pads_by_3_makes_32_pixels_of_28() -> None:
+    model = models.build("convnet3(padding=3)", (1, 28, 28), 10)
+    sides: list[int] = []
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda module, given, maps: sides.append(maps.shape[-1]))
+    assert model(torch.randn(2, 1, 28, 28)).shape == (2, 10) and sides == [32, 16, 8]
+    assert models.adaptation(model) == "" and models.adaptation(models.build("convnet5(padding=3)", (1, 28, 28), 10)) == ""
+    paddings = [layer.padding for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    assert paddings == [(3, 3), (1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("depth", range(1, 9))
+def test_trials_keep_the_padding_only_where_it_is_not_1(depth: int) -> None:
+    """Records that were made before there was a choice keep their ids."""
+    plain, said = (models.registry.resolve(f"convnet{depth}{options}") for options in ("", "(padding=1)"))
+    assert plain.spec == said.spec and plain.options == {"width": 128, "norm": "batch"}
+    other = models.registry.resolve(f"convnet{depth}(padding=3)")
+    assert other.options == {"width": 128, "norm": "batch", "padding": 3} and other.label == f"convnet{depth}(padding=3)"
+    with pytest.raises(BadOption, match="a padding of at least 1"):
+        models.build(f"convnet{depth}(padding=0)", (1, 28, 28), 10)

@@ -251,6 +251,15 @@ def test_the_first_name_that_any_folder_has_is_taken(tmp_path: Path) -> None:
     assert find_checkpoint([str(nested)], folders) == nested
 
 
+@pytest.mark.parametrize("spec", ["convnet2(width=8, padding=2)", "convnet2(width=8)"])
+def test_a_parameter_that_no_shape_tells_of_is_no_other_network(tmp_path: Path, spec: str) -> None:
+    """The image is too large; that the network has a padding of its own is not what is wrong with it."""
+    path = saved(network().state_dict(), tmp_path / "net.pth")
+    with pytest.raises(DataError, match="wrong image size") as caught:
+        fitted(path, spec, shape=(3, 32, 32))
+    assert "looks like" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("windows", "said"), [("shrink", "windows=shrink: "), ("pad", "windows=pad: ")])
 def test_a_swin_says_what_becomes_of_its_windows_where_torchvisions_weights_are_loaded(
     tmp_path: Path, windows: str, said: str

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness import models
+from harness.core.errors import DataError
 from harness.models import Shape
 from harness.teachers import checkpoints
 from harness.teachers.key_styles import looks_like
@@ -78,18 +79,19 @@ class RdedConvNet(nn.Module):
 
 
 class DcConvNet(nn.Module):
-    """Layers in one Sequential: MTT, DATM, DC-BENCH, and G-VBSM's ConvNetW128."""
+    """Layers in one Sequential: MTT, DATM, DC-BENCH, and G-VBSM's ConvNetW128. Grey images of 28 px become maps of 32."""
 
     def __init__(self, shape: Shape, depth: int, norm: str, classes: int, width: int = 128) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for d in range(depth):
-            layers.append(nn.Conv2d(width if d else shape[0], width, 3, padding=1))
+            layers.append(nn.Conv2d(width if d else shape[0], width, 3, padding=3 if shape[0] == 1 and d == 0 else 1))
             if norm != "none":
                 layers.append(nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(width, width))
             layers += [nn.ReLU(inplace=True), nn.AvgPool2d(2)]
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Linear(width * (shape[1] >> depth) * (shape[2] >> depth), classes)
+        side = 32 if shape[1] == 28 else shape[1]
+        self.classifier = nn.Linear(width * (side >> depth) ** 2, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).flatten(1))
@@ -336,6 +338,26 @@ def test_a_teacher_of_gvbsm(tmp_path: Path, name: str, author: Any, spec: str, s
 def test_a_convnet_of_mtt_datm_and_dc_bench(tmp_path: Path, depth: int, norm: str, side: int) -> None:
     author = scrambled(DcConvNet((3, side, side), depth, norm, CLASSES))
     assert agrees(author, author.state_dict(), tmp_path / "net.pt", f"convnet{depth}(norm='{norm}')", (3, side, side))
+
+
+@pytest.mark.parametrize(("depth", "norm"), [(3, "instance"), (3, "batch"), (4, "none")])
+def test_a_convnet_of_dc_for_grey_images_of_28_pixels(tmp_path: Path, depth: int, norm: str) -> None:
+    """Its code pads images of one channel by 3 in the first convolution."""
+    shape = (1, 28, 28)
+    author = scrambled(DcConvNet(shape, depth, norm, CLASSES))
+    spec = f"convnet{depth}(norm='{norm}', padding=3)"
+    assert agrees(author, author.state_dict(), tmp_path / "net.pt", spec, shape)
+    with pytest.raises(DataError, match="wrong image size, or padding\\? Images of one channel are padded by 3"):
+        loaded(tmp_path / "net.pt", f"convnet{depth}(norm='{norm}')", shape)
+
+
+@pytest.mark.parametrize(("spec", "side"), [("convnet3", 32), ("convnet3(padding=3)", 28)])
+def test_who_loads_a_grey_convnet_is_told_how_its_images_are_padded(tmp_path: Path, spec: str, side: int) -> None:
+    """The same weights fit 32 px padded by 1 and 28 px padded by 3; what is around the image is black there, the mean here."""
+    torch.save(DcConvNet((1, 28, 28), 3, "batch", CLASSES).state_dict(), tmp_path / "net.pt")
+    network = models.build(spec, (1, side, side), CLASSES)
+    (note,) = checkpoints.fit(tmp_path / "net.pt", checkpoints.read(tmp_path / "net.pt"), network, spec).notes
+    assert note.startswith(f"padding={3 if side == 28 else 1}: ")
 
 
 @pytest.mark.parametrize(

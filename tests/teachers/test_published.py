@@ -35,7 +35,8 @@ def test_a_checkpoint_as_good_as_expected_becomes_a_teacher(
 def test_what_was_done_to_a_head_is_kept_with_the_teacher(digits: Dataset, teacher: TeacherFile, tmp_path: Path) -> None:
     path = published(teacher, tmp_path / "wide.pth", order=[*range(10), *range(10)])
     made = converted(path, digits, tmp_path, expect=teacher.accuracy)
-    assert teachers.read_header(made.path)[0].notes == ("the first 10 of the 20 classes of its head",)
+    notes = teachers.read_header(made.path)[0].notes
+    assert notes[0] == "the first 10 of the 20 classes of its head" and [note[:10] for note in notes[1:]] == ["padding=1:"]
 
 
 def test_a_recipe_is_json_and_names_the_bytes_the_model_the_data_and_the_normalisation(

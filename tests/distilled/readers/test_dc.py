@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from harness import datasets
 from harness.core.errors import DataError
 from tests.distilled.readers.published_files import pixels
 from tests.distilled.readers.publishing import read
@@ -85,3 +87,28 @@ def test_dc_reads_the_format_of_torch_1_2_which_its_authors_publish_in(tmp_path:
     assert not zipfile.is_zipfile(tmp_path / "res.pt")
     made = read("dc", tmp_path / "res.pt", DIGITS)
     assert torch.equal(made.images, normalised(pixels)) and torch.equal(made.labels, HARD)
+
+
+def test_dc_on_fashion_mnist_is_28_pixels_which_stand_in_black_where_the_datasets_do(tmp_path: Path) -> None:
+    pixels = torch.rand(10, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    torch.save({"data": [[(pixels - 0.2861) / 0.3530, torch.arange(10)]]}, tmp_path / "res.pt")  # as its authors normalise
+
+    framed, said = said_by("dc", tmp_path / "res.pt", datasets.card("fashion-mnist"))
+    wanted = (functional.pad(pixels, (2, 2, 2, 2)) - 0.219) / 0.3318  # as the dataset pads and normalises
+    assert float((framed.images - wanted).abs().max()) < 1e-5 and framed.normalised
+    assert any("28 px" in line for line in said) and "28 px" in framed.provenance["assumed"]["normalisation"]
+
+    bare, _ = said_by("dc", tmp_path / "res.pt", datasets.card("fashion-mnist(size=28)"))
+    assert float((bare.images - (pixels - 0.286) / 0.353).abs().max()) < 1e-5
+    taken, _ = said_by("dc", tmp_path / "res.pt", datasets.card("fashion-mnist"), statistics="dataset")
+    assert torch.equal(taken.images[:, :, 2:-2, 2:-2], (pixels - 0.2861) / 0.3530)
+
+    torch.save({"data": [[pixels[:, :, 1:-1, 1:-1], torch.arange(10)]]}, tmp_path / "res.pt")
+    with pytest.raises(DataError, match=r"images of fashion-mnist must be \[N, 1, 32, 32\], these are \[10, 1, 26, 26\]"):
+        said_by("dc", tmp_path / "res.pt", datasets.card("fashion-mnist"))
+
+
+def test_dc_on_fashion_mnist_that_somebody_saved_at_32_pixels_is_taken_as_the_datasets(tmp_path: Path) -> None:
+    images = torch.randn(10, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.save({"data": [[images, torch.arange(10)]]}, tmp_path / "res.pt")
+    assert torch.equal(said_by("dc", tmp_path / "res.pt", datasets.card("fashion-mnist"))[0].images, images)
