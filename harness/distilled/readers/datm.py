@@ -15,7 +15,8 @@ def datm(
     """DATM: images_best.pt (ZCA-whitened), labels_best.pt (logits), lr_best.pt; hard label = index // ipc.
 
     Args:
-        reading: its path is the folder, or the images' file; the first k of each class are a lower IPC.
+        reading: its path is the folder, the run's folder with Normal/ in it, or the images' file; the first k of each class are a
+            lower IPC.
         zca: whether the images are whitened, as DATM's are on CIFAR and Tiny-ImageNet.
         images: the images' name in the folder. Those called images_zca_* are un-whitened pixels.
         labels: the labels' name; "" takes those saved with the images.

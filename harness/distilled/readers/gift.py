@@ -10,24 +10,27 @@ from torch import Tensor
 from harness.core.errors import DataError
 from harness.distilled.readers import tensors
 from harness.distilled.reading import Reading
-from harness.distilled.set import DistilledSet
+from harness.distilled.set import ROUNDING, DistilledSet
 from harness.files import paths
 from harness.files.tensors import load_tensors
 
+#: Methods whose authors whiten images, by their names without signs.
+WHITENED = ("datm", "mtt", "tesla")
 #: The loss that a method's authors train with, by its name without signs.
 NATIVE = {"rded": "kl", "sre2l": "kl", "cda": "kl", "gvbsm": "mse_ce", "datm": "soft_ce"}
 SAME = {"imagenet": "imagenet1k", "tiny": "tinyimagenet", "tinyimagenet200": "tinyimagenet"}
 MAX_FOUND = 1000
 
 
-def gift(reading: Reading, *, method: str = "", native_loss: str = "") -> DistilledSet:
-    """GIFT's files: {method}/{dataset}_{model}/ipc{n}/data.pt with "data" in [0, 1], "label" and "dataset".
+def gift(reading: Reading, *, method: str = "", native_loss: str = "", zca: bool = False) -> DistilledSet:
+    """GIFT's files: {method}/{dataset}_{model}/ipc{n}/data.pt with "data" in [0, 1] (DATM's: whitened), "label" and "dataset".
 
     Args:
         reading: its path is the data.pt, or a folder in which its IPC and dataset leave one; the first k of each class are a
             lower IPC.
         method: how tables call it; "" takes it from the folders.
         native_loss: the loss its authors train with; "" takes what the method is known for.
+        zca: whether "data" is ZCA-whitened; that of DATM, MTT and TESLA is taken so when it lies outside of [0, 1].
     Returns: labels [N] or [N, 1] are hard; [N, C] are logits or probabilities, by what the numbers are.
     Raises: DataError that names the file, and the choices when there are several.
     """
@@ -36,13 +39,19 @@ def gift(reading: Reading, *, method: str = "", native_loss: str = "") -> Distil
     if not isinstance(content, dict) or not {"data", "label"} <= set(content):
         raise DataError(f'{path}: expected a dict with "dataset", "data" and "label"')
     _check_dataset(content.get("dataset"), path, reading)
-    images = tensors.pixels(tensors.images_in(content["data"], path, reading), path, reading)
+    if not method and re.fullmatch(r"ipc\d+", path.parent.name):
+        method = path.parent.parent.parent.name.lower()
+    images = tensors.images_in(content["data"], path, reading)
+    outside = not -ROUNDING <= float(images.min()) <= float(images.max()) <= 1 + ROUNDING
+    whitened = zca or (outside and _plain(method) in WHITENED)
+    if whitened:
+        reading.say(f"{path.name}: taken as ZCA-whitened already" + ("" if zca else f", as {method}'s images are"))
+    else:
+        images = _pixels(images, path, reading)
     hard, soft = _labels(content["label"], len(images), path, reading)
     kind: tensors.Kind = "logits" if soft is None else tensors.kind_of(soft)
     if soft is not None:
         reading.say(f"{path.name}: the labels are {kind}, by their numbers")
-    if not method and re.fullmatch(r"ipc\d+", path.parent.name):
-        method = path.parent.parent.parent.name.lower()
     labels = "hard" if soft is None else kind
     return tensors.make(
         reading,
@@ -53,8 +62,22 @@ def gift(reading: Reading, *, method: str = "", native_loss: str = "") -> Distil
         method=method or "gift",
         kind=kind,
         native_loss=native_loss or NATIVE.get(_plain(method), ""),
-        facts={"format": "gift", "place": "/".join(path.parts[-4:]), "assumed": {"normalisation": "pixels", "labels": labels}},
+        normalised=whitened,
+        whitening="zca" if whitened else "",
+        facts={
+            "format": "gift",
+            "place": "/".join(path.parts[-4:]),
+            "assumed": {"normalisation": "zca" if whitened else "pixels", "labels": labels},
+        },
     )
+
+
+def _pixels(images: Tensor, path: Path, reading: Reading) -> Tensor:
+    """Return images as pixels in [0, 1]. Raises DataError, with the way to read whitened ones, when they are not that."""
+    try:
+        return tensors.pixels(images, path, reading)
+    except DataError as error:
+        raise DataError(f"{error}; gift(zca=true) takes them as whitened, as gift(method=datm) does") from None
 
 
 def _file(reading: Reading) -> Path:

@@ -11,7 +11,8 @@ def mtt(reading: Reading, *, zca: bool = True, images: str = "images_best.pt", l
     """MTT: images_best.pt and labels_best.pt (hard), ZCA-whitened or not as its configuration says.
 
     Args:
-        reading: its path is the folder, or the images' file; the first k of each class are a lower IPC.
+        reading: its path is the folder, the run's folder with Normal/ in it, or the images' file; the first k of each class are a
+            lower IPC.
         zca: whether the images are whitened; else they are normalised by the dataset's mean and standard deviation.
         images: the images' name in the folder. Those called images_zca_* are un-whitened pixels.
         labels: the labels' name; "" takes those saved with the images.

@@ -21,23 +21,38 @@ from harness.files.tensors import MAX_BYTES, load_tensors
 Kind = Literal["logits", "probabilities"]
 #: DC-BENCH keeps Tiny-ImageNet at IPC 50 in parts: images_best_0.pt, images_best_1.pt, …
 MAX_PARTS = 100
+#: Where the code of trajectory matching (FTD, DATM) puts a run's sets below its folder.
+BELOW = "Normal"
 
 
 def files_of(reading: Reading, default: str) -> tuple[Path, list[Path]]:
     """Return the folder of a set and the file, or the parts of it, that holds its images.
 
     Args:
-        reading: its path is the folder, or the images' file itself.
+        reading: its path is the folder, or the folder of the run that made it (which has it in Normal/), or the images' file.
         default: the images' name when the path is a folder.
     Raises: DataError when there is no such file.
     """
-    if reading.path.is_dir():
-        return (root := paths.folder(reading.path)), parts(root, default)
-    return paths.folder(reading.path.parent), [reading.path]
+    if not reading.path.is_dir():
+        return paths.folder(reading.path.parent), [reading.path]
+    root = paths.folder(reading.path)
+    if not _parts(root, default) and (below := paths.inside(root, BELOW)).is_dir():
+        reading.say(f"{root.name}: the folder of a run; what is in its {BELOW}/ is read")
+        root = below
+    return root, parts(root, default)
 
 
 def parts(root: Path, name: str) -> list[Path]:
     """Return [root/name], or its parts name_0, name_1 and so on when there is no such file. Raises DataError for neither."""
+    files = _parts(root, name)
+    if not files:
+        present = ", ".join(path.name for path in paths.files(root)[:8])
+        raise DataError(f"{paths.inside(root, name)}: no such file; the folder holds {present or 'no files'}")
+    return files
+
+
+def _parts(root: Path, name: str) -> list[Path]:
+    """Return what `parts` returns, or nothing."""
     whole = paths.inside(root, name)
     if whole.exists():
         return [whole]
@@ -45,9 +60,6 @@ def parts(root: Path, name: str) -> list[Path]:
     files: list[Path] = []
     while len(files) < MAX_PARTS and (part := paths.inside(root, f"{stem}_{len(files)}{dot}{ending}")).exists():
         files.append(part)
-    if not files:
-        present = ", ".join(path.name for path in paths.files(root)[:8])
-        raise DataError(f"{whole}: no such file; the folder holds {present or 'no files'}")
     return files
 
 

@@ -19,8 +19,10 @@ from tests.distilled.readers.torch_saved import (
     IPC,
     Refused,
     learned_logits,
+    publish_datm,
     publish_gift,
     said_by,
+    whitened,
 )
 
 
@@ -134,3 +136,26 @@ def test_soft_labels_of_a_weak_teacher_prove_the_order(tmp_path: Path, form: str
         torch.save(soft.softmax(1), tmp_path / "labels_best.pt")
     distilled = read(form, tmp_path, Card("cifar100", (3, 32, 32), 100), **({} if form == "gift" else {"zca": False}))
     assert distilled.labels.equal(labels)
+
+
+@pytest.mark.parametrize("method", ["datm", "MTT", "tesla"])
+def test_gift_takes_the_whitened_values_of_the_methods_that_whiten(tmp_path: Path, pixels: Tensor, method: str) -> None:
+    path = publish_gift(tmp_path, whitened(pixels), learned_logits(), f"{method}/digits_ConvNet/ipc3")
+    made, said = said_by("gift", path)
+    assert torch.equal(made.images, whitened(pixels)) and (made.normalised, made.whitening) == (True, "zca")
+    assert made.provenance["assumed"]["normalisation"] == "zca" and any("ZCA-whitened" in line for line in said)
+    direct = read("datm", publish_datm(tmp_path, whitened(pixels), learned_logits()), DIGITS)
+    assert torch.equal(direct.images, made.images) and torch.equal(direct.labels, made.labels)
+    assert (direct.normalised, direct.whitening) == (made.normalised, made.whitening)
+
+    plain, _ = said_by("gift", publish_gift(tmp_path, pixels, learned_logits(), f"{method}/digits_Pixels/ipc3"))
+    assert torch.equal(plain.images, pixels) and (plain.normalised, plain.whitening) == (False, "")
+
+
+def test_gift_takes_whitened_values_of_other_methods_only_when_told_so(tmp_path: Path, pixels: Tensor, refused: Refused) -> None:
+    path = publish_gift(tmp_path, whitened(pixels), HARD, "rded/digits_ConvNet/ipc3")
+    with refused(DataError, "data.pt: pixels must lie in [0, 1]", "gift(zca=true)"):
+        read("gift", path, DIGITS)
+    for options in ({"zca": True}, {"method": "datm"}):
+        made = read("gift", path, DIGITS, **options)
+        assert torch.equal(made.images, whitened(pixels)) and (made.normalised, made.whitening) == (True, "zca")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -63,3 +64,30 @@ def test_the_images_own_file_takes_the_labels_saved_with_it(tmp_path: Path) -> N
     save(path, images_500=torch.ones(30, 1, 16, 16), labels_500=HARD)
     made, _ = said_by("mtt", path / "images_500.pt")
     assert len(made) == 30 and set(made.provenance["files"]) == {"images_500.pt", "labels_500.pt"}
+
+
+@pytest.mark.parametrize(("form", "labels"), [("datm", learned_logits()), ("mtt", HARD)])
+def test_a_run_has_its_set_in_normal(tmp_path: Path, pixels: Tensor, refused: Refused, form: str, labels: Tensor) -> None:
+    publish = publish_datm if form == "datm" else publish_mtt
+    (tmp_path / "Normal").mkdir()
+    publish(tmp_path / "Normal", whitened(pixels), labels)
+    direct = read(form, tmp_path / "Normal", DIGITS)
+    made, said = said_by(form, tmp_path)
+    assert made.digest == direct.digest and made.provenance == direct.provenance
+    assert any("Normal/" in line for line in said)
+
+    publish(tmp_path, whitened(1 - pixels), labels)  # a set in the folder itself is the one that is meant
+    assert torch.equal(read(form, tmp_path, DIGITS).images, whitened(1 - pixels))
+    for file in tmp_path.glob("*.pt"):
+        file.unlink()
+    (tmp_path / "Normal" / "images_best.pt").unlink()
+    with refused(DataError, "Normal/images_best.pt: no such file"):
+        read(form, tmp_path, DIGITS)
+
+
+def test_a_normal_that_leads_out_of_the_folder_is_refused(tmp_path: Path, pixels: Tensor, refused: Refused) -> None:
+    (tmp_path / "run").mkdir()
+    publish_mtt(tmp_path, whitened(pixels), HARD)
+    (tmp_path / "run" / "Normal").symlink_to(tmp_path)
+    with refused(DataError, "leaves the folder"):
+        read("mtt", tmp_path / "run", DIGITS)
