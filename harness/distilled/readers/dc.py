@@ -45,7 +45,7 @@ def dc(reading: Reading, *, method: str = "dc", statistics: str = "authors") -> 
     if not isinstance(runs[-1], (list, tuple)) or len(runs[-1]) != 2 or not all(isinstance(part, Tensor) for part in runs[-1]):
         raise DataError(f'{path}: the last of its "data" must be a pair of tensors, images and labels')
     bare = BARE.get(reading.card.name, reading.card.shape)
-    shown = sorted(runs[-1][0].shape[1:]) == sorted(bare)  # channels may be last
+    shown = tuple(runs[-1][0].shape[1:]) == bare
     own = replace(reading, card=replace(reading.card, shape=bare)) if shown else reading
     images = tensors.images_in(runs[-1][0], path, own)
     hard = tensors.hard_labels(runs[-1][1], path, len(images), reading)
