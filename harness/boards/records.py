@@ -278,6 +278,6 @@ def _row(record: Record) -> dict[str, Any]:
         "seed": trial.seed,
         "seconds": record.timing.get("total", 0.0),
         "history": record.history,
-        "warnings": "\n".join(record.provenance.warnings),
+        "warnings": "; ".join(record.provenance.warnings),
         **record.metrics,
     }

@@ -118,8 +118,8 @@ def _warnings(facts: Facts) -> str:
     """Return what the checks of the distilled sets warn of, set by set."""
     sets: dict[str, dict[str, None]] = {}
     for fact in facts:
-        for line in fact.warnings.split("\n") if fact.warnings else ():
-            sets.setdefault(f"{escape(fact.method)} ({code(fact.distilled[:8])})", {})[line] = None
+        if fact.warnings:
+            sets.setdefault(f"{escape(fact.method)} ({code(fact.distilled[:8])})", {})[fact.warnings] = None
     return " ".join(f"Warning of {name}: {escape('; '.join(lines))}." for name, lines in sets.items())
 
 

@@ -83,5 +83,8 @@ def _lines(distilled: DistilledSet, card: Card, dataset: Dataset | None, teacher
     from harness.datasets.whitening import whitening
 
     small = distilled.normalised and math.prod(card.shape) <= MOST_FITTED  # it may be whitened though nobody says so
-    whiten = whitening(dataset, "cpu").apply if dataset is not None and (distilled.whitening or small) else None
+    whiten = None
+    if dataset is not None and (distilled.whitening or small):
+        with suppress(DataError):  # too large, or without a train split: what is not checked for want of it is said
+            whiten = whitening(dataset, "cpu").apply
     return tuple(findings(distilled, card, dataset, teacher, whiten))

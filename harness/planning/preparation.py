@@ -15,6 +15,7 @@ from harness.core.digests import digest_json
 from harness.core.errors import DataError, NotAtHand, at
 from harness.core.resolved import Resolved
 from harness.core.spec import Spec
+from harness.datasets.cards import Card
 from harness.distilled import distillers, readers
 from harness.distilled.files import SetFile, set_recipe
 from harness.distilled.order import WAYS, Order
@@ -27,7 +28,6 @@ from harness.training.devices import arithmetic, resolve_device
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
-    from harness.datasets.cards import Card
     from harness.distilled import Distil
     from harness.teachers.files import TeacherFile
     from harness.teachers.teacher import Teacher
@@ -303,7 +303,8 @@ class Preparation:
 
     @cached_property
     def _card(self) -> Card:
-        return datasets.card(self.board.dataset, self.data_dir)
+        data = self.dataset
+        return Card(data.name, data.shape, len(data.classes), data.mean, data.std, data.classes)
 
     def _order(self, spec: SetSpec) -> Order | None:
         """Return the order of a set's classes that the board states; None for none."""

@@ -49,7 +49,7 @@ def test_a_record_without_warnings_is_written_as_ever_and_one_with_them_reads_ba
     warned = plain.warned(("odd", "very odd"))
     assert json.loads(store.write(warned).read_text())["provenance"] == {"warnings": ["odd", "very odd"]}
     assert store.read() == [warned] and warned.id == plain.id
-    assert to_frame([warned])["warnings"].tolist() == ["odd\nvery odd"]
+    assert to_frame([warned])["warnings"].tolist() == ["odd; very odd"]
 
 
 def statuses(store: RecordStore) -> dict[str, str]:

@@ -74,7 +74,7 @@ PROBABILITIES = torch.softmax(LOGITS, 1)
     ("arguments", "words"),
     [
         ({"images": PIXELS.tolist()}, "images must be a torch tensor or a numpy array, not list"),
-        ({"labels": LABELS.tolist()}, "labels must be a torch tensor, not list"),
+        ({"labels": LABELS.tolist()}, "labels must be a torch tensor or a numpy array, not list"),
         ({"soft_labels": "gift"}, "soft_labels must be a torch tensor or a numpy array"),
         ({"images": numpy.zeros((N, 3, 4, 4), dtype=str)}, "images cannot be numpy's"),
         ({"dataset": "digitz"}, "a distilled set's dataset: no dataset 'digitz'; did you mean 'digits'"),

@@ -14,14 +14,18 @@ from torch import Tensor
 
 import harness
 from harness import DistilledSet, datasets
+from harness.boards.board import load_board
+from harness.boards.records import Record
 from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.distilled.order import Order
+from harness.planning.artefacts import Artefacts
 from harness.planning.checking import Checked, check
 from harness.planning.published_sets import import_set, read
 from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
-from harness.running.run import run_board
+from harness.running.parts import Parts
+from harness.running.run import leaderboard, run_board
 
 PER_CLASS = 10
 HARD = torch.arange(10).repeat_interleave(PER_CLASS)
@@ -91,9 +95,10 @@ def by_run(fault: str, folder: Path, force: bool) -> list[str]:
     faulty(fault).save(folder / "mine.safetensors")
     watcher = Hearing()
     file = board(folder, 'file = "mine.safetensors"')
-    run_board(file, Overrides(), Options(device="cpu", jobs=1, force=force), watcher)
-    record = json.loads(next((file.parent / "records").glob("*.json")).read_text())
-    assert any(FAULTS[fault][1] in line for line in record["provenance"]["warnings"])
+    parts = Parts(load_board(file), file, Artefacts(folder / "artefacts"), Options(device="cpu", force=force), watcher)
+    parts.rehearse()
+    record = parts.noted(Record.of(parts.plan()[0], "done"))
+    assert any(FAULTS[fault][1] in line for line in record.provenance.warnings)
     return watcher.lines
 
 
@@ -126,8 +131,6 @@ def test_what_looks_wrong_is_said_by_all_three_and_another_order_refused(tmp_pat
         with pytest.raises(DataError, match=words) as error:
             DOORS[door](fault, tmp_path, False)
         assert "force" in str(error.value) and "\n" not in str(error.value)
-        if door == "run":
-            assert not list(tmp_path.rglob("records/*.json"))
     lines = DOORS[door](fault, tmp_path, refused)
     assert any("warning: " in line and words in line for line in lines)
 
@@ -165,8 +168,11 @@ def test_a_stated_order_is_taken_and_kept_with_the_set(tmp_path: Path) -> None:
     file = board(tmp_path / "board", 'file = "kept.safetensors"')
     kept.save(tmp_path / "board" / "kept.safetensors")
     watcher = Hearing()
-    run_board(file, Overrides(), Options(device="cpu", jobs=1), watcher)  # who imported it has said so already
+    run = run_board(file, Overrides(), Options(device="cpu", jobs=1), watcher)  # who imported it has said so already
     assert any(line.startswith("warning: ") and "another order" in line for line in watcher.lines)
+    record = json.loads(next((file.parent / "records").glob("*.json")).read_text())
+    assert any("another order" in line for line in record["provenance"]["warnings"])
+    assert any("Warning of gift" in path.read_text() for path in leaderboard(run) if path.name == "README.md")
 
 
 def test_a_board_states_the_order_of_a_published_set(tmp_path: Path) -> None:
