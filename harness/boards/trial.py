@@ -10,7 +10,7 @@ from pydantic import Field, model_serializer, model_validator
 
 from harness.boards.labels import Labels
 from harness.boards.protocol import Frozen, Protocol
-from harness.boards.setup import OPTIONAL, DatasetReference, Setup, short_hash
+from harness.boards.setup import OPTIONAL, DatasetReference, PluginSource, Setup, short_hash
 from harness.core.spec import Spec
 
 
@@ -113,3 +113,11 @@ class Trial(Frozen):
     @property
     def protocol(self) -> Protocol:
         return self.setup.protocol
+
+    @property
+    def plugins(self) -> dict[str, PluginSource]:
+        return self.setup.plugins
+
+    @property
+    def versions(self) -> dict[str, int]:
+        return self.setup.versions

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness.boards.labels import Labels
 from harness.boards.protocol import Protocol
-from harness.boards.setup import Setup
+from harness.boards.setup import OPTIONAL, Setup
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption
 from harness.running.workbench import recipe
@@ -50,6 +50,8 @@ def test_the_id_of_a_trial_stays_the_same_over_releases() -> None:
         ("protocol.labels", "teacher"),
         ("protocol.precision", "bf16"),
         ("protocol.evaluations", 2),
+        ("plugins", {"loss my-loss": {"source": "losses.py", "digest": "c" * 64}}),
+        ("versions", {"loss gift": 2}),
         ("seed", 1),
     ],
 )
@@ -57,8 +59,22 @@ def test_a_change_to_what_a_trial_does_changes_its_id(path: str, value: Any) -> 
     assert changed(path, value).id != Trial.model_validate(TRIAL).id
 
 
+def test_a_plugin_is_known_by_its_digest_whatever_its_file_is_called_and_not_at_all_where_the_board_says_so() -> None:
+    digest = "c" * 64
+    plugin = {"source": "losses.py", "digest": digest}
+    trials = [
+        changed("plugins", {"loss my-loss": plugin | others})
+        for others in ({}, {"source": "renamed.py"}, {"digest": "d" * 64}, {"hashed": False})
+    ]
+    assert trials[0].id == trials[1].id != trials[2].id
+    assert trials[3].id == Trial.model_validate(TRIAL).id
+    assert f'"plugins":{{"loss my-loss":"{digest}"}}' in trials[0].canonical
+    assert all(Trial.model_validate_json(trial.model_dump_json()) == trial for trial in trials)
+    assert trials[0].setup.together == Trial.model_validate(TRIAL).setup.together  # losses are trained together all the same
+
+
 def test_the_test_of_changes_leaves_no_field_out() -> None:
-    assert set(TRIAL) == {*Setup.model_fields, "seed", "labels"}
+    assert {*TRIAL, *OPTIONAL} == {*Setup.model_fields, "seed", "labels"}  # those are not written where they are empty
     assert set(TRIAL["protocol"]) == set(Protocol.model_fields) - {"optimizer"}  # the trial's own optimizer is what counts
 
 

@@ -42,7 +42,7 @@ def changed(path: str, value: Any) -> Trial:
     *folders, key = path.split(".")
     for folder in folders:
         place = place[folder]
-    assert place[key] != value
+    assert place.get(key) != value
     place[key] = value
     return Trial.model_validate(content)
 
