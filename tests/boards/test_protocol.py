@@ -112,11 +112,12 @@ def test_a_mosaics_factor_goes_into_the_steps_that_ask_for_it() -> None:
 
 def test_a_field_that_came_later_is_written_where_it_is_stated_and_nowhere_else() -> None:
     old = {name: value for name, value in Protocol(name="smoke").model_dump().items() if name not in ADDED_LATER}
-    unstated = Protocol.model_validate(old)
+    unstated = Protocol.of_setup(old)  # as a record has it
     assert unstated.model_dump() == old
+    assert Protocol.model_validate(old).model_dump() == old | {"cutout": "border"}, "a board that does not say means the authors'"
     for name, meaning in ADDED_LATER.items():
         assert getattr(unstated, name) == meaning
-        stated = Protocol.model_validate(old | {name: meaning})
+        stated = Protocol.of_setup(old | {name: meaning})
         assert stated.model_dump() == old | {name: meaning}
         assert stated == unstated
 
