@@ -38,7 +38,7 @@ FILE = Path(__file__).with_name("golden.json")
 #: By how much values may differ, as a share of the largest of their row, by kind.
 TOLERANCES = {"loss": 1e-5, "model": 2e-3, "optimizer": 1e-4, "schedule": 1e-6, "distiller": 5e-3, "augmentation": 1e-3}
 #: Words that a parameter may be beside its default.
-OTHER_WORDS = {"smoothing": "off-target", "norm": "instance", "mode": "single", "native": "soft_ce"}
+OTHER_WORDS = {"smoothing": "off-target", "norm": "instance", "mode": "single", "native": "soft_ce", "init": "torchvision"}
 #: Models that are quick enough to be made with every parameter changed.
 VARIED = ("convnet3", "efficientnet-b0")
 
@@ -205,15 +205,19 @@ def differing(kind: str, before: Values, now: Values) -> list[str]:
 
 
 def write() -> int:
-    """Write the file; return 1, and say which, where values changed under a version that has not."""
+    """Write the file; return 1, and say which, where values changed under a version that has not.
+
+    Values of a parameter that there was not before are put beside the others: its default is what there was.
+    """
     known: dict[str, Any] = json.loads(FILE.read_text("utf-8")) if FILE.is_file() else {}
     content, refused = {}, []
     for key, (version, values) in everything().items():
         before, now = known.get(key), values()
         kept = before is not None and before["version"] == version
-        wrong = differing(key.partition(" ")[0], before["values"], now) if kept else []
+        differ = differing(key.partition(" ")[0], before["values"], now) if kept else []
+        wrong = [label for label in differ if label in before["values"]]
         refused += [f"{key}: {', '.join(wrong)}: other values under version {version}"] if wrong else []
-        content[key] = before if kept else {"version": version, "values": now}
+        content[key] = {"version": version, "values": now | before["values"] if kept else now}
     for line in refused:
         print(line, file=sys.stderr)
     if refused:
