@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -49,10 +50,10 @@ def by_chance(count: int, classes: int) -> tuple[float, float]:
 
 
 def _reordered(labels: Tensor, guesses: Tensor, classes: int, hits: int) -> int:
-    from scipy.optimize import linear_sum_assignment
-
     if classes > MOST_ORDERED or 2 * hits >= len(labels):
         return 0
+    with warnings.catch_warnings():  # the caller's filters stay: SciPy sets some of its own as it loads
+        from scipy.optimize import linear_sum_assignment
 
     def best(others: Tensor) -> int:
         together = torch.bincount(labels * classes + others, minlength=classes * classes).view(classes, classes).numpy()
