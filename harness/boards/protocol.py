@@ -206,10 +206,12 @@ def _says_native(value: str | Spec) -> bool:
     return value == NATIVE if isinstance(value, str) else value.name == NATIVE and not value.options
 
 
+#: The protocol that only tries out whether all is in place; tables put its records last.
+TRIED_OUT = "smoke"
 #: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, and each recipe of `harness.boards.native` is one.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "quick": {"epochs": 100},
-    "smoke": {"epochs": 2, "evaluations": 1},
+    TRIED_OUT: {"epochs": 2, "evaluations": 1},
     **{name: dict.fromkeys(NATIVE_FIELDS, NATIVE) for name in RECIPES},
 }

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,6 +178,12 @@ class RecordStore:
             reason = str(error).splitlines()[0]
             log.warning("%s: broken record, set aside in %s: %s", path, aside.parent, reason)
             return None
+
+    def set_aside(self, ids: Iterable[str], folder: Path) -> None:
+        """Move records into another folder; one of the same id that lies there is replaced."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ids:
+            (self.folder / f"{name}.json").replace(folder / f"{name}.json")
 
     def sweep(self) -> None:
         """Remove what writers that were killed have left; nobody else may be writing."""

@@ -12,6 +12,7 @@ from typing import Protocol
 import pandas
 
 from harness.boards.board import Board, board_path, load_board
+from harness.boards.protocol import TRIED_OUT
 from harness.boards.records import Record, RecordStore, to_frame, uncollected
 from harness.boards.setup import Setup
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
@@ -89,7 +90,7 @@ def render(
         board = load_board(file)
         records = RecordStore(file.parent / "records").read() if records is None else records
         shown, note = _of_today(records, board, outdated)
-        frame = to_frame(shown)
+        frame = tried_out_last(to_frame(shown))
         sections = sections_of(board, frame, scenarios)
         contents = {
             "README.md": _readme(file, board, frame, sections, note),
@@ -146,7 +147,7 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Out
     with uncollected():
         board = load_board(file)
         shown, note = _of_today(RecordStore(file.parent / "records").read(), board, outdated)
-        frame = to_frame(shown)
+        frame = tried_out_last(to_frame(shown))
     sections = [replace(section, figures=[]) for section in sections_of(board, frame, scenarios)]
 
     def block(match: re.Match[str]) -> str:
@@ -163,6 +164,21 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Out
         return match[1] + (lines.replace("\n", "\r\n") if "\r\n" in text else lines) + match[4]
 
     return marked.sub(block, text)
+
+
+def tried_out_last(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Return a frame of records in which those of a protocol that only tries a board out are marked, and come after all others.
+
+    A board that was tried out and not run yet is left as it is.
+    """
+    if frame.empty or "protocol" not in frame:
+        return frame
+    tried = frame["protocol"].astype(str).str.match(rf"{TRIED_OUT}\b")
+    if tried.all() or not tried.any():
+        return frame
+    marked = frame.assign(protocol=frame["protocol"].mask(tried, frame["protocol"].astype(str) + " (only tried out)"))
+    marked["order"] += tried * (int(frame["order"].max()) + 1)
+    return marked.sort_values(["order", "id"], kind="stable", ignore_index=True)
 
 
 def sections_of(board: Board, frame: pandas.DataFrame, scenarios: Scenarios) -> list[Section]:

@@ -79,7 +79,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     jobs = options.jobs or default_jobs(device, options.threads)
     artefacts, facts = Artefacts(file.parent / "artefacts"), {"commit": commit()}
     settings = local.Settings(device, options.threads, artefacts.folder, options.data_dir, plugin_files, facts, options.stack)
-    with _alone(file.parent), local.Workers(settings, jobs) as workers:
+    with alone(file.parent), local.Workers(settings, jobs) as workers:
         if early:
             workers.prepare()
         parts, seen = Parts(board, file, artefacts, options, watcher), standing.look(board)
@@ -127,7 +127,7 @@ def _nothing_to_do(standing: Standing, store: RecordStore, options: Options, wat
     plan = None if options.rerun else standing.planned()
     if plan is None or not store.ids().issuperset(plan.ids):
         return None
-    with _alone(standing.file.parent):
+    with alone(standing.file.parent):
         store.sweep()
         rendered, reading = standing.rendered(), None
         if rendered is not None:
@@ -162,7 +162,7 @@ def leaderboard(run: Run) -> list[Path]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the board's lock; the system drops it when this process ends, however it ends."""
     lock = FileLock(folder / ".lock")
     try:

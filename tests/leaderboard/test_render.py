@@ -319,6 +319,26 @@ def test_a_file_that_is_not_text_is_refused(planter, tmp_path):
         insert(tmp_path / "page.md", planter.board(tmp_path / "mine"), named)
 
 
+def test_records_of_a_board_that_was_tried_out_are_marked_and_come_last(planter, tmp_path):
+    """Where there are others; whatever order they were planned in."""
+    planter.cell(11.0, 12.0, protocol="smoke", epochs=2, order=0)
+    planter.cell(13.0, 14.0, protocol="smoke, 3 epochs", epochs=3, order=7)
+    render(planter.board(tmp_path / "tried"), named)
+    alone = (tmp_path / "tried" / "README.md").read_text("utf-8")
+    assert "only tried out" not in alone
+    planter.cell(80.0, 81.0, protocol="quick", epochs=100, order=5)
+    file = planter.board(tmp_path / "mine")
+    render(file, named)
+    page = (tmp_path / "mine" / "README.md").read_text("utf-8")
+    assert page.index("80.5") < page.index("11.5") < page.index("13.5")
+    headings = [line for line in page.splitlines() if line.startswith("###")]
+    assert ["only tried out" in line for line in headings] == [False, True, True]
+    (tmp_path / "page.md").write_text("<!-- giftbench: mine -->\n<!-- /giftbench -->\n", "utf-8")
+    insert(tmp_path / "page.md", file, named)
+    inserted = (tmp_path / "page.md").read_text("utf-8")
+    assert inserted.index("80.5") < inserted.index("11.5") < inserted.index("13.5")
+
+
 def test_a_scenario_on_request_has_no_empty_section(planter, planted, tmp_path):
     planter.cell(80.0)
     board = planter.board(tmp_path)

@@ -1,0 +1,62 @@
+"""`giftbench remove`: some of a board's records, set aside."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import BoardArgument, PluginOption
+
+Names = list[str] | None
+
+
+def _option(name: str, what: str) -> object:
+    return typer.Option(f"--{name}", help=f"{what} (repeatable)", metavar="NAME")
+
+
+def remove(
+    board: BoardArgument,
+    scenario: Annotated[Names, _option("scenario", "of this scenario")] = None,
+    loss: Annotated[Names, _option("loss", "of this loss, as tables show it")] = None,
+    set_: Annotated[Names, _option("set", "of this distilled set, as tables show it")] = None,
+    model: Annotated[Names, _option("model", "of this student")] = None,
+    optimizer: Annotated[Names, _option("optimizer", "of this optimizer")] = None,
+    protocol: Annotated[Names, _option("protocol", "of this protocol; smoke where a board was only tried out")] = None,
+    seed: Annotated[Names, _option("seed", "of this seed")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="every record, where nothing else says which")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say how many")] = False,
+    plugin: PluginOption = None,
+) -> None:
+    """Set records aside, those that fit all that is said, and render the others again.
+
+    They are moved to removed/ beside the board; moved back into records/, they count again. `run` makes them anew.
+    """
+    from harness.boards.records import RecordStore
+    from harness.boards.selection import Selection
+    from harness.core.errors import BoardError, at
+    from harness.leaderboard.render import render
+    from harness.running.opening import open_board
+    from harness.running.run import alone
+    from harness.running.scenario import named
+
+    file, _, _ = open_board(board, plugin or ())
+    given = (scenario, loss, set_, model, optimizer, protocol, seed)
+    if not any(given) and not all_:
+        raise BoardError(
+            f"{file}: say which records, by --scenario, --loss, --set, --model, --optimizer, --protocol, --seed, or --all"
+        )
+    aside, store = file.parent / "removed", RecordStore(file.parent / "records")
+    with alone(file.parent):
+        records = store.read()
+        with at(str(file)):
+            chosen = Selection(*(tuple(names or ()) for names in given)).of(records)
+        count = f"{len(chosen)} of {len(records)} records"
+        if dry_run:
+            print(f"{count} would be moved to {aside}")
+            return
+        if chosen:
+            store.set_aside((record.id for record in chosen), aside)
+        print(f"{count} moved to {aside}" if chosen else f"{count}: nothing to move")
+        if chosen:
+            render(file, named)
