@@ -17,7 +17,7 @@ def digest(tensors: Mapping[str, Tensor], facts: Mapping[str, object] | None = N
 
     total = hashlib.sha256(json.dumps(dict(facts or {}), sort_keys=True).encode())
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name].detach().cpu().resolve_conj().resolve_neg().contiguous()
         total.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         total.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     return total.hexdigest()

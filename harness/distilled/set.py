@@ -321,13 +321,30 @@ class DistilledSet:
 def _tensor(what: str, values: object) -> Tensor:
     """Return a tensor, or a numpy array as one, on the CPU. Raises DataError for anything else."""
     if isinstance(values, Tensor):
-        return values.detach().cpu()
+        return _plain(what, values)
     if type(values).__module__ == "numpy" and hasattr(values, "dtype"):
         try:
             return torch.as_tensor(values).clone()
         except (TypeError, ValueError, RuntimeError):
             raise DataError(f"a distilled set's {what} cannot be numpy's {values.dtype}; give floats or integers") from None
     raise DataError(f"a distilled set's {what} must be a torch tensor or a numpy array, not {type(values).__name__}")
+
+
+def _plain(what: str, tensor: Tensor) -> Tensor:
+    """Return a tensor as numbers that lie one after the other in memory: sparse ones filled in, negative views made.
+
+    Args:
+        what: it is, for messages.
+    Raises: DataError for one that holds no numbers, on torch's meta device or made up by a tracer, and for one of parts.
+    """
+    tensor = tensor.detach()
+    if tensor.is_nested:
+        raise DataError(f"a distilled set's {what} must be one tensor, not a nested one; torch.stack makes one of its parts")
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if "meta" in (tensor.device.type, tensor.untyped_storage().device.type):
+        raise DataError(f"a distilled set's {what} are on torch's meta device, which holds no numbers")
+    return tensor.cpu().resolve_conj().resolve_neg().contiguous()
 
 
 def _numbers(what: str, values: Sequence[float]) -> tuple[float, ...]:

@@ -35,6 +35,7 @@ def test_neither_order_nor_memory_layout_nor_gradients_change_it() -> None:
     expected = digest({"a": floats, "b": PIXELS}, {"x": 1, "y": 2})
     other = floats.to(memory_format=torch.channels_last).requires_grad_()
     assert digest({"b": PIXELS, "a": other}, {"y": 2, "x": 1}) == expected
+    assert digest({"b": PIXELS, "a": torch._neg_view(-floats)}, {"x": 1, "y": 2}) == expected
 
 
 @pytest.mark.parametrize("content", [{"b": [1, 2.5], "a": None}, {"a": None, "b": [1, 2.5]}])

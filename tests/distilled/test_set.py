@@ -120,6 +120,10 @@ PROBABILITIES = torch.softmax(LOGITS, 1)
         ({"factor": 3}, "3 does not"),
         ({"factor": 2.0}, "2.0 does not"),
         ({"images": PIXELS[:, :, :, :3], "factor": 2}, "4x3 px; 2 does not"),
+        ({"images": PIXELS.to("meta")}, "images are on torch's meta device, which holds no numbers"),
+        ({"labels": LABELS.to("meta")}, "labels are on torch's meta device"),
+        ({"soft_labels": LOGITS.to("meta")}, "soft_labels are on torch's meta device"),
+        ({"images": torch.nested.nested_tensor([*FLOATS])}, "images must be one tensor, not a nested one"),
         ({"provenance": {"when": object()}}, "provenance must be a mapping that JSON can hold"),
         ({"provenance": [1, 2]}, "provenance must be a mapping"),
     ],
@@ -127,6 +131,30 @@ PROBABILITIES = torch.softmax(LOGITS, 1)
 def test_what_does_not_fit_is_refused_in_one_line(arguments: dict[str, Any], words: str, refused) -> None:
     with refused(DataError, words):
         made(**arguments)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: torch._neg_view(-tensor),  # as gradients and imaginary parts come: negative by a bit, not by its numbers
+        lambda tensor: torch.complex(tensor.double(), -tensor.double()).conj().imag.to(tensor.dtype),
+        lambda tensor: tensor.expand(2, *tensor.shape)[1],
+    ],
+)
+def test_sparse_and_negative_views_are_the_numbers_that_they_stand_for(other: Any, tmp_path: Path) -> None:
+    plain, views = made(FLOATS, LABELS, LOGITS), made(other(FLOATS), other(LABELS), other(LOGITS))
+    assert views.digest == plain.digest
+    assert DistilledSet.load(views.save(tmp_path / "set.safetensors")).digest == plain.digest
+
+
+def test_a_tensor_that_a_tracer_made_up_is_refused(refused) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        images = torch.rand(N, 3, 4, 4)
+    with refused(DataError, "images are on torch's meta device"):
+        made(images)
 
 
 def test_what_is_at_the_edge_is_accepted() -> None:
