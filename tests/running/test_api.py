@@ -64,21 +64,41 @@ def test_the_callers_random_streams_are_left_alone(mine: harness.DistilledSet) -
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_callers_torch_and_warnings_are_left_as_they_were(mine: harness.DistilledSet, fails: bool) -> None:
-    """In a process of its own, where all is as it comes; the libraries are loaded first, for some set filters as they load."""
+def test_the_callers_torch_and_warnings_are_left_as_they_were(mine: harness.DistilledSet) -> None:
+    """In a process of its own; the libraries are loaded first, for some set filters as they load.
+
+    Every flag of torch that can be asked for, whatever it is called: first as it comes, then with those that a user may have set.
+    """
     path = mine.save(Path(os.environ["GIFTBENCH_HOME"]) / "mine.safetensors")
     code = f"""
-import warnings, torch, kornia, timm, pandas, harness
-cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+import inspect, types, warnings, torch, kornia, timm, pandas, avalanche.training, harness
+
+def answers(owner, place, depth=0):
+    for name in sorted(set(dir(owner)) | set(dir(type(owner)))):
+        if name.startswith("_") or name == "cufft_plan_cache":  # which asks for a GPU
+            continue
+        try:
+            value = getattr(owner, name)
+        except Exception:
+            continue
+        if isinstance(value, (bool, int, float, str, torch.dtype)):
+            yield place + name, value
+        elif depth < 2 and "torch.backends" in (getattr(value, "__name__", "") or type(value).__module__):
+            yield from answers(value, place + name + ".", depth + 1)
+
+ASKED = ("get_num_threads", "get_num_interop_threads", "get_default_dtype", "get_default_device", "is_grad_enabled",
+    "is_inference_mode_enabled", "is_anomaly_enabled", "are_deterministic_algorithms_enabled", "get_deterministic_debug_mode",
+    "is_deterministic_algorithms_warn_only_enabled", "is_autocast_enabled", "is_autocast_cache_enabled", "is_warn_always_enabled",
+    "get_autocast_cpu_dtype", "get_float32_matmul_precision", "initial_seed")
 
 def state():
-    flags = cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32, matmul.fp32_precision
-    threads = torch.get_num_threads(), torch.get_num_interop_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
-    return [*flags, *threads, list(warnings.filters)]
-
-cudnn.benchmark = matmul.allow_tf32 = True
-before = state()
+    flags = dict(answers(torch.backends, "backends."))
+    flags |= {{name: getattr(torch, name)() for name in ASKED}}
+    sdp = [name for name in dir(torch.backends.cuda) if name.endswith("_enabled") or name.endswith("_sdp_allowed")]
+    flags |= {{name: getattr(torch.backends.cuda, name)() for name in sdp}}
+    flags |= {{"filters": list(warnings.filters), "sharing": torch.multiprocessing.get_sharing_strategy()}}
+    flags |= {{"printing": str(vars(torch._tensor_str.PRINT_OPTS))}}
+    return flags
 
 @harness.losses.register("failing")
 def failing(logits, targets):
@@ -87,14 +107,38 @@ def failing(logits, targets):
         raise RuntimeError("planted")
     return logits.square().mean()
 
-try:
-    harness.evaluate({str(path)!r}, loss={"failing" if fails else "ce"!r}, seeds=2, **{SMALL!r})
-    assert not {fails}
-except harness.core.errors.GiftbenchError as error:
-    assert {fails} and "planted" in str(error), error
-assert state() == before, [pair for pair in zip(before, state()) if pair[0] != pair[1]]
+def run(words, **changes):
+    settings = {SMALL!r} | dict(loss="ce", seeds=2) | changes
+    before = state()
+    try:
+        harness.evaluate({str(path)!r}, **settings)
+        assert not words
+    except harness.GiftbenchError as error:
+        assert words and words in str(error), error
+    after = state()
+    assert after == before, [(name, before.get(name), after[name]) for name in after if after[name] != before.get(name)]
+
+def all_ways():
+    run("")
+    run("", protocol=dict(name="smoke", precision="bf16"))
+    run("", scenario=dict(name="class-incremental", steps=2, strategies=["Naive", "ICaRL"]))
+    run("planted", loss="failing")
+    run("tf32", protocol=dict(name="smoke", precision="tf32"))
+
+assert len(state()) > 40, sorted(state())
+all_ways()
+cudnn = torch.backends.cudnn
+cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = not cudnn.benchmark, not cudnn.deterministic, not cudnn.allow_tf32
+torch.backends.cuda.matmul.allow_tf32 = True
+torch.backends.cuda.enable_flash_sdp(False)
+torch.set_num_threads(2)
+torch.use_deterministic_algorithms(True, warn_only=True)
+torch.autograd.set_detect_anomaly(True)
+with torch.no_grad():
+    run("planted", loss="failing")
+all_ways()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
 
 
