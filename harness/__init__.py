@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harness.running.api import Evaluation, evaluate
     from harness.running.scenario import Outcome, Scenario
     from harness.running.scenario import registry as scenarios
-    from harness.running.scenario_options import ScenarioOptions
+    from harness.running.scenario_options import LossSpec, ModelSpec, OptimizerSpec, ScenarioOptions
     from harness.running.workbench import Workbench, recipe
     from harness.training.values import Material
 
@@ -46,9 +46,12 @@ __all__ = [
     "Figure",
     "GiftbenchError",
     "Line",
+    "LossSpec",
     "Material",
     "Measure",
     "MissingTargets",
+    "ModelSpec",
+    "OptimizerSpec",
     "Outcome",
     "Panel",
     "Paper",
@@ -109,7 +112,7 @@ _NAMES = {
     "harness.running.about": ("Measure", "Paper"),
     "harness.running.api": ("Evaluation", "evaluate"),
     "harness.running.scenario": ("Outcome", "Scenario"),
-    "harness.running.scenario_options": ("ScenarioOptions",),
+    "harness.running.scenario_options": ("LossSpec", "ModelSpec", "OptimizerSpec", "ScenarioOptions"),
     "harness.running.workbench": ("Workbench", "recipe"),
     "harness.training.values": ("Material",),
 }

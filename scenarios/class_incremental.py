@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 import harness
 from harness import Measure, Outcome, Paper, Scenario, ScenarioOptions, Spec, at, continual, scenarios, specs
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from harness import Figure, Plan, Table, Trial, Workbench
 
+#: A strategy that can be used, under the name that Avalanche has for it.
+StrategySpec = Annotated[Spec, AfterValidator(continual.strategies.resolve)]
 MEASURES = {
     "average": Measure("average_incremental"),
     "final": Measure("accuracy"),
@@ -33,6 +35,8 @@ SOFT = {
     "sliced": "Logits and soft labels are cut to the classes met so far, in the loss and at test.",
     "unsliced": "Logits and soft labels are whole in the loss, and so tell of classes not met yet; at test only those met count.",
 }
+#: By strategy, the images of how many steps it trains on at most; of 1 where none is named, of all so far for 0.
+KEPT = {"GDumb": 0, "Cumulative": 0, "ICaRL": 0, "Replay": 2}
 #: Labels that tell one stream from another, and how a class order is called.
 STREAM = ("stream", "soft labels", "class order", "memory")
 ORDERS = {"seed": "drawn by each seed", "sorted": "0, 1, 2, …", "given": "the board's"}
@@ -49,7 +53,7 @@ class ClassIncremental(Scenario):
 
     class Options(ScenarioOptions):
         steps: tuple[int, ...] = (5, 10)
-        strategies: tuple[Spec, ...] = specs("GDumb")
+        strategies: tuple[StrategySpec, ...] = specs("GDumb")
         class_order: str | tuple[int, ...] = "seed"
         soft_labels: Literal["sliced", "unsliced"] = "sliced"
         memory: Annotated[int, Field(ge=0)] = 0  # images; 0 is room for all
@@ -62,11 +66,14 @@ class ClassIncremental(Scenario):
         for prepared in view.sets:
             with at(f"{view.place}: set {prepared.name!r}"):
                 stream.refuse_stored("replay_batch" in prepared.file.metadata and view.protocol.labels in ("auto", "stored"))
-        chosen = list(_resolved(options.strategies, f"{view.place}.strategies"))
+        for spec in options.strategies:
+            with at(f"{view.place}: strategy {spec.name!r} takes the student apart"):
+                if continual.strategies.strategy(spec.name).student != "whole":
+                    view.try_student(lambda student: continual.parts.Parts(student, view.dataset.shape))
         for steps in options.steps:
             with at(f"{view.place}.steps"):
                 counts = stream.class_counts(classes, steps)
-            for strategy in chosen:
+            for strategy in options.strategies:
                 labels = {
                     "stream": stream.describe(counts),
                     "strategy": continual.strategies.label(strategy),
@@ -76,16 +83,24 @@ class ClassIncremental(Scenario):
                 }
                 own = {"steps": steps, "strategy": strategy.model_dump(), "class_order": order}
                 own |= {"soft_labels": options.soft_labels, "memory": memory}
-                yield from self.vary(view, options=own, labels=labels)
+                if continual.strategies.strategy(strategy.name).own_loss:  # one trial, whatever losses the board names
+                    own, labels = own | {"loss": "own"}, labels | {"loss": continual.strategies.OWN_LOSS, "native": ""}
+                    trials = self.vary(view, losses=["ce"], options=own, labels=labels)
+                else:
+                    trials = self.vary(view, options=own, labels=labels)
+                for trial in trials:
+                    _check(trial, strategy, counts, view)
+                    yield trial
 
     def trainings(self, trial: Trial, tests: int) -> Iterator[tuple[float, float]]:
         """Yield a training a step of the stream, tested on the classes met so far.
 
-        GDumb and Cumulative train on the images of those, Replay on the step's and as many of its memory, others on the step's.
+        GDumb, Cumulative and ICaRL train on the images of those, Replay on the step's and as many of its memory, others on the
+        step's.
         """
         images, steps = float(trial.labels.images or 1), trial.options["steps"]
         for step in range(1, steps + 1):
-            met = {"GDumb": step, "Cumulative": step, "Replay": min(step, 2)}.get(trial.options["strategy"]["name"], 1)
+            met = min(step, KEPT.get(trial.options["strategy"]["name"], 1) or step)
             yield images * met / steps, tests * step / steps
 
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
@@ -111,12 +126,20 @@ class ClassIncremental(Scenario):
     ) -> tuple[continual.loop.ResidentLoop, Iterable[continual.stream.Experience]]:
         """Return the trial's strategy, ready to train, and the experiences of its stream."""
         stream, options, material = continual.stream, trial.options, self.material(trial, workbench)
-        classes = len(workbench.dataset(trial).classes)
+        spec = Spec.model_validate(options["strategy"])
+        if continual.strategies.strategy(spec.name).own_loss:
+            material = replace(material, soft=None)  # it looks at none
+        dataset, images = workbench.dataset(trial), material.labels.bincount()
+        classes = len(dataset.classes)
         order = stream.class_order(options["class_order"], trial.seed, classes)
-        experiences = stream.benchmark(material, order, stream.class_counts(classes, options["steps"])).train_stream
-        room = options["memory"] or classes * int(material.labels.bincount().max())
-        student = workbench.student(trial)
-        strategy = continual.loop.create(Spec.model_validate(options["strategy"]), student, room, workbench.device)
+        counts = stream.class_counts(classes, options["steps"])
+        experiences = stream.benchmark(material, order, counts).train_stream
+        room = continual.loop.Room(
+            memory=options["memory"] or classes * int(images.max()),
+            first=int(images[order[: counts[0]]].sum()),
+            batch=trial.protocol.batch_size,
+        )
+        strategy = continual.loop.create(spec, workbench.student(trial), room, workbench.device, dataset.shape)
         strategy.prepare(
             material,
             harness.recipe(trial),
@@ -142,10 +165,19 @@ class ClassIncremental(Scenario):
         return harness.curves(shown, name=self.name, title="Accuracy as classes arrive", x_label="classes met so far")
 
 
-def _resolved(names: Sequence[Spec], place: str) -> Iterator[Spec]:
-    for i, name in enumerate(names):
-        with at(f"{place}[{i}]"):
-            yield continual.strategies.resolve(name)
+def _check(trial: Trial, strategy: Spec, counts: Sequence[int], view: Plan) -> None:
+    """Raise, before anything is trained, for a stream whose steps are too small for the trial's strategy or student."""
+    stream, strategies = continual.stream, continual.strategies
+    prepared = next(prepared for prepared in view.sets if prepared.file.digest == trial.distilled)
+    with at(f"{view.place}: set {prepared.name!r}"):
+        images = prepared.file.class_counts()
+        brought = stream.step_images(images, stream.class_order(trial.options["class_order"], trial.seed, len(images)), counts)
+        memory = min(trial.options["memory"] or sum(images), brought[0])
+        strategies.check_replay(strategy, memory)
+        strategies.check_iterations(strategy, trial.protocol.epochs * -(-min(brought) // trial.protocol.batch_size))
+        if 1 in (brought[:1] if strategies.strategy(strategy.name).keeps else brought):
+            with at("a step of the stream brings one image"):
+                view.check_lone_batch()
 
 
 def _measures(records: pandas.DataFrame) -> pandas.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness import Paper, Scenario, ScenarioOptions, Spec, scenarios, specs
+from harness import ModelSpec, Paper, Scenario, ScenarioOptions, scenarios, specs
 
 if TYPE_CHECKING:
     from harness import Plan, Trial
@@ -20,7 +20,9 @@ class CrossArchitecture(Scenario):
     columns = "model"
 
     class Options(ScenarioOptions):
-        models: tuple[Spec, ...] = specs("convnet3", "resnet18", "resnet101", "efficientnet-b0", "mobilenet-v2", "swin-v2-tiny")
+        models: tuple[ModelSpec, ...] = specs(
+            "convnet3", "resnet18", "resnet101", "efficientnet-b0", "mobilenet-v2", "swin-v2-tiny"
+        )
 
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
         for model in options.models:

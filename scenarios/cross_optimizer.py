@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness import Paper, Scenario, ScenarioOptions, Spec, scenarios, specs
+from harness import OptimizerSpec, Paper, Scenario, ScenarioOptions, scenarios, specs
 
 if TYPE_CHECKING:
     from harness import Plan, Trial
@@ -20,7 +20,7 @@ class CrossOptimizer(Scenario):
     columns = "optimizer"
 
     class Options(ScenarioOptions):
-        optimizers: tuple[Spec, ...] = specs("sgd", "adam", "adamw")
+        optimizers: tuple[OptimizerSpec, ...] = specs("sgd", "adam", "adamw")
 
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
         for optimizer in options.optimizers:

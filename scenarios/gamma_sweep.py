@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import harness
-from harness import Paper, Scenario, ScenarioOptions, Spec, at, losses, scenarios
+from harness import LossSpec, Paper, Scenario, ScenarioOptions, Spec, at, losses, scenarios
 
 if TYPE_CHECKING:
     import pandas
@@ -29,7 +29,7 @@ class GammaSweep(Scenario):
     columns = "gamma"
 
     class Options(ScenarioOptions):
-        loss: Spec = Spec(name="gift")
+        loss: LossSpec = Spec(name="gift")
         gammas: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import PlainValidator
 
 import harness
-from harness import Scenario, ScenarioOptions, Spec, scenarios, specs
+from harness import OptimizerSpec, Scenario, ScenarioOptions, scenarios, specs
 
 if TYPE_CHECKING:
     import pandas
@@ -46,7 +46,7 @@ class GradientScale(Scenario):
     rows, columns = "loss and optimizer", "multiplier"
 
     class Options(ScenarioOptions):
-        optimizers: tuple[Spec, ...] = specs("sgd", "adamw")
+        optimizers: tuple[OptimizerSpec, ...] = specs("sgd", "adamw")
         multipliers: tuple[Multiplier, ...] = ("1/400", "1/20", 1, 20, 400)
 
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:

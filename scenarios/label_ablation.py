@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, get_args
 
 import harness
-from harness import Paper, Scenario, ScenarioOptions, Spec, at, losses, scenarios
+from harness import LossSpec, Paper, Scenario, ScenarioOptions, Spec, at, losses, scenarios
 
 if TYPE_CHECKING:
     import pandas
@@ -32,7 +32,7 @@ class LabelAblation(Scenario):
     class Options(ScenarioOptions):
         gamma: float = 0.1
         alpha: float = 0.1
-        native: Spec = Spec(name="kl")  # of a set that states none
+        native: LossSpec = Spec(name="kl")  # of a set that states none
         labels: tuple[Row, ...] = ROWS
 
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:

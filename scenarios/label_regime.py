@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import harness
-from harness import BoardError, Paper, Scenario, ScenarioOptions, Spec, scenarios
+from harness import BoardError, LossSpec, Paper, Scenario, ScenarioOptions, Spec, scenarios
 
 if TYPE_CHECKING:
     import pandas
@@ -31,7 +31,7 @@ class LabelRegime(Scenario):
     rows, columns = "labels", ""
 
     class Options(ScenarioOptions):
-        hard_loss: Spec = Spec(name="ce")
+        hard_loss: LossSpec = Spec(name="ce")
         baseline: str = ""  # what the board calls its random images; the first set of method "random"
 
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:

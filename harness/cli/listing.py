@@ -21,6 +21,10 @@ def entries(kind: str) -> list[Description]:
 
         given = {name: {k: str(v) for k, v in fields.items()} for name, fields in PROTOCOLS.items()}
         return [Description(name, "giftbench", summary(name), {} if summary(name) else given[name]) for name in PROTOCOLS]
+    if kind == "strategies":
+        from harness.continual.strategies import describe as strategies
+
+        return strategies()
     if kind == "scenarios":
         from harness.running.scenario import describe
     else:

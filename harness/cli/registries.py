@@ -21,8 +21,8 @@ REGISTRIES = {
     "readers": "harness.distilled.readers:registry",
     "scenarios": "harness.running.scenario:registry",
 }
-#: What `giftbench list` shows: protocols have names too, and no registry.
-LISTED = (*REGISTRIES, "protocols")
+#: What `giftbench list` shows: protocols have names too, and so have Avalanche's strategies, and no registry.
+LISTED = (*REGISTRIES, "protocols", "strategies")
 
 
 def registry(kind: str) -> Registry[object]:

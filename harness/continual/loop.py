@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from harness import optimizers
 from harness.augmentation import Mix
 from harness.augmentation.words import STORED
 from harness.continual import strategies
+from harness.continual.parts import Parts
 from harness.continual.stream import Experience, Indexed, places, refuse_stored
 from harness.core import seeds
 from harness.core.spec import Spec
-from harness.datasets.base import normalise
 from harness.losses.targets import Targets
 from harness.training.batches import Alteration, Batch, batch_sizes
 from harness.training.devices import arithmetic
@@ -200,10 +200,7 @@ class ResidentLoop:
 
     def _unpack_minibatch(self) -> None:
         super()._unpack_minibatch()  # type: ignore[misc]
-        images = self.mbatch[0]
-        if images.dtype == torch.uint8:  # of a loader that is not ours
-            images = normalise(images, self.material.mean, self.material.std)
-        step = self._alteration.step(images, self.mbatch[1], None, "logits", [self._draws])
+        step = self._alteration.step(self.mbatch[0], self.mbatch[1], None, "logits", [self._draws])
         self.mbatch[0], self._mix = step.images, step.batches[0].mix
 
     def forward(self) -> Tensor:
@@ -238,30 +235,104 @@ def step_seed(seed: int, step: int) -> int:
     return seeds.derive(seed, f"step/{step}")
 
 
-def create(spec: Spec, student: nn.Module, memory: int, device: str) -> ResidentLoop:
+class OwnLoss(ResidentLoop):
+    """The resident loop of a strategy that trains by a loss of its own: whether that is finite is seen to."""
+
+    loss: Tensor
+
+    def _before_backward(self, **kwargs: object) -> None:
+        self._objective.finite.logical_and_(self.loss.detach().isfinite())
+        super()._before_backward(**kwargs)  # type: ignore[misc]
+
+
+class Herded(OwnLoss):
+    """The resident loop of iCaRL: its own criterion, and batches of the step's images and of the exemplars it has herded."""
+
+    def _after_train_dataset_adaptation(self, **_: object) -> None:
+        """Keep Avalanche's iCaRL from putting copies of its exemplars beside the step's images: batches are of the material."""
+
+    def make_train_dataloader(self, **_: object) -> None:
+        brought = places(self.experience.dataset)
+        exemplars = [p for plugin in self.plugins for p in getattr(plugin, "x_memory", ())]  # type: ignore[attr-defined]
+        labels = [y for plugin in self.plugins for y in getattr(plugin, "y_memory", ())]  # type: ignore[attr-defined]
+        kept = [self._places(images, own[0]) for images, own in zip(exemplars, labels, strict=True) if own]
+        self.dataloader = Batches(self.material, [(torch.cat([brought, *kept]), self.train_mb_size)], self._order)
+
+    def _places(self, images: Tensor, label: int) -> Tensor:
+        """Return where in the material exemplars of a class lie: those that are equal to an image of it."""
+        own = (self.material.labels == label).nonzero()[:, 0]
+        candidates = self.material.batch(own).flatten(1)
+        match = [(candidates == image.to(candidates.device).flatten()).all(1).nonzero()[0, 0] for image in images]
+        return own[torch.stack(match)].cpu()
+
+    def criterion(self) -> Tensor:
+        logits = self.mb_output
+        self._objective.finite.logical_and_(logits.detach().isfinite().all())
+        value: Tensor = self._criterion(logits.nan_to_num(), self.mbatch[1])  # type: ignore[attr-defined]
+        return value
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a strategy is told of its stream, in images: of those that fit into memory, of the first step, and of a batch."""
+
+    memory: int
+    first: int
+    batch: int
+
+
+def create(spec: Spec, student: nn.Module, room: Room, device: str, shape: tuple[int, int, int]) -> ResidentLoop:
     """Return a strategy of Avalanche with the resident loop; call its `prepare` next.
 
     Args:
         spec: what `harness.continual.strategies.resolve` returns.
         student: on the device.
-        memory: images that a strategy with a memory may keep.
+        shape: (channels, height, width) of the images in pixels.
+    Raises: BoardError for a student that cannot be taken apart where the strategy wants that.
     """
-    kind = strategies.load(spec.name)
-    options = dict(spec.options)
-    if "mem_size" in strategies.parameters(kind):
-        options.setdefault("mem_size", memory)
-    base, rest = _resident(kind), options
-    if not hasattr(kind, "train"):  # a plugin
-        base, rest = _resident(strategies.load("Naive")), {"plugins": [kind(**options)]}
-    # The loop makes its own optimizer; this one only satisfies the constructor. Plugins that evaluate the criterion by
-    # themselves (EWC's importances, AGEM's reference gradients) get cross-entropy with the hard labels.
+    kind, strategy = strategies.load(spec.name), strategies.strategy(spec.name)
+    options: dict[str, Any] = {strategy.memory: room.memory} if strategy.memory else {}
+    options |= spec.options
+    if strategy.replayed:
+        usual = inspect.signature(kind).parameters[strategy.replayed].default or room.batch
+        options.setdefault(strategy.replayed, min(usual, room.first, options[strategy.memory]))
     if spec.name not in strategies.USUAL:  # others may flatten gradients with view(), which channels-last order forbids
         student = student.to(memory_format=torch.contiguous_format)
-    unused = torch.optim.SGD(student.parameters(), lr=0.1)
-    return base(model=student, optimizer=unused, criterion=functional.cross_entropy, device=device, evaluator=None, **rest)
+    given = _network(strategy, student, shape)
+    # The loop makes its own optimizer; this one only satisfies the constructor. Plugins that evaluate the criterion by
+    # themselves (EWC's importances, AGEM's reference gradients, MIR) get cross-entropy with the hard labels.
+    given["optimizer"] = torch.optim.SGD(student.parameters(), lr=0.1)
+    if strategy.student != "parts":
+        given["criterion"] = nn.CrossEntropyLoss()
+    if not hasattr(kind, "train"):  # a plugin
+        model = {"model": given["model"]} if "model" in inspect.signature(kind).parameters else {}
+        kind, options = strategies.load("Naive"), {"plugins": [kind(**model, **options)]}
+    elif spec.name == "CWRStar":
+        options["cwr_layer_name"] = None  # the last one that is fully connected
+    return _resident(kind, strategy)(**given, device=device, evaluator=None, **options)
+
+
+def _network(strategy: strategies.Strategy, student: nn.Module, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the student as a strategy's constructor takes it."""
+    from avalanche.models import NCMClassifier, TrainEvalModel
+    from avalanche.models.utils import FeatureExtractorModel
+
+    if strategy.student == "whole":
+        return {"model": student}
+    parts = Parts(student, shape)
+    features, classifier = parts.feature_extractor, parts.classifier
+    if strategy.student == "features":
+        return {"model": FeatureExtractorModel(features, classifier)}
+    if strategy.student == "means":
+        means = NCMClassifier()
+        means.max_class = classifier.out_features - 1  # so that there is a column for classes not met yet
+        return {"model": TrainEvalModel(features, classifier, means)}
+    # The exemplars are taken from the material, where they are augmented with all others.
+    return {"feature_extractor": features, "classifier": classifier, "buffer_transform": None, "fixed_memory": True}
 
 
 @cache
-def _resident(kind: type) -> Callable[..., ResidentLoop]:
-    resident: Callable[..., ResidentLoop] = type(f"Resident{kind.__name__}", (ResidentLoop, kind), {})
+def _resident(kind: type, strategy: strategies.Strategy) -> Callable[..., ResidentLoop]:
+    loop = Herded if strategy.student == "parts" else OwnLoss if strategy.own_loss else ResidentLoop
+    resident: Callable[..., ResidentLoop] = type(f"Resident{kind.__name__}", (loop, kind), {})
     return resident

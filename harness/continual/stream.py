@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy
@@ -52,6 +54,26 @@ def class_counts(classes: int, steps: int) -> list[int]:
     return [each + (k < rest) for k in range(steps)]
 
 
+def step_images(images: Sequence[int], order: Sequence[int], counts: Sequence[int]) -> list[int]:
+    """Return how many images each step brings.
+
+    Args:
+        images: of each class.
+        order, counts: which classes arrive when, as `class_order` and `class_counts` have it.
+    Raises: DataError when a class has no image.
+    """
+    if 0 in images:
+        refuse_missing([c for c, count in enumerate(images) if not count])
+    ends = [sum(counts[:step]) for step in range(len(counts) + 1)]
+    return [sum(images[c] for c in order[start:end]) for start, end in pairwise(ends)]
+
+
+def refuse_missing(classes: Sequence[int]) -> None:
+    """Raise DataError when there are classes without an image."""
+    if classes:
+        raise DataError(f"the distilled set has no image of class {classes[0]}; a class-incremental stream needs all of them")
+
+
 def describe(counts: Sequence[int]) -> str:
     """Return a stream in words: `5 steps of 2 classes`, `3 steps of 4, 3 and 3 classes`."""
     steps = f"{len(counts)} step{'s' if len(counts) > 1 else ''}"
@@ -83,7 +105,7 @@ class Benchmark(Protocol):
 
 
 def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -> Benchmark:
-    """Return Avalanche's class-incremental benchmark of a distilled set; its batches are [x, y, (soft labels,) task].
+    """Return Avalanche's class-incremental benchmark of a distilled set; its samples are [x, y, task], x normalised.
 
     Every sample carries its place in the material as the attribute `index`, which subsets, buffers and concatenations keep: that
     is how the hot loop finds it on the device again. Images are not copied.
@@ -92,22 +114,22 @@ def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -
     """
     from avalanche.benchmarks.scenarios.supervised import class_incremental_benchmark
     from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
-    from torch.utils.data import TensorDataset
+
+    from harness.continual.samples import Samples
 
     labels = material.labels.tolist()
-    missing = sorted(set(order) - set(labels))
-    if missing:
-        raise DataError(f"the distilled set has no image of class {missing[0]}; a class-incremental stream needs all of them")
-    tensors = [material.images, material.labels] + ([] if material.soft is None else [material.soft])
+    refuse_missing(sorted(set(order) - set(labels)))
     attributes = [
         DataAttribute(labels, "targets"),
         DataAttribute(list(range(len(labels))), "index"),
         DataAttribute([0] * len(labels), "targets_task_labels", use_in_getitem=True),
     ]
-    data = AvalancheDataset([TensorDataset(*tensors)], data_attributes=attributes)
+    data = AvalancheDataset([Samples(material)], data_attributes=attributes)
     scenario = class_incremental_benchmark({"train": data}, class_order=list(order), num_classes_per_exp=list(counts))
-    for experience in scenario.train_stream:
-        experience.dataset.task_set = {0: experience.dataset}  # what LwF asks of it, and Avalanche 0.6 leaves out
+    told = SimpleNamespace(classes_order=list(order), n_classes_per_exp=list(counts))
+    for experience in scenario.train_stream:  # what strategies ask of it, and Avalanche 0.6 leaves out
+        experience.dataset.task_set = {0: experience.dataset}  # LwF
+        experience.benchmark = told  # iCaRL
     return cast(Benchmark, scenario)
 
 

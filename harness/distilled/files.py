@@ -30,6 +30,14 @@ class SetFile:
         mean = self.images / int(self.metadata["classes"])
         return int(mean) if mean == int(mean) else round(mean, 2)
 
+    def class_counts(self) -> list[int]:
+        """Return how many images each class has; the mean, rounded down, of a set that is planned and not made yet."""
+        classes = int(self.metadata["classes"])
+        if not self.path.is_file():
+            return [self.images // classes] * classes
+        counts: list[int] = safetensors.tensor(self.path, "labels").bincount(minlength=classes).tolist()
+        return counts
+
 
 def set_recipe(method: Spec, ipc: int, seed: int, dataset_digest: str, code: Code) -> dict[str, object]:
     """Return what a distiller makes a set by: what it is found again by is the hash of this.

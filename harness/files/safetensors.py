@@ -78,6 +78,19 @@ def load(path: Path, what: str = "a safetensors file") -> tuple[Header, dict[str
         raise DataError(f"{path}: not {what}, or truncated: {line(error)}") from None
 
 
+def tensor(path: Path, name: str, what: str = "a safetensors file") -> Tensor:
+    """Return one tensor, and read no other. As `load`."""
+    from safetensors import SafetensorError, safe_open
+
+    read_header(path, what)
+    try:
+        with safe_open(path, framework="pt") as file:
+            loaded: Tensor = file.get_tensor(name)
+            return loaded
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not {what}, or truncated: {line(error)}") from None
+
+
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return a mapping of JSON whose names stand there once each."""
     content = dict(pairs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
@@ -22,12 +22,16 @@ from harness.planning.preparation import Preparation, PreparedSet
 from harness.planning.resolution import (
     ResolvedLoss,
     ResolvedModel,
+    check_lone_batch,
     resolve_loss,
     resolve_model,
     resolve_optimizer,
+    try_student,
 )
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from harness.datasets.base import Dataset
     from harness.losses.targets import Loss
     from harness.optimizers.optimizers import MakeOptimizer
@@ -125,6 +129,8 @@ class Plan:
         asked = self._asked(self.losses if losses is None else losses)
         for prepared in self.sets if sets is None else sets:
             full = self._resolved(chosen, prepared)
+            if min(full.batch_size, prepared.file.images) == 1:
+                self.check_lone_batch(student)
             with at(f"{self.place}: optimizer"):
                 resolved_optimizer = resolve_optimizer(full.own_optimizer if given is None else given, student.spec.name)
             for loss in self._each_loss(asked, prepared):
@@ -140,6 +146,16 @@ class Plan:
         """Return a student's full spec, label and adaptation, having built it once without weights."""
         with at(f"{self.place}: model"):
             return resolve_model(spec, self.dataset.shape, len(self.dataset.classes))
+
+    def check_lone_batch(self, student: ResolvedModel | None = None) -> None:
+        """Raise BoardError for a student, the board's unless one is given, that cannot train on a batch of one image."""
+        with at(f"{self.place}: model"):
+            model = self.resolve_model(self.model) if student is None else student
+            check_lone_batch(model, self.dataset.shape, len(self.dataset.classes))
+
+    def try_student(self, check: Callable[[nn.Module], object]) -> None:
+        """Call `check` with the board's student, whose weights may be on torch's meta device."""
+        try_student(self.resolve_model(self.model), self.dataset.shape, len(self.dataset.classes), check)
 
     def _asked(self, given: Sequence[Named | Resolved[object]]) -> list[Resolved[Loss] | None]:
         """Return the losses that are asked for; None stands for the native one of each set."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from harness import losses, models, optimizers
-from harness.core.errors import GiftbenchError, PluginError
+from harness.core.errors import BoardError, GiftbenchError, PluginError
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, Spec, read
 
@@ -70,6 +71,49 @@ def _built(model: Resolved[MakeModel], shape: Shape, classes: int) -> ResolvedMo
     except Exception:  # a plugin may compute with its tensors while it builds, which meta tensors cannot
         built = _really_built(model, shape, classes)
     return ResolvedModel(model, models.adaptation(built))
+
+
+def check_lone_batch(model: ResolvedModel, shape: Shape, classes: int) -> None:
+    """Raise BoardError for a student that cannot train on a single image: batch norm that has one value of each channel."""
+    if not _trains_alone(model.resolved, shape, classes):
+        raise BoardError(
+            f"model {model.label!r} cannot train on a batch of one image: its batch norm would see one value of each channel"
+        )
+
+
+def try_student(model: ResolvedModel, shape: Shape, classes: int, check: Callable[[nn.Module], object]) -> None:
+    """Call `check` with the student, on torch's meta device where it can be built there."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            check(models.build(model.resolved, shape, classes))
+    except GiftbenchError:
+        raise
+    except Exception:  # as in `_built`
+        with torch.random.fork_rng():
+            check(_really_built(model.resolved, shape, classes))
+
+
+@cache
+def _trains_alone(model: Resolved[MakeModel], shape: Shape, classes: int) -> bool:
+    import torch
+
+    def answer(student: nn.Module) -> None:
+        place = next(student.parameters()).device
+        try:
+            with torch.no_grad():
+                student.train()(torch.zeros((1, *shape), device=place))
+        except ValueError as error:
+            if "more than 1 value per channel" in str(error):
+                raise BoardError(str(error)) from None
+            raise
+
+    try:
+        try_student(ResolvedModel(model, ""), shape, classes, answer)
+    except BoardError:
+        return False
+    return True
 
 
 def _really_built(model: Resolved[MakeModel], shape: Shape, classes: int) -> nn.Module:

@@ -7,13 +7,16 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from harness import losses, models, optimizers
+from harness.augmentation.words import NATIVE
 from harness.boards.board import ScenarioSpec
 from harness.core.errors import BadOption, BoardError, GiftbenchError, PluginError, suggest
-from harness.core.spec import write
+from harness.core.registry import Registry
+from harness.core.spec import Spec, write
 
 #: What a value of a wrong type should have been, by pydantic's name of the error.
 KINDS = {
@@ -36,12 +39,29 @@ RANGES = {
 }
 
 
+def _known(registry: Registry[Any]) -> AfterValidator:
+    def check(spec: Spec) -> Spec:
+        native = registry is losses.registry and spec.name == NATIVE and not spec.options
+        if not native and registry.as_written(spec) is None:  # the sources do not tell
+            registry.resolve(spec)
+        return spec
+
+    return AfterValidator(check)
+
+
+#: What an option that names a loss, a student or an optimizer is typed as: the name and its parameters are checked as it is read.
+LossSpec = Annotated[Spec, _known(losses.registry)]
+ModelSpec = Annotated[Spec, _known(models.registry)]
+OptimizerSpec = Annotated[Spec, _known(optimizers.registry)]
+
+
 class ScenarioOptions(BaseModel):
     """What a board may say of a scenario beside what every `[[scenarios]]` entry has; a scenario nests its own `Options`.
 
     A field is typed as anything that pydantic checks, and strictly: a number is no word, true no number. A tuple or a list is
     written as a list, or as one value where it is of one; a `Spec` as `"gift(gamma=0.2)"` or `{name = "gift", gamma = 0.2}`, its
-    default too. A field without a default has to be given. Checks that a type cannot say are pydantic's `field_validator`s.
+    default too; a `LossSpec`, a `ModelSpec` and an `OptimizerSpec` name something that there is. A field without a default has to
+    be given. Checks that a type cannot say are pydantic's `field_validator`s.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)

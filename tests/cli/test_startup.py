@@ -31,7 +31,18 @@ HEAVY = (
     "numpy",
     "safetensors",
 )
-KINDS = ("losses", "models", "optimizers", "schedules", "datasets", "distillers", "readers", "scenarios", "protocols")
+KINDS = (
+    "losses",
+    "models",
+    "optimizers",
+    "schedules",
+    "datasets",
+    "distillers",
+    "readers",
+    "scenarios",
+    "protocols",
+    "strategies",
+)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "losses"], ["list", "models"], ["list", "scenarios"]])
@@ -57,7 +68,7 @@ def test_the_help_of_list_names_every_kind_that_it_shows() -> None:
 def test_every_list_loads_nothing_heavy_and_names_what_ships() -> None:
     modules, printed = loaded_by(f"from harness.cli.listing import show\nfor kind in {KINDS!r}: show(kind)")
     assert not modules & set(HEAVY)
-    for name in ("gift", "convnet3", "timm/*", "adamw", "multistep", "digits", "rded", "cross-optimizer", "smoke"):
+    for name in ("gift", "convnet3", "timm/*", "adamw", "multistep", "digits", "rded", "cross-optimizer", "smoke", "ICaRL"):
         assert name in printed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness import losses
 from harness.boards.trial import Trial
-from harness.continual import loop
+from harness.continual import loop, strategies
 from harness.continual.loop import Batches, OnlySeen, Seen, step_seed
 from harness.core.errors import DataError
 from harness.core.spec import Spec
@@ -199,21 +201,121 @@ def test_a_memory_budget_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, 
     assert sizes[-1] == 10  # of 30 images, as the memory of the last step
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "EWC(ewc_lambda=1.0)",
-        "lwf(alpha=1, temperature=2)",
-        "AGEM(patterns_per_exp=4)",
-        "ReplayPlugin",
-        "SynapticIntelligence(si_lambda=0.1)",
-    ],
-)
-def test_other_strategies_and_plugins_of_avalanche_run_by_name(bench: Bench, name: str) -> None:
-    (trial,), workbench = bench({"steps": 2, "strategies": [name]}, losses=["gift"])
+#: What those need that have a parameter without a default.
+GIVEN = {
+    "AGEM": "patterns_per_exp=4",
+    "AGEMPlugin": "patterns_per_experience=4, sample_size=4",
+    "EWC": "ewc_lambda=1.0",
+    "EWCPlugin": "ewc_lambda=1.0",
+    "GEM": "patterns_per_exp=4",
+    "GEMPlugin": "patterns_per_experience=4, memory_strength=0.5",
+    "LwF": "alpha=1, temperature=2",
+    "MIR": "subsample=10",
+    "MIRPlugin": "batch_size_mem=2",
+    "RWalkPlugin": "delta_t=2",
+    "SynapticIntelligence": "si_lambda=0.1",
+    "SynapticIntelligencePlugin": "si_lambda=0.1",
+}
+
+
+@pytest.mark.parametrize("name", strategies.USABLE)
+def test_every_strategy_that_is_listed_runs_and_gives_its_number_again(bench: Bench, name: str) -> None:
+    board: dict[str, Any] = {"losses": ["ce"], "model": "convnet1(width=4)", "protocol": {"name": "smoke", "epochs": 2}}
+    (trial,), workbench = bench({"steps": 3, "strategies": [f"{name}({GIVEN[name]})" if name in GIVEN else name]}, **board)
+    random.seed(0)
     outcome = named("class-incremental").run(trial, workbench)
     assert outcome.status == "done"
-    assert len(outcome.history) == 2
+    assert [entry["classes"] for entry in outcome.history] == [4, 7, 10]
+    random.seed(1)
+    torch.manual_seed(1)
+    assert named("class-incremental").run(trial, workbench).history == outcome.history
+
+
+@pytest.mark.parametrize("name", ["DER", "ER_ACE", "MIR(subsample=10)", "EWC(ewc_lambda=1.0)", "ICaRL", "MemoryNCMUpdate"])
+def test_a_loader_that_is_not_ours_meets_soft_labels_and_large_sets(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Pixels stay uint8 where floats would take too much room, and soft labels lie in the material beside the images."""
+    (trial, *_), workbench = bench({"steps": 3, "strategies": [name]}, losses=["kl"], model="convnet1(width=4)")
+    floats = workbench.material(trial)
+    pixels = replace(
+        floats,
+        images=workbench.distilled(trial).images,
+        mean=workbench.dataset(trial).mean,
+        std=workbench.dataset(trial).std,
+        soft=torch.randn(30, 10, generator=torch.Generator().manual_seed(0)),
+    )
+    outcomes = []
+    for material in (replace(floats, soft=pixels.soft), pixels):
+        monkeypatch.setattr(workbench, "material", lambda trial, material=material: material)
+        outcomes.append(named("class-incremental").run(trial, workbench).history)
+    assert outcomes[0] == outcomes[1]
+
+
+def test_icarl_trains_on_the_step_and_its_exemplars_as_the_protocol_augments_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (trial,), workbench = bench({"steps": 5, "strategies": "ICaRL", "memory": 10}, losses=["gift"])
+    strategy, experiences = learner(trial, workbench)
+    shown: list[Tensor] = []
+    made = Batches.__init__
+
+    def watched(self: Batches, material: Material, parts: Any, order: torch.Generator) -> None:
+        ((index, _),) = parts
+        shown.append(index)
+        made(self, material, parts, order)
+
+    monkeypatch.setattr(Batches, "__init__", watched)
+    for experience in experiences:
+        strategy.train(experience, eval_streams=[])
+        index = shown[-1]
+        labels = workbench.material(trial).labels[index].tolist()
+        brought = strategy.groups[-1]
+        earlier = {c for group in strategy.groups[:-1] for c in group}
+        assert len(set(index.tolist())) == len(index)
+        assert all(labels.count(c) == 3 for c in brought)
+        assert set(labels) == earlier | {*brought}
+        assert all(labels.count(c) <= math.ceil(10 / len(earlier)) for c in earlier)
+    assert len(shown) == 5
+
+
+def test_icarl_answers_at_test_with_the_nearest_class_mean(bench: Bench) -> None:
+    (trial,), workbench = bench({"steps": 5, "strategies": "ICaRL"}, losses=["ce"])
+    strategy, experiences = learner(trial, workbench)
+    for experience in list(experiences)[:2]:
+        strategy.train(experience, eval_streams=[])
+    images = workbench.test_material(trial).batch(torch.arange(20))
+    met = sorted(c for group in strategy.groups for c in group)
+    answers = OnlySeen(strategy.model, Seen(met, 10, "cpu")).eval()(images).argmax(1)
+    features = functional.normalize(strategy.model.feature_extractor(images))
+    means = torch.stack([strategy.model.eval_classifier.class_means[c] for c in met])
+    assert answers.tolist() == [met[k] for k in torch.cdist(features, means).argmin(1).tolist()]
+
+
+def test_a_loss_of_a_strategys_own_that_is_not_finite_is_said(bench: Bench) -> None:
+    for name in ("ICaRL", "ER_ACE"):
+        (trial,), workbench = bench({"steps": 2, "strategies": name}, losses=["ce"], protocol={"name": "smoke", "epochs": 8})
+        trial = trial.model_copy(update={"optimizer": Spec(name="sgd", options={**SGD, "lr": 1e38})})
+        assert named("class-incremental").run(trial, workbench).status == "diverged"
+
+
+def test_der_replays_a_batch_that_its_memory_holds_from_the_second_step_on(bench: Bench) -> None:
+    for name in ("DER", "ER_ACE"):
+        (trial,), workbench = bench({"steps": 5, "strategies": name}, losses=["ce"], sets=[{"method": "random", "ipc": 1}])
+        strategy, experiences = learner(trial, workbench)
+        assert strategy.batch_size_mem == 2
+        loaders = []
+        train_epoch = type(strategy).training_epoch
+
+        def watched(self: Any, train_epoch: Any = train_epoch, loaders: Any = loaders, **kwargs: Any) -> None:
+            loaders.append(self.replay_loader is not None)
+            train_epoch(self, **kwargs)
+
+        strategy.training_epoch = watched.__get__(strategy)
+        for experience in experiences:
+            strategy.train(experience, eval_streams=[])
+        epochs = trial.protocol.epochs
+        assert loaders == [False] * epochs + [True] * epochs * 4
 
 
 def test_a_strategy_that_draws_from_pythons_own_stream_gives_its_number_again(bench: Bench) -> None:

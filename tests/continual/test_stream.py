@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as draws
 
-from harness.continual.stream import benchmark, class_counts, class_order, describe, places
+from harness.continual.stream import benchmark, class_counts, class_order, describe, places, step_images
 from harness.core.errors import BoardError, DataError
 from harness.training.values import Material
 
@@ -75,13 +75,18 @@ def test_the_benchmark_brings_each_class_once_in_order_and_every_image() -> None
     assert found == [[0, 5, 6, 11], [1, 3, 7, 9], [2, 4, 8, 10]]
 
 
-def test_soft_labels_travel_in_the_batch() -> None:
-    soft = torch.randn(12, 6)
-    first = next(iter(benchmark(material(soft=soft), list(range(6)), [2, 2, 2]).train_stream)).dataset
-    image, label, found, _ = first[3]
-    place = int(image[0, 0, 0])
-    assert label == place % 6
-    assert torch.equal(found, soft[place])
+def test_a_loader_that_is_not_ours_is_given_images_as_the_student_takes_them() -> None:
+    images, labels = torch.full((12, 1, 4, 4), 51, dtype=torch.uint8), torch.arange(12) % 6
+    pixels = Material(images, labels, torch.randn(12, 6), mean=(0.1,), std=(0.5,))
+    image, label, task = next(iter(benchmark(pixels, list(range(6)), [2, 2, 2]).train_stream)).dataset[3]
+    assert torch.allclose(image, torch.full((1, 4, 4), 0.2))
+    assert (int(label), int(task)) == (1, 0)
+
+
+def test_what_each_step_brings_is_known_before_there_is_a_stream() -> None:
+    assert step_images([3, 1, 4, 1, 5], [4, 0, 1, 3, 2], [2, 2, 1]) == [8, 2, 4]
+    with pytest.raises(DataError, match="no image of class 1"):
+        step_images([3, 0], [0, 1], [1, 1])
 
 
 def test_a_class_without_an_image_is_refused() -> None:

@@ -49,6 +49,37 @@ def test_an_option_that_there_is_not_is_named_in_a_scenario_that_waits_too(
     assert [path.name for path in tmp_path.iterdir()] == ["board.toml"]
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "words"),
+    [
+        (
+            "class-incremental",
+            'strategies = ["GDumb", "gdum"]',
+            "strategies[1]: no Avalanche strategy or plugin 'gdum'; did you mean",
+        ),
+        ("class-incremental", 'strategies = "BiC"', "strategies[0]: strategy 'BiC' cannot be used here"),
+        ("class-incremental", 'strategies = "EWC"', "strategies[0]: strategy 'EWC' needs ewc_lambda"),
+        ("cross-optimizer", 'optimizers = ["sdg"]', "optimizers[0]: no optimizer 'sdg'; did you mean 'sgd'"),
+        (
+            "cross-optimizer",
+            'optimizers = "sgd(rl=0.1)"',
+            "optimizers[0]: optimizer 'sgd' has no parameter 'rl'; valid: lr",
+        ),
+        ("gradient-scale", 'optimizers = ["adamm"]', "optimizers[0]: no optimizer 'adamm'"),
+        ("cross-architecture", 'models = ["resnet81"]', "models[0]: no model 'resnet81'; did you mean 'resnet18'"),
+        ("gamma-sweep", 'loss = "gfit"', "loss: no loss 'gfit'; did you mean 'gift'"),
+        ("label-ablation", 'native = "kll"', "native: no loss 'kll'; did you mean 'kl'"),
+        ("label-regime", 'hard_loss = "cee"', "hard_loss: no loss 'cee'; did you mean 'ce'"),
+    ],
+)
+def test_so_is_a_name_that_there_is_not_among_its_options(tmp_path: Path, name: str, line: str, words: str) -> None:
+    file = board(tmp_path, line)
+    file.write_text(file.read_text().replace('"class-incremental"', f'"{name}"'))
+    with pytest.raises(GiftbenchError, match=re.escape(f"{file}: scenarios[1].{words}")):
+        run_board(file, Overrides(), Options(device="cpu", jobs=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["board.toml"]
+
+
 def test_so_is_a_value_of_a_wrong_type(tmp_path: Path) -> None:
     file = board(tmp_path, 'steps = "5"')
     with pytest.raises(GiftbenchError, match=re.escape(f"{file}: scenarios[1].steps[0] must be a whole number, not '5'")):

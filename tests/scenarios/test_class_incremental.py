@@ -83,6 +83,59 @@ def test_a_mistake_is_one_line_with_its_place(plan: Planner, options: dict[str, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "board", "words"),
+    [
+        ({"steps": 10}, {}, "set 'random': a step of the stream brings one image: "),
+        ({"steps": 6, "strategies": "naive"}, {}, "set 'random': a step of the stream brings one image: "),
+        ({"steps": 5}, {"protocol": {"name": "smoke", "batch_size": 1}}, ""),
+    ],
+)
+def test_a_batch_of_one_image_is_refused_where_batch_norm_cannot_learn_of_it(
+    plan: Planner, options: dict[str, Any], board: dict[str, Any], words: str
+) -> None:
+    """Whatever ends in maps of one pixel: the ResNet does on 16 px, the ConvNet does not."""
+    keys = {**scenario(**options), "sets": [{"method": "random", "ipc": 1}], **board}
+    assert plan(**keys, model="convnet1(width=4)")
+    with pytest.raises(
+        BoardError, match=rf"scenarios\[0\]: {words}.*model 'resnet18' cannot train on a batch of one image"
+    ) as caught:
+        plan(**keys, model="resnet18")
+    assert "\n" not in str(caught.value)
+
+
+def test_steps_that_bring_one_image_are_no_matter_to_a_strategy_that_keeps_those_before(plan: Planner) -> None:
+    assert plan(**scenario(steps=6, strategies="GDumb") | {"sets": [{"method": "random", "ipc": 1}]}, model="resnet18")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "error", "words"),
+    [
+        (
+            "DER(batch_size_mem=50)",
+            BadOption,
+            "set 'random': strategy 'DER': batch_size_mem 50 is more than the 4 images in memory",
+        ),
+        ("RWalkPlugin", BadOption, "set 'random': strategy 'RWalkPlugin': delta_t 10 is more than the 2 steps of training"),
+        ("BiC(T=1.5)", BadOption, r"strategies\[0\]: strategy 'BiC' cannot be used here: it holds distilled images back"),
+        ("er_aml(feature_extractor=x)", BadOption, "'ER_AML' cannot be used here: it draws full batches of each class's memory"),
+    ],
+)
+def test_a_strategy_that_cannot_learn_from_the_memory_is_refused_before_anything_is_trained(
+    plan: Planner, strategy: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words) as caught:
+        plan(**scenario(steps=5, strategies=[strategy]))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_strategy_with_a_loss_of_its_own_is_one_trial_whatever_losses_there_are(plan: Planner) -> None:
+    trials = plan(**scenario(steps=5, strategies=["GDumb", "ICaRL"]), losses=["gift", "ce"], seeds=2)
+    own = [trial for trial in trials if trial.options["strategy"]["name"] == "ICaRL"]
+    assert len(trials) == 6
+    assert [(trial.labels.loss, trial.seed, trial.teacher) for trial in own] == [("its own", 0, ()), ("its own", 1, ())]
+
+
 @pytest.fixture(scope="module")
 def streamed(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     """Records of two losses, two seeds and two streams."""
