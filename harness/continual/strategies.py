@@ -191,7 +191,9 @@ def resolve(given: Named) -> Spec:
     name = _spelled(asked)
     settable = strategy(name).settable
     defaults = {option: inspect.Parameter.empty if isinstance(default, type) else default for option, default in settable.items()}
-    full = filled("strategy", name, defaults, options)
+    kinds = {option: default if isinstance(default, type) else type(default) for option, default in settable.items()}
+    annotations = {option: kind.__name__ for option, kind in kinds.items() if kind in (int, float)}
+    full = filled("strategy", name, defaults, options, annotations)
     for option in options:
         _check(f"strategy {name!r}: {option}", settable[option], full[option])
     if full.get("mode") == "online" and full["decay_factor"] is None:
@@ -265,7 +267,7 @@ def describe() -> list[Description]:
 def _check(place: str, default: object, value: object) -> None:
     """Raise BadOption for a value that is not of its parameter's type, for a count below one, and for a mode that is none."""
     if default in (int, float):
-        check_type(place, 1 if default is int else 1.0, value)
+        check_type(place, 1 if default is int else 1.0, value, "int" if default is int else "float")
     counts = default is int or (type(default) is int)
     if counts and isinstance(value, int) and value < 1:
         raise BadOption(f"{place} must be 1 or more, not {value}")

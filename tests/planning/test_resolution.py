@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from harness import losses, models
-from harness.core.errors import GiftbenchError, PluginError
+from harness.core.errors import BoardError, GiftbenchError, PluginError
 from harness.planning import resolution
-from harness.planning.resolution import resolve_loss, resolve_model, resolve_optimizer
+from harness.planning.resolution import check_lone_batch, resolve_loss, resolve_model, resolve_optimizer
 
 SHAPE, CLASSES = (1, 16, 16), 10
 Shape = tuple[int, int, int]
@@ -175,3 +175,9 @@ def test_a_rate_that_the_board_does_not_state_is_no_part_of_the_label() -> None:
         filled, usual = (resolve_optimizer(name, model) for model in ("timm/vit_tiny_patch16_224", "convnet3"))
         assert filled.label == usual.label == name
         assert filled.options == usual.options | {"lr": 1e-4}
+
+
+def test_a_student_whose_batch_norm_sees_one_value_a_channel_is_refused_a_batch_of_one(refused) -> None:
+    check_lone_batch(resolve_model("convnet1(width=4)", (1, 16, 16), 10), (1, 16, 16), 10)
+    with refused(BoardError, "model 'resnet18' cannot train on a batch of one image", "one value of each channel"):
+        check_lone_batch(resolve_model("resnet18", (1, 16, 16), 10), (1, 16, 16), 10)

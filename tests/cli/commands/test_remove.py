@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.boards.records import RecordStore
-from tests.cli.commands.conftest import Giftbench
+from tests.conftest import Giftbench
 from tests.leaderboard.conftest import Planter
 
 
@@ -28,7 +28,7 @@ def test_records_that_are_named_are_moved_beside_and_the_others_rendered(giftben
     kept = {record.id for record in RecordStore(folder / "records") if record.trial.loss.name == "gift"}
     giftbench("table", mine)
     assert "70.5" in (folder / "README.md").read_text("utf-8")
-    assert giftbench("remove", mine, "--loss", "kl") == f"2 of 4 records moved to {folder / 'removed'}\n"
+    assert giftbench("remove", mine, "--loss", "kl").out == f"2 of 4 records moved to {folder / 'removed'}\n"
     assert RecordStore(folder / "records").ids() == kept
     assert len(list((folder / "removed").glob("*.json"))) == 2
     page = (folder / "README.md").read_text("utf-8")
@@ -40,14 +40,14 @@ def test_records_that_are_named_are_moved_beside_and_the_others_rendered(giftben
 
 
 def test_a_dry_run_moves_nothing(giftbench: Giftbench, mine: Path) -> None:
-    said = giftbench("remove", mine, "--loss", "kl", "--seed", "1", "--dry-run")
+    said = giftbench("remove", mine, "--loss", "kl", "--seed", "1", "--dry-run").out
     assert said == f"1 of 4 records would be moved to {mine.parent / 'removed'}\n"
     assert len(RecordStore(mine.parent / "records").ids()) == 4
     assert not (mine.parent / "removed").exists()
 
 
 def test_every_record_is_meant_only_where_that_is_said(giftbench: Giftbench, mine: Path) -> None:
-    error = giftbench("remove", mine, status=2)
+    error = giftbench("remove", mine, status=2).err
     assert f"{mine}: say which records, by --scenario" in error
     assert len(RecordStore(mine.parent / "records").ids()) == 4
     giftbench("remove", mine, "--all")
@@ -55,5 +55,5 @@ def test_every_record_is_meant_only_where_that_is_said(giftbench: Giftbench, min
 
 
 def test_a_name_that_no_record_has_is_a_line(giftbench: Giftbench, mine: Path) -> None:
-    error = giftbench("remove", mine, "--loss", "gfit", status=2)
+    error = giftbench("remove", mine, "--loss", "gfit", status=2).err
     assert error == f"giftbench: {mine}: no record here has the loss 'gfit'; did you mean 'gift'?\n"
