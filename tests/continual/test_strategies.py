@@ -29,10 +29,9 @@ def test_options_are_checked_and_those_that_were_given_are_kept() -> None:
 @pytest.mark.parametrize(
     ("asked", "options"),
     [
-        ("BiC(T=1.5)", {"T": 1.5}),
-        ("SCR(temperature=0.5)", {"temperature": 0.5}),
+        ("DER(beta=1)", {"beta": 1.0}),
         ("LwFPlugin(temperature=1.5)", {"temperature": 1.5}),
-        ("BiC(lamb=0.5)", {"lamb": 0.5}),
+        ("GEM(patterns_per_exp=4, memory_strength=1)", {"patterns_per_exp": 4, "memory_strength": 1.0}),
         ("FeatureDistillationPlugin(alpha=0.5)", {"alpha": 0.5}),
         ("Replay(mem_size=20.0)", {"mem_size": 20}),
     ],
@@ -41,7 +40,7 @@ def test_a_share_or_a_temperature_may_have_a_fraction_whatever_its_default(asked
     assert strategies.resolve(asked).options == options
 
 
-@pytest.mark.parametrize("asked", ["BiC(stage_2_epochs=1.5)", "Replay(mem_size=20.5)", "RWalkPlugin(delta_t=0.5)"])
+@pytest.mark.parametrize("asked", ["ER_ACE(batch_size_mem=1.5)", "Replay(mem_size=20.5)", "RWalkPlugin(delta_t=0.5)"])
 def test_a_count_may_not(asked: str, refused) -> None:
     with refused(BadOption, "must be a whole number"):
         strategies.resolve(asked)
