@@ -234,6 +234,6 @@ def test_everything_that_trials_state_tells_settings_apart_or_is_said_not_to(pla
     assert {*WITHIN} <= {*Labels.model_fields}
     for name in Labels.model_fields.keys() - {*WITHIN, "order", "batch_size", "learning_rate", "adaptation"}:
         made = type(planter)()
-        for value in (20, 30) if name == "epochs" else ("one", "two"):
+        for value in {"epochs": (20, 30), "augmentation": ("flip", "crop")}.get(name, ("one", "two")):
             made.cell(80.0, **{name: value})
         assert len(titles(made.frame, rows="method", columns="ipc")) == 2, name
