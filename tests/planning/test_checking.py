@@ -19,6 +19,7 @@ from harness.boards.records import Record
 from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.distilled.order import Order
+from harness.planning import checking
 from harness.planning.artefacts import Artefacts
 from harness.planning.checking import Checked, check
 from harness.planning.published_sets import import_set, read
@@ -26,6 +27,7 @@ from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
 from harness.running.parts import Parts
 from harness.running.run import leaderboard, run_board
+from tests.distilled.readers.published_files import DIGITS, write
 
 PER_CLASS = 10
 HARD = torch.arange(10).repeat_interleave(PER_CLASS)
@@ -219,3 +221,22 @@ def test_a_mean_and_deviation_of_ones_own_make_the_same_pixels(tmp_path: Path) -
     assert harness.evaluate(own, seeds=1, device="cpu", **SMALL).records[0].metrics["accuracy"] == pytest.approx(expected, abs=1)
     said = harness.evaluate(unsaid, seeds=1, device="cpu", mean=[0.5], std=[0.25], **SMALL).records[0]
     assert said.trial.distilled == own.digest
+
+
+@pytest.mark.parametrize(
+    ("form", "most_fitted", "compared"), [("mtt", 256, True), ("dc", 256, True), ("dc", 255, False), ("gift", 256, False)]
+)
+def test_normalised_images_that_are_small_are_compared_with_whitened_ones_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, most_fitted: int, compared: bool
+) -> None:
+    """MTT says that its images are whitened; those of DC may be though nobody says so; GIFT's are pixels."""
+    whitened: list[bool] = []
+
+    def findings(distilled: Any, card: Any, dataset: Any, teacher: Any, whiten: Callable[[Any], Any] | None) -> list[str]:
+        whitened.append(whiten is not None)
+        return []
+
+    monkeypatch.setattr(checking, "findings", findings)
+    monkeypatch.setattr(checking, "MOST_FITTED", most_fitted)
+    import_set(form, write(form, tmp_path / form, DIGITS, 1), "digits")
+    assert whitened == [compared]

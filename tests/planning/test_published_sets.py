@@ -13,13 +13,17 @@ import torch
 from harness import DistilledSet, datasets
 from harness.core.errors import BadOption, DataError, UnknownName
 from harness.core.spec import Spec
-from harness.distilled import checks, readers
+from harness.distilled import readers
 from harness.distilled.files import SetFile
+from harness.distilled.order import Order
 from harness.distilled.reading import Reading
 from harness.planning import published_sets
 from harness.planning.artefacts import Artefacts
 from harness.planning.published_sets import import_set, kept, read
 from tests.distilled.readers.published_files import DIGITS, SMALL, pixels, write
+
+#: Digits of 4 by 4 pixels, in two classes.
+CARD = replace(SMALL, name="digits")
 
 
 @pytest.fixture
@@ -32,8 +36,8 @@ def readings() -> Iterator[list[Reading]]:
         asked.append(reading)
         value = int(reading.path.read_text()) + shade
         reading.say(f"grey of {value}")
-        images = torch.full((SMALL.classes, *SMALL.shape), value, dtype=torch.uint8)
-        return DistilledSet(images, torch.arange(SMALL.classes), dataset=SMALL.name, method="grey")
+        images = torch.full((CARD.classes, *CARD.shape), value, dtype=torch.uint8)
+        return DistilledSet(images, torch.arange(CARD.classes), dataset=CARD.name, method="grey")
 
     @readers.register("number")
     def number(reading: Reading) -> int:
@@ -62,7 +66,7 @@ def silent(line: str) -> None:
 
 def test_a_path_that_is_not_there_is_named_before_a_reader_is_asked(tmp_path: Path, readings: list[Reading]) -> None:
     with pytest.raises(DataError, match=f"{tmp_path}/absent: no such file or folder"):
-        read(GREY, tmp_path / "absent", SMALL, None, silent)
+        read(GREY, tmp_path / "absent", CARD, None, silent)
     assert not readings
 
 
@@ -70,24 +74,24 @@ def test_a_path_below_home_is_found_and_handed_over_whole(
     file: Path, readings: list[Reading], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(file.parent))
-    assert read(GREY, Path("~/file"), SMALL, None, silent).images.unique().tolist() == [7]
+    assert read(GREY, Path("~/file"), CARD, None, silent).images.unique().tolist() == [7]
     monkeypatch.chdir(file.parent)
-    read(GREY, Path("file"), SMALL, None, silent)
+    read(GREY, Path("file"), CARD, None, silent)
     assert [reading.path for reading in readings] == [file, file]
 
 
 @pytest.mark.usefixtures("readings")
 def test_a_reader_that_returns_something_else_is_named(file: Path) -> None:
     with pytest.raises(DataError, match="reader 'number' returned int, not a DistilledSet"):
-        read(Spec(name="number"), file, SMALL, None, silent)
+        read(Spec(name="number"), file, CARD, None, silent)
 
 
 @pytest.mark.usefixtures("readings")
 @pytest.mark.parametrize("change", [{"classes": 3}, {"shape": (1, 4, 8)}, {"shape": (3, 4, 4)}])
 def test_a_set_of_other_images_or_classes_than_the_datasets_is_refused(file: Path, change: dict[str, Any]) -> None:
     with pytest.raises(DataError) as raised:
-        read(GREY, file, replace(SMALL, **change), None, silent)
-    assert "small" in str(raised.value) and "\n" not in str(raised.value)
+        read(GREY, file, replace(CARD, **change), None, silent)
+    assert "digits" in str(raised.value) and "\n" not in str(raised.value)
 
 
 # -- import ------------------------------------------------------------------------------------------------------------------
@@ -126,25 +130,6 @@ def test_a_dataset_that_is_not_at_hand_leaves_out_the_comparison_and_cannot_be_a
         import_set("dc", path, "cifar10", teacher=tmp_path / "teacher.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("form", "most_fitted", "compared"), [("mtt", 256, True), ("dc", 256, True), ("dc", 255, False), ("gift", 256, False)]
-)
-def test_normalised_images_that_are_small_are_compared_with_whitened_ones_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, most_fitted: int, compared: bool
-) -> None:
-    """MTT says that its images are whitened; those of DC may be though nobody says so; GIFT's are pixels."""
-    whitened: list[bool] = []
-
-    def findings(distilled: Any, card: Any, dataset: Any, teacher: Any, whiten: Callable[[Any], Any] | None) -> list[str]:
-        whitened.append(whiten is not None)
-        return []
-
-    monkeypatch.setattr(checks, "findings", findings)
-    monkeypatch.setattr(published_sets, "MOST_FITTED", most_fitted)
-    import_set(form, write(form, tmp_path / form, DIGITS, 1), "digits")
-    assert whitened == [compared]
-
-
 # -- kept --------------------------------------------------------------------------------------------------------------------
 
 
@@ -157,7 +142,7 @@ def keep(file: Path, artefacts: Artefacts, cache: Path) -> Keep:
 
     def run(**changes: Any) -> tuple[SetFile, list[str]]:
         said: list[str] = []
-        given = {"spec": GREY, "path": file, "card": SMALL, "ipc": None, "artefacts": artefacts} | changes
+        given = {"spec": GREY, "path": file, "card": CARD, "ipc": None, "artefacts": artefacts} | changes
         return kept(**given, say=said.append), said
 
     return run
@@ -177,10 +162,13 @@ def test_files_are_read_once_and_what_was_said_is_said_again(keep: Keep, reading
     [
         {"spec": Spec(name="grey", options={"shade": 1})},
         {"ipc": 1},
-        {"card": replace(SMALL, mean=(0.4,))},
-        {"card": replace(SMALL, std=(0.4,))},
+        {"card": replace(CARD, mean=(0.4,))},
+        {"card": replace(CARD, std=(0.4,))},
+        {"card": replace(CARD, names=("1", "0"))},
+        {"order": Order("numbers")},
+        {"order": Order("mine.txt", ("1", "0")), "card": replace(CARD, names=("0", "1"))},
     ],
-    ids=["option", "ipc", "mean", "deviation"],
+    ids=["option", "ipc", "mean", "deviation", "names", "order", "file"],
 )
 def test_they_are_read_again_for_whatever_a_reader_may_make_something_else_of(
     keep: Keep, readings: list[Reading], changes: dict[str, Any]

@@ -87,7 +87,7 @@ def test_the_same_board_gives_the_same_ids(plan: Planner) -> None:
         ),
         (
             {"scenarios": [{"name": "cross-optimizer", "optimizers": ["sdg"]}]},
-            r"scenarios[0]: optimizer: no optimizer 'sdg'; did you mean 'sgd'",
+            r"scenarios[0].optimizers[0]: no optimizer 'sdg'; did you mean 'sgd'",
         ),
         (
             {"scenarios": [{"name": "cross-optimizer", "optimizers": ["lamb", "timm/kronw"]}]},
@@ -95,8 +95,8 @@ def test_the_same_board_gives_the_same_ids(plan: Planner) -> None:
         ),
         ({"scenarios": [{"name": "cross-optimizer", "optimizers": [3]}]}, r"scenarios[0].optimizers[0]: expected a name such as"),
         ({"scenarios": [{"name": "cross-optimizer", "optimizers": True}]}, r"scenarios[0].optimizers must be a list, not True"),
-        ({"scenarios": [{"name": "cross-architecture", "models": ["convent3"]}]}, r"scenarios[0]: model: no model 'convent3'"),
-        ({"scenarios": [{"name": "cross-architecture", "models": ["convnet9"]}]}, r"scenarios[0]: model: no model 'convnet9'"),
+        ({"scenarios": [{"name": "cross-architecture", "models": ["convent3"]}]}, r"scenarios[0].models[0]: no model 'convent3'"),
+        ({"scenarios": [{"name": "cross-architecture", "models": ["convnet9"]}]}, r"scenarios[0].models[0]: no model 'convnet9'"),
         (
             {"scenarios": [{"name": "cross-optimizer", "sets": "Randm"}]},
             r"scenarios[0].sets: no set 'Randm' on this board; did you mean 'random'?",

@@ -244,7 +244,7 @@ def test_student_and_test_split_are_normalised_as_the_protocol_says_and_the_teac
     colours: Dataset, monkeypatch: pytest.MonkeyPatch, normalisation: str, labels: str
 ) -> None:
     pixels = split(3, 2)
-    distilled = DistilledSet(pixels.images, pixels.labels, dataset="colours", method="random", classes=3)
+    distilled = DistilledSet(pixels.images, pixels.labels, dataset="folder:colours", method="random", classes=3)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 3))
     teacher = Teacher("linear", (network,), ("a",), (90.0,), *OWN)
     bench = Workbench("cpu", sets={distilled.digest: distilled})

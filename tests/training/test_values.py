@@ -73,6 +73,7 @@ def test_recipes_of_other_lengths_evaluations_and_schedules_have_one_step_and_al
         "augmentation": "crop",
         "precision": "float32",
         "mixing": "mixup",
+        "cutout": "inner",
     }
     assert {*alike, *others} == {field.name for field in fields(Recipe)}
     assert all(replace(RECIPE, **{name: value}).step == RECIPE.step for name, value in alike.items())
