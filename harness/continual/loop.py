@@ -268,7 +268,10 @@ class Herded(OwnLoss):
     def criterion(self) -> Tensor:
         logits = self.mb_output
         self._objective.finite.logical_and_(logits.detach().isfinite().all())
-        value: Tensor = self._criterion(logits.nan_to_num(), self.mbatch[1])  # type: ignore[attr-defined]
+        own: Any = self._criterion  # type: ignore[attr-defined]
+        if own.old_logits is not None:  # of a network that a step before may have left diverged; the loss wants shares
+            own.old_logits = own.old_logits.nan_to_num()
+        value: Tensor = own(logits.nan_to_num(), self.mbatch[1])
         return value
 
 
