@@ -76,11 +76,17 @@ def test_the_benchmark_brings_each_class_once_in_order_and_every_image() -> None
 
 
 def test_a_loader_that_is_not_ours_is_given_images_as_the_student_takes_them() -> None:
-    images, labels = torch.full((12, 1, 4, 4), 51, dtype=torch.uint8), torch.arange(12) % 6
-    pixels = Material(images, labels, torch.randn(12, 6), mean=(0.1,), std=(0.5,))
-    image, label, task = next(iter(benchmark(pixels, list(range(6)), [2, 2, 2]).train_stream)).dataset[3]
-    assert torch.allclose(image, torch.full((1, 4, 4), 0.2))
-    assert (int(label), int(task)) == (1, 0)
+    images = (20 * torch.arange(12, dtype=torch.uint8)).view(12, 1, 1, 1).expand(12, 1, 4, 4).contiguous()
+    pixels = Material(images, torch.arange(12) % 6, torch.randn(12, 6), mean=(0.1,), std=(0.5,))
+    first = next(iter(benchmark(pixels, list(range(6)), [2, 2, 2]).train_stream)).dataset
+    seen = []
+    for sample in range(4):
+        image, label, task = first[sample]
+        place = float(image.mean() * 0.5 + 0.1) * 255 / 20
+        seen.append(round(place))
+        assert place == pytest.approx(seen[-1], abs=1e-3)
+        assert (int(label), int(task)) == (seen[-1] % 6, 0)
+    assert sorted(seen) == [0, 1, 6, 7]
 
 
 def test_what_each_step_brings_is_known_before_there_is_a_stream() -> None:
