@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas
@@ -23,7 +23,7 @@ AXES = ("loss", "optimizer", "model")
 
 
 def uniform(frame: pandas.DataFrame, rows: str, columns: str) -> pandas.DataFrame:
-    """Return the records with text labels, numeric metrics, their `row`, `column` and `position` (plan order), and `options`.
+    """Return the records with text labels, numeric metrics, their `row`, `column` and `options`.
 
     The labels that a plugin added keep their names, `label NAME`; its own metrics are left out.
     """
@@ -36,7 +36,6 @@ def uniform(frame: pandas.DataFrame, rows: str, columns: str) -> pandas.DataFram
         records[name] = pandas.Series(numbers, index=frame.index, dtype="float64").where(records["status"] != "failed")
     records["row"], records["column"] = _text(frame, rows), _text(frame, columns)
     records["seed"] = pandas.Series(frame.get("seed", 0), index=frame.index).astype("int64")
-    records["position"] = range(len(frame))
     records["device_kind"] = records["device"].map(device_kind)
     records["warnings"] = _text(frame, "warnings")
     records["options"] = _options(frame, records, rows, columns)
@@ -64,9 +63,17 @@ def _text(frame: pandas.DataFrame, name: str) -> pandas.Series[str]:
     return pandas.Series([texts[code] for code in codes], index=frame.index)
 
 
-def each(frame: pandas.DataFrame) -> Iterator[Any]:
-    """Yield the rows of a frame as named tuples; their fields are whatever the columns hold."""
-    yield from frame.itertuples()
+def each(frame: pandas.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Yield what stands in these columns, row by row."""
+    return zip(*(frame[name].tolist() for name in names), strict=True)
+
+
+def ascending(keys: Iterable[Any]) -> tuple[list[int], list[Any]]:
+    """Return the number of each key, from 0 for the smallest, and the keys by number."""
+    keys = [*keys]
+    distinct = sorted({*keys})
+    numbers = {key: number for number, key in enumerate(distinct)}
+    return [numbers[key] for key in keys], distinct
 
 
 def device_kind(device: str) -> str:

@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import pandas
@@ -230,12 +230,9 @@ def _points(table: Table) -> list[_Point]:
     if "mean" not in cells:
         raise ValueError(f"table {table.title!r}: its cells have no column 'mean', which figures are made of")
     numbers = cells.reindex(columns=["mean", "std", "low", "high"]).apply(pandas.to_numeric, errors="coerce")
-    numbers["interval"] = (numbers["high"] - numbers["low"]) / 2
-    places = cells[["method", "row", "ipc", "column"]].astype(str).itertuples(index=False, name=None)
-    values = numbers[["mean", "std", "interval"]].astype(float).itertuples(index=False, name=None)
-    known = dict(zip(places, values, strict=True))
-    shown = [(method, row, ipc, column) for method, row in table.row_labels for ipc, column in table.column_labels]
-    return [_Point(*place, *known[place]) for place in shown if place in known]
+    interval = (numbers["high"] - numbers["low"]) / 2
+    measured = replace(table, cells=cells.assign(mean=numbers["mean"], std=numbers["std"], interval=interval))
+    return [_Point(*place, *values) for place, values in measured.shown("mean", "std", "interval").items()]
 
 
 def _panels(

@@ -32,16 +32,10 @@ def bullets(notes: list[str]) -> str:
 
 def grid(table: Table) -> str:
     """Return the table itself: a method's name stands in its first row only."""
-    cells = table.cells
-    shown = dict(
-        zip(
-            cells[["method", "row", "ipc", "column"]].astype(str).itertuples(index=False, name=None),
-            (_cell(*each) for each in zip(cells["value"], _column(table, "rank", 0), _column(table, "suffix", ""), strict=True)),
-            strict=True,
-        )
-    )
+    cells = table.shown("value", "rank", "suffix", "native")
+    shown = {place: _cell(value, rank, suffix) for place, (value, rank, suffix, _) in cells.items()}
+    native = {place[:2] for place, (*_, is_native) in cells.items() if is_native and table.rows == "loss"}
     several = len({ipc for ipc, _ in table.column_labels}) > 1
-    native = _native(table)
     lines, above = [], None
     for method, row in table.row_labels:
         values = [shown.get((method, row, ipc, column), "") for ipc, column in table.column_labels]
@@ -71,14 +65,3 @@ def _corner(table: Table) -> str:
 def _cell(value: object, rank: object, suffix: object) -> str:
     text = escape(str(value))
     return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(int(str(rank)), text) + escape(str(suffix))
-
-
-def _column(table: Table, name: str, default: object) -> list[object]:
-    return list(table.cells[name]) if name in table.cells else [default] * len(table.cells)
-
-
-def _native(table: Table) -> set[tuple[str, str]]:
-    if table.rows != "loss" or "native" not in table.cells:
-        return set()
-    rows = table.cells[table.cells["native"].astype(bool)]
-    return set(zip(rows["method"].astype(str), rows["row"].astype(str), strict=True))

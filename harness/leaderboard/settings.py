@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 
 import pandas
 
-from harness.leaderboard.columns import STATED, each, follows_an_axis, follows_own_axis, uniform
+from harness.leaderboard.columns import STATED, ascending, each, follows_an_axis, follows_own_axis, uniform
 from harness.leaderboard.text import escape, listed, number
 
 #: What makes a setting, in the order in which a heading looks for what differs, and how the heading says it. Whatever else a
@@ -34,44 +34,58 @@ PHRASES: Mapping[str, str] = {
 }
 #: What trials say of themselves that makes no setting: it tells rows apart, or is told with what does.
 WITHIN = ("method", "ipc", "images", "native", "teacher_accuracy")
+#: What numbers a setting: its keys, the distilled sets of one name, the sources of a plugin that is not here, so that nobody
+#: knows the right one, and the trials that no label tells apart.
+PART = ["setting", "generation", "source", "variant"]
+SOURCE = "A plugin was changed between the runs: what its sources gave is never averaged, and stands in a table for each."
+VARIANT = "Other trials with the same labels stand in another table: something that no label shows was changed between the runs."
 ABSENT = {"adaptation": "not adapted", "options": "no options", "device_kind": "on an unknown device", "teacher": "no teacher"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Setting:
-    """One table's worth of records.
+    """What is said of one table's worth of records.
 
     Attributes:
-        records: in plan order, as `uniform` makes them.
         dataset: its name.
         heading: what tells this setting from the others of the same records; empty when there is no other.
         notes: what a reader must know of how it was told apart.
     """
 
-    records: pandas.DataFrame
     dataset: str
-    heading: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    heading: list[str]
+    notes: list[str]
 
 
-def separate(frame: pandas.DataFrame, rows: str, columns: str, decided: Collection[str] = ()) -> list[Setting]:
-    """Split records into settings, in plan order.
+def separate(
+    frame: pandas.DataFrame, rows: str, columns: str, decided: Collection[str] = ()
+) -> tuple[pandas.DataFrame, list[Setting]]:
+    """Return the records as `uniform` makes them, with the number of their `setting`, and the settings by number.
 
     Batch size and learning rate make a setting only where they differ for one set, or one optimizer and model: the paper's rule
     sets them by the number of images and by the student. A loss that takes no teacher belongs with every teacher. What is
-    `decided` by the axes makes no setting.
+    `decided` by the axes makes no setting. Where one method and IPC has several distilled sets (the board was changed between
+    runs), each has a setting of its own, and so have several trials of a seed, or several setups, that no label tells apart.
     """
     records, keys = _keyed(uniform(frame, rows, columns), rows, columns, decided)
     records["setting"] = _ids(keys)
     headings = _headings(records, keys)
-    doubtful = _doubtful(records)
-    settings: list[Setting] = []
-    for _, group in records.groupby("setting", sort=False):
-        which = int(group["setting"].iloc[0])
-        whole = Setting(group, group["dataset"].iloc[0], headings[which])
-        parts = [source for digest in _by_digest(whole) for source in _by_source(digest)] if which in doubtful else [whole]
-        settings.extend([variant for part in parts for variant in _by_variant(part)] if which in doubtful else parts)
-    return settings
+    sets, cells = each(records, "setting", "method", "ipc"), each(records, "setting", "method", "ipc", "row", "column")
+    records["generation"] = _numbered(sets, records["distilled"])
+    records["source"] = _numbered(zip(cells, records["generation"], strict=True), records["plugins"])
+    records["variant"] = _variants(records)
+    datasets = dict(reversed([*each(records, "setting", "dataset")]))
+    numbers, parts = ascending(each(records, *PART))
+    last = {part[:depth]: part[depth] for depth in range(1, len(PART)) for part in parts}  # more than 0: there are several
+    settings = []
+    for part in parts:
+        which, generation, _, variant = part
+        told = [_sets_of(records[records["setting"] == which], generation)] if last[part[:1]] else []
+        told += [_sources_of(records[[at[:3] == part[:3] for at in each(records, *PART)]])] if last[part[:2]] else []
+        told += [(f"variant {variant + 1}", VARIANT)] if last[part[:3]] else []
+        heading, notes = [words for words, _ in told], [note for _, note in told]
+        settings.append(Setting(datasets[which], [*headings[which], *heading], notes))
+    return records.assign(setting=numbers), settings
 
 
 def _keyed(
@@ -101,13 +115,19 @@ def _keyed(
     return _with_every_teacher(records, keys) if "teacher" not in (rows, columns) else (records, keys)
 
 
-def _doubtful(records: pandas.DataFrame) -> set[int]:
-    """Return the settings in which a set has several digests, or a cell several trials of a seed or several setups."""
-    cell = ["setting", "method", "ipc", "row", "column"]
-    repeated = records.duplicated([*cell, "seed"])
-    for name in ("distilled", "setup"):
-        repeated |= records.groupby(cell[:3] if name == "distilled" else cell)[name].transform("nunique") > 1
-    return set(records["setting"][repeated])
+def _variants(records: pandas.DataFrame) -> list[int]:
+    """Number what no label tells apart in a cell: its setups, or the trials of a seed where not all records state their setup."""
+    cells = [*each(records, *PART[:3], "method", "ipc", "row", "column")]
+    setups, trials = _numbered(cells, records["setup"]), _numbered(zip(cells, records["seed"], strict=True), range(len(records)))
+    unstated = {cell[:3] for cell, setup in zip(cells, records["setup"], strict=True) if not setup}
+    return [trial if cell[:3] in unstated else setup for cell, setup, trial in zip(cells, setups, trials, strict=True)]
+
+
+def _numbered(groups: Iterable[Hashable], values: Iterable[Hashable]) -> list[int]:
+    """Number values from 0 within each group, in the order in which they come; the same value has the same number."""
+    numbers: dict[Hashable, dict[Hashable, int]] = {}
+    placed = [(numbers.setdefault(group, {}), value) for group, value in zip(groups, values, strict=True)]
+    return [own.setdefault(value, len(own)) for own, value in placed]
 
 
 def _ids(keys: pandas.DataFrame) -> pandas.Series[int]:
@@ -182,55 +202,19 @@ def _phrase(name: str, value: str) -> str:
     return PHRASES.get(name, name.removeprefix("label ") + " {}").format(escape(value) or "unknown")
 
 
-def _by_digest(setting: Setting) -> list[Setting]:
-    """Split where one method and IPC has several distilled sets: the board was changed between runs."""
-    records, same = setting.records, ["method", "ipc"]
-    if (records.groupby(same)["distilled"].nunique() == 1).all():
-        return [setting]
-    sets = records.drop_duplicates([*same, "distilled"]).sort_values(["position", "distilled"], kind="stable")
-    sets = sets.assign(generation=sets.groupby(same).cumcount(), several=sets.groupby(same)["distilled"].transform("size") > 1)
-    generation = records[[*same, "distilled"]].merge(sets[[*same, "distilled", "generation"]], how="left")["generation"]
-    settings = []
-    for which, chosen in records.groupby(generation.to_numpy()):
-        here = sets[(sets["generation"] == which) & sets["several"]]
-        digests = list(dict.fromkeys(here["distilled"].str[:8]))
-        words = [f"{escape(s.method)} at IPC {s.ipc} is `{s.distilled[:8]}`" for s in each(here)]
-        note = f"The board has had several sets of one name, and they are never averaged: here {listed(words)}."
-        heading = f"set{'s' if len(digests) > 1 else ''} {', '.join(digests[:3])}{', …' if len(digests) > 3 else ''}"
-        settings.append(Setting(chosen, setting.dataset, [*setting.heading, heading], [*setting.notes, note]))
-    return settings
-
-
-def _by_source(setting: Setting) -> list[Setting]:
-    """Split where one cell has trials of several sources of a plugin that is not here, so that nobody knows the right one."""
-    records, cell = setting.records, ["method", "ipc", "row", "column"]
-    sources = records.drop_duplicates([*cell, "plugins"])
-    sources = sources.assign(generation=sources.groupby(cell).cumcount())
-    generation = records[[*cell, "plugins"]].merge(sources[[*cell, "plugins", "generation"]], how="left")["generation"]
-    if not generation.any():
-        return [setting]
-    settings = []
-    for _, chosen in records.groupby(generation.to_numpy()):
-        names = list(dict.fromkeys(part for stated in chosen["plugins"] if stated for part in stated.split("; ")))
-        heading = ", ".join(map(escape, names)) or "sources of plugins not noted"
-        note = "A plugin was changed between the runs: what its sources gave is never averaged, and stands in a table for each."
-        settings.append(Setting(chosen, setting.dataset, [*setting.heading, heading], [*setting.notes, note]))
-    return settings
-
-
-def _by_variant(setting: Setting) -> list[Setting]:
-    """Split where one cell has several trials of a seed, or several setups, that no label tells apart."""
-    records, cell = setting.records, ["method", "ipc", "row", "column"]
-    variant = records.groupby([*cell, "seed"]).cumcount()
-    if (records["setup"] != "").all():
-        setups = records.drop_duplicates([*cell, "setup"])
-        setups = setups.assign(variant=setups.groupby(cell).cumcount())
-        merged = records[[*cell, "setup"]].merge(setups[[*cell, "setup", "variant"]], how="left")["variant"]
-        variant = pandas.Series(merged.to_numpy(), index=records.index)
-    if not variant.any():
-        return [setting]
-    note = "Other trials with the same labels stand in another table: something that no label shows was changed between the runs."
-    return [
-        Setting(records[variant == which], setting.dataset, [*setting.heading, f"variant {which + 1}"], [*setting.notes, note])
-        for which in range(int(variant.max()) + 1)
+def _sets_of(records: pandas.DataFrame, generation: int) -> tuple[str, str]:
+    """Return what heading and note say of the distilled sets of one generation, of which a setting's records have several."""
+    several = records.groupby(["method", "ipc"])["generation"].transform("max") > 0
+    sets = records[several & (records["generation"] == generation)].drop_duplicates(["method", "ipc", "distilled"])
+    digests = list(dict.fromkeys(sets["distilled"].str[:8]))
+    words = [
+        f"{escape(method)} at IPC {ipc} is `{digest[:8]}`" for method, ipc, digest in each(sets, "method", "ipc", "distilled")
     ]
+    heading = f"set{'s' if len(digests) > 1 else ''} {', '.join(digests[:3])}{', …' if len(digests) > 3 else ''}"
+    return heading, f"The board has had several sets of one name, and they are never averaged: here {listed(words)}."
+
+
+def _sources_of(records: pandas.DataFrame) -> tuple[str, str]:
+    """Return what heading and note say of the plugins' sources that the records of one setting are of."""
+    names = dict.fromkeys(part for stated in records["plugins"] if stated for part in stated.split("; "))
+    return ", ".join(map(escape, names)) or "sources of plugins not noted", SOURCE

@@ -10,14 +10,16 @@ from typing import Any, Literal
 
 import pandas
 
-from harness.leaderboard.cells import Cell, cells_of, natives, ranks
-from harness.leaderboard.columns import AXES, each
-from harness.leaderboard.notes import FACTS, MEASURE, Facts, footnotes, notes, usual_count
+from harness.leaderboard.cells import PLACE, cells_of, natives, ranks
+from harness.leaderboard.columns import AXES, ascending, each
+from harness.leaderboard.notes import FACTS, MEASURE, footnotes, notes, usual_count
 from harness.leaderboard.settings import Setting, separate
 from harness.leaderboard.text import escape, fixed
 
 #: What a cell that a scenario adds has beside its text, unless it says otherwise.
 EMPTY = {"rank": 0, "suffix": "", "native": False, "n": 0, "diverged": 0, "failed": 0}
+#: What is known of a cell before its records are looked at.
+KNOWN = ["table", *PLACE, *AXES, "native", "distilled"]
 #: A table wider than this many columns becomes one table an IPC.
 WIDEST = 9
 
@@ -74,13 +76,24 @@ class Table:
         """Return the table with rows and methods in each other's place, ranked anew; `groups` is what the rows were."""
         names = {"method": "row", "row": "method"}
         cells = self.cells.rename(columns=names)
-        cells["setting"] = 0
+        cells["table"] = 0
         cells["rank"] = ranks(cells).to_numpy()
         methods = list(dict.fromkeys(method for method, _ in self.row_labels))
         rows = list(dict.fromkeys(row for _, row in self.row_labels))
         labels = tuple((row, method) for row in rows for method in methods if (method, row) in {*self.row_labels})
         records = None if self.records is None else self.records.rename(columns=names)
         return replace(self, cells=cells, rows=self.groups, groups=groups, row_labels=labels, records=records)
+
+    def shown(self, *names: str) -> dict[tuple[str, str, str, str], tuple[Any, ...]]:
+        """Return {(method, row, IPC, column): what these columns hold} of the cells that the labels show, row by row.
+
+        A column that the cells lack is as in `EMPTY`.
+        """
+        columns = (self.cells[name].tolist() if name in self.cells else [EMPTY[name]] * len(self.cells) for name in names)
+        places = zip(*(self.cells[name].astype(str).tolist() for name in PLACE), strict=True)
+        cells = dict(zip(places, zip(*columns, strict=True), strict=True))
+        labels = ((method, row, ipc, column) for method, row in self.row_labels for ipc, column in self.column_labels)
+        return {place: cells[place] for place in labels if place in cells}
 
     def seeds(self, method: str, row: str, ipc: str, column: str) -> dict[int, float]:
         """Return {seed: accuracy} of one cell; failed trials are left out."""
@@ -90,10 +103,9 @@ class Table:
     def _seeds(self) -> dict[tuple[str, str, str, str], dict[int, float]]:
         accuracies: dict[tuple[str, str, str, str], dict[int, float]] = {}
         if self.records is not None:
-            columns = (self.records[name].tolist() for name in ("method", "row", "ipc", "column", "seed", "accuracy"))
-            for *place, seed, accuracy in zip(*columns, strict=True):
+            for method, row, ipc, column, seed, accuracy in each(self.records, *PLACE, "seed", "accuracy"):
                 if not pandas.isna(accuracy):
-                    accuracies.setdefault((place[0], place[1], place[2], place[3]), {})[seed] = accuracy
+                    accuracies.setdefault((method, row, ipc, column), {})[seed] = accuracy
         return accuracies
 
 
@@ -140,20 +152,17 @@ def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer
     if frame.empty:
         return []
     how = Layout(rows, columns, **layout)
-    settings = separate(frame, rows, columns, how.decided)
-    records = pandas.concat([s.records.assign(setting=i) for i, s in enumerate(settings)], ignore_index=True)
-    cells, native = cells_of(records, how.compared, how.lowest), natives(records)
-    facts: dict[int, list[Any]] = {}
-    for fact in each(records[["setting", *FACTS]].drop_duplicates()):
-        facts.setdefault(fact.setting, []).append(fact)
-    seeds: dict[int, dict[str, list[int]]] = {}
-    for place in each(records[["setting", "ipc", "seed"]].drop_duplicates()):
-        seeds.setdefault(place.setting, {}).setdefault(place.ipc, []).append(int(place.seed))
-    tables: list[Table] = []
-    for i, setting in enumerate(settings):
-        losses = {fact.method: native[i, fact.method] for fact in facts[i] if (i, fact.method) in native}
-        tables.extend(_Maker(setting, how, losses, seeds[i]).tables(facts[i], cells[i]))
-    return tables
+    records, settings = separate(frame, rows, columns, how.decided)
+    records["native"] = natives(records)
+    records["table"] = _numbers(records, how.each_ipc)
+    records = records.sort_values("table", kind="stable", ignore_index=True)
+    grids = [_Grid.of(facts, how) for _, facts in records.drop_duplicates(["table", *FACTS]).groupby("table")]
+    places = pandas.DataFrame([place for grid in grids for place in grid.places(how)], columns=KNOWN)
+    parts = [groups.groupby("table") for groups in (records, cells_of(records, places, how.compared, how.lowest))]
+    return [
+        _table(settings[part["setting"].iloc[0]], how, grid, part, cells.reset_index(drop=True))
+        for grid, (_, part), (_, cells) in zip(grids, *parts, strict=True)
+    ]
 
 
 def measured(frame: pandas.DataFrame, metric: str) -> pandas.DataFrame:
@@ -162,83 +171,91 @@ def measured(frame: pandas.DataFrame, metric: str) -> pandas.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Maker:
-    """Makes the tables of one setting's cells; `native` is {method: native loss}, `seeds` those of each IPC's records."""
+class _Grid:
+    """Where the cells of one table stand: `facts` of its records (`harness.leaderboard.notes.FACTS`), and the labels."""
 
-    setting: Setting
-    layout: Layout
-    native: Mapping[str, str]
-    seeds: Mapping[str, Sequence[int]]
+    facts: pandas.DataFrame
+    row_labels: tuple[tuple[str, str], ...]
+    column_labels: tuple[tuple[str, str], ...]
 
-    def tables(self, facts: Facts, cells: Sequence[Cell]) -> Iterator[Table]:
-        """Yield one table, or one an IPC where that would be too wide."""
-        ipcs = sorted({fact.ipc for fact in facts}, key=lambda ipc: float(ipc or "inf"))
-        if not self.layout.each_ipc and len(ipcs) * len({fact.column for fact in facts}) <= WIDEST:
-            yield self.table(facts, cells, ipcs)
-            return
-        for ipc in ipcs:
-            yield self.table([fact for fact in facts if fact.ipc == ipc], [cell for cell in cells if cell.ipc == ipc], [ipc])
-
-    def table(self, facts: Facts, cells: Sequence[Cell], ipcs: Sequence[str]) -> Table:
-        """Return the table of these facts and cells."""
-        rows, columns = self.layout.rows, self.layout.columns
-        labels = list(dict.fromkeys(fact.row for fact in facts))
+    @classmethod
+    def of(cls, facts: pandas.DataFrame, layout: Layout) -> _Grid:
+        """Return the grid of a table: a method's native loss comes first, IPCs ascend, other labels stand in plan order."""
+        rows, columns, ipcs = ([*dict.fromkeys(facts[name].tolist())] for name in ("row", "column", "ipc"))
+        native = dict(each(facts, "method", "native"))
         row_labels = tuple(
-            (method, label)
-            for method in dict.fromkeys(fact.method for fact in facts)
-            for label in sorted(labels, key=lambda label: rows == "loss" and label != self.native.get(method))
+            (method, row)
+            for method in native
+            for row in sorted(rows, key=lambda row: layout.rows == "loss" and row != native[method])
         )
-        column_labels = tuple((ipc, label) for ipc in ipcs for label in dict.fromkeys(fact.column for fact in facts))
-        laid = self.laid_out(facts, cells, [(m, ipc, row, column) for m, row in row_labels for ipc, column in column_labels])
-        letters, marks = footnotes(laid)
-        usual = usual_count(laid)
-        long = pandas.DataFrame([vars(cell) for cell in laid])
-        for axis, name in (("row", rows), ("column", columns)):
-            if name and name not in long:
-                long[name] = long[axis]
-        long["dataset"] = self.setting.dataset
-        long["value"] = [_value(cell) for cell in laid]
-        long["suffix"] = [_suffix(cell, letters, usual) for cell in laid]
-        single = f"IPC {ipcs[0]}" if len(ipcs) == 1 and ipcs[0] else ""
-        title = ", ".join(part for part in (escape(self.setting.dataset), single) if part) or "Results"
-        title += f" — {', '.join(self.setting.heading)}" if self.setting.heading else ""
-        ran = [seed for ipc in ipcs for seed in self.seeds[ipc]]
-        under = [*self.setting.notes, *notes(facts, ran, laid, self.native, self.layout.compared, self.layout.measure)]
-        records = self.setting.records[["method", "ipc", "row", "column", "seed", "accuracy"]]
-        return Table(title, long, rows, columns, row_labels, column_labels, marks, under, records=records)
+        return cls(facts, row_labels, tuple((ipc, column) for ipc in sorted(ipcs, key=_size) for column in columns))
 
-    def laid_out(self, facts: Facts, cells: Sequence[Cell], places: Sequence[tuple[str, str, str, str]]) -> list[Cell]:
-        """Return the cells row by row, with those that have no record put in."""
-        known = {(cell.method, cell.ipc, cell.row, cell.column): cell for cell in cells}
-        digests = {(fact.method, fact.ipc): fact.distilled for fact in facts}
-        usual: dict[str, Any] = {name: "" if name in self.layout.decided else getattr(facts[0], name) for name in AXES}
-        laid = []
-        for place in places:
-            method, ipc, row, column = place
-            trained = usual | {
-                name: label for name, label in ((self.layout.rows, row), (self.layout.columns, column)) if name in AXES
-            }
-            native = bool(trained["loss"]) and trained["loss"] == self.native.get(method)
-            laid.append(known.get(place) or Cell(*place, **trained, distilled=digests.get((method, ipc), ""), native=native))
-        return laid
+    def places(self, layout: Layout) -> Iterator[tuple[Any, ...]]:
+        """Yield where each cell stands, row by row, and what is known of one that has no record: the columns `KNOWN`."""
+        facts = self.facts
+        table, native = facts["table"].iloc[0], dict(each(facts, "method", "native"))
+        digests = {(method, ipc): digest for method, ipc, digest in each(facts, "method", "ipc", "distilled")}
+        usual = {name: "" if name in layout.decided else facts[name].iloc[0] for name in AXES}
+        for method, row in self.row_labels:
+            for ipc, column in self.column_labels:
+                trained = usual | {layout.rows: row, layout.columns: column}
+                axes = (trained[name] for name in AXES)
+                yield table, method, row, ipc, column, *axes, native[method], digests.get((method, ipc), "")
 
 
-def _value(cell: Cell) -> str:
+def _numbers(records: pandas.DataFrame, each_ipc: bool) -> list[int]:
+    """Number the tables: one a setting, or one an IPC where that would be too wide or `each_ipc` asks for it."""
+    labels: dict[int, tuple[set[str], set[str]]] = {}
+    for setting, ipc, column in each(records, "setting", "ipc", "column"):
+        ipcs, columns = labels.setdefault(setting, (set(), set()))
+        ipcs.add(ipc)
+        columns.add(column)
+    cut = {setting for setting, (ipcs, columns) in labels.items() if each_ipc or len(ipcs) * len(columns) > WIDEST}
+    return ascending((s, _size(ipc), ipc) if s in cut else (s,) for s, ipc in each(records, "setting", "ipc"))[0]
+
+
+def _size(ipc: str) -> float:
+    return float(ipc or "inf")
+
+
+def _table(setting: Setting, layout: Layout, grid: _Grid, records: pandas.DataFrame, cells: pandas.DataFrame) -> Table:
+    """Return the table of these records and cells, with all that stands around them."""
+    letters, marks = footnotes(cells)
+    usual = usual_count(cells)
+    for axis, name in (("row", layout.rows), ("column", layout.columns)):
+        if name and name not in cells:
+            cells[name] = cells[axis]
+    cells["dataset"] = setting.dataset
+    cells["value"] = [_value(*cell) for cell in each(cells, "n", "mean", "std", "records", "diverged", "failed")]
+    cells["suffix"] = [
+        _suffix(*cell, letters=letters, usual=usual) for cell in each(cells, "n", "gain", "diverged", "failed", "errors")
+    ]
+    ipcs = list(dict.fromkeys(ipc for ipc, _ in grid.column_labels))
+    single = f"IPC {ipcs[0]}" if len(ipcs) == 1 and ipcs[0] else ""
+    title = ", ".join(part for part in (escape(setting.dataset), single) if part) or "Results"
+    title += f" — {', '.join(setting.heading)}" if setting.heading else ""
+    under = [*setting.notes, *notes(grid.facts, records["seed"], cells, layout.compared, layout.measure)]
+    seeds = records[[*PLACE, "seed", "accuracy"]]
+    return Table(title, cells, layout.rows, layout.columns, grid.row_labels, grid.column_labels, marks, under, records=seeds)
+
+
+def _value(n: int, mean: float, std: float, records: int, diverged: int, failed: int) -> str:
     """Return what a cell shows, without marks: `97.2 ± 0.3`, or why there is no figure."""
-    if cell.n:
-        return fixed(cell.mean, 1) + ("" if math.isnan(cell.std) else f" ± {fixed(cell.std, 1)}")
-    if not cell.records:
+    if n:
+        return fixed(mean, 1) + ("" if math.isnan(std) else f" ± {fixed(std, 1)}")
+    if not records:
         return "— not run"
-    return "— failed" if cell.failed else "— diverged" if cell.diverged else "— no accuracy"
+    return "— failed" if failed else "— diverged" if diverged else "— no accuracy"
 
 
-def _suffix(cell: Cell, letters: dict[str, str], usual: int) -> str:
+def _suffix(
+    n: int, gain: float, diverged: int, failed: int, errors: Sequence[str], *, letters: Mapping[str, str], usual: int
+) -> str:
     """Return what follows the value: † when a seed diverged, the gain, the count of seeds when it is not the usual one."""
-    gain = "" if math.isnan(cell.gain) else _gain(cell.gain)
-    count = f"(n={cell.n})" if cell.n and (cell.n != usual or cell.failed) else ""
-    failed = f"({', '.join(letters[error] for error in cell.errors)})" if cell.errors else ""
-    words = " ".join(word for word in (gain, count, failed) if word)
-    return ("†" if cell.diverged else "") + (f" {words}" if words else "")
+    count = f"(n={n})" if n and (n != usual or failed) else ""
+    marks = f"({', '.join(letters[error] for error in errors)})" if errors else ""
+    words = " ".join(word for word in ("" if math.isnan(gain) else _gain(gain), count, marks) if word)
+    return ("†" if diverged else "") + (f" {words}" if words else "")
 
 
 def _gain(points: float) -> str:

@@ -7,7 +7,7 @@ import math
 import pandas
 import pytest
 
-from harness.leaderboard.columns import device_kind, each, follows_an_axis, follows_own_axis, labels, uniform
+from harness.leaderboard.columns import ascending, device_kind, each, follows_an_axis, follows_own_axis, labels, uniform
 
 
 def frame(*records: dict[str, object]) -> pandas.DataFrame:
@@ -18,7 +18,6 @@ def test_records_stand_in_plan_order_whatever_order_they_came_in():
     records = frame({"loss": "kl"}, {"loss": "gift"}, {"loss": "ce"})
     found = uniform(records.iloc[[2, 0, 1]], "loss", "")
     assert found["row"].tolist() == ["kl", "gift", "ce"]
-    assert found["position"].tolist() == [0, 1, 2]
 
 
 def test_labels_are_text_and_those_that_are_missing_are_empty():
@@ -73,7 +72,9 @@ def test_a_device_is_a_cpu_or_a_gpu_or_not_said(device, kind):
 
 
 def test_rows_are_given_one_by_one():
-    assert [(row.a, math.isnan(row.b)) for row in each(pandas.DataFrame({"a": [1, 2], "b": [0.0, math.nan]}))] == [
-        (1, False),
-        (2, True),
-    ]
+    rows = [*each(pandas.DataFrame({"a": [1, 2], "b": [0.0, math.nan], "c": ["x", "y"]}), "c", "b")]
+    assert [(c, math.isnan(b)) for c, b in rows] == [("x", False), ("y", True)]
+
+
+def test_keys_are_numbered_from_the_smallest():
+    assert ascending([(2, "b"), (1, "z"), (2, "a"), (1, "z")]) == ([2, 0, 1, 0], [(1, "z"), (2, "a"), (2, "b")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -169,6 +170,18 @@ def test_a_column_more_stands_after_those_of_its_ipc(planter):
     line = next(line for line in table_csv([("s", more)]).splitlines() if "2.0000" in line)
     assert "1.0000,3.0000" in line
     assert len(table.cells) == 2  # the table it was made from stays as it was
+
+
+def test_what_a_table_shows_is_what_its_labels_name_in_their_order(planter):
+    for loss in ("kl", "gift"):
+        planter.cell(80.0, loss=loss)
+    (table,) = pivot(planter.frame)
+    places = [("RDED", "gift", "10", "adamw"), ("RDED", "kl", "10", "adamw")]
+    turned = replace(table, row_labels=(("RDED", "gift"), ("RDED", "ce"), ("RDED", "kl")))
+    assert turned.shown("n", "value") == dict.fromkeys(places, (1, "80.0"))
+    assert list(turned.shown("n")) == places
+    bare = replace(turned, cells=turned.cells.drop(columns=["rank", "suffix"]))
+    assert bare.shown("rank", "suffix") == dict.fromkeys(places, (0, ""))
 
 
 def test_rows_and_methods_change_places_and_are_ranked_anew(planter):
