@@ -33,7 +33,7 @@ MIXES: dict[str, dict[str, Any]] = {"cutmix": {"alpha": 1.0}, "mixup": {"alpha":
 VERSIONS: dict[str, int] = {}
 #: What a protocol says in place of an augmentation or a mixing that comes with the distilled set.
 STORED = "stored"
-#: What it says where the recipe of a set's authors fills in.
+#: What it says where the protocol of a set's authors fills in.
 NATIVE = "native"
 #: Where DSA's squares are centred: `border` on every whole pixel from one edge of the image to the other, as DSA's authors draw
 #: them; `inner` never on the last row or column, as squares were drawn here at first.

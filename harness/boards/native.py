@@ -1,8 +1,8 @@
-"""How each method's authors train students on their own sets: the recipes behind the protocols `native:METHOD`.
+"""How each method's authors train students on their own sets: the protocols `native:METHOD`.
 
-A recipe is everything of a protocol but the loss, which stays the board's: what differs between two rows under one recipe is
-then the loss, and what differs between two protocols under one loss is the recipe. Facts are those of the authors' released
-code, named in each docstring. What a recipe has no word for is taken from the nearest case it has, and said there.
+A protocol does not say the loss, which stays the board's: what differs between two rows under one native protocol is then the
+loss, and what differs under one loss is the protocol. Facts are those of the authors' released code, named in each docstring.
+What authors do not say is taken from the nearest case that they do, and said there.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """What a recipe may depend on: the distilled set's size, mosaic factor and provenance, its dataset, and the board's epochs.
+    """What a native protocol may depend on: size, mosaic factor and provenance of the set, its dataset, and the board's epochs.
 
-    `epochs` are 0 where the board leaves them to the recipe.
+    `epochs` are 0 where the board leaves them to the authors.
     """
 
     images: int
@@ -61,8 +61,8 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The fields of a protocol; an optimizer of None asks for one of the board's, for the reason that `missing` gives.
+class NativeProtocol:
+    """What authors state of a protocol; an optimizer of None asks for one of the board's, for the reason that `missing` gives.
 
     `normalisation` is a key of `STATISTICS`, where the authors' differ from those that the dataset has here.
     """
@@ -76,7 +76,7 @@ class Recipe:
     normalisation: str = "dataset"
 
 
-def sre2l(case: Case) -> Recipe:
+def sre2l(case: Case) -> NativeProtocol:
     """SRe2L: ImageNet-1K, Tiny-ImageNet and CIFAR-100 each its own way; other sets as CIFAR-100.
 
     Source: VILA-Lab/SRe2L (validate, small_dataset/relabel_cifar.py), zeyuanyin/tiny-imagenet (script/train_kd.sh). On
@@ -84,15 +84,15 @@ def sre2l(case: Case) -> Recipe:
     at temperature 20 (30 on CIFAR-100; times T^2 on Tiny-ImageNet).
     """
     if case.family == "imagenet":
-        return Recipe(300, 1024, _adamw(), Spec(name="cosine"), CROP_FLIP, CUTMIX)
+        return NativeProtocol(300, 1024, _adamw(), Spec(name="cosine"), CROP_FLIP, CUTMIX)
     if case.family == "tiny-imagenet":
         warmed_up = _schedule("warmup-cosine", warmup=5)
-        return Recipe(100, 256, _sgd(lr=0.2, weight_decay=1e-4), warmed_up, CROP_FLIP, normalisation="sre2l")
+        return NativeProtocol(100, 256, _sgd(lr=0.2, weight_decay=1e-4), warmed_up, CROP_FLIP, normalisation="sre2l")
     everywhere = Spec(name="adamw", options={"lr": 1e-3, "weight_decay": 0.01})
-    return Recipe(400, 128, everywhere, Spec(name="cosine"), "pad-crop(padding=4)+flip", MIXUP)
+    return NativeProtocol(400, 128, everywhere, Spec(name="cosine"), "pad-crop(padding=4)+flip", MIXUP)
 
 
-def cda(case: Case) -> Recipe:
+def cda(case: Case) -> NativeProtocol:
     """CDA: evaluated as SRe2L, whose relabelling its authors say they follow.
 
     Source: VILA-Lab/SRe2L (CDA/README.md).
@@ -100,7 +100,7 @@ def cda(case: Case) -> Recipe:
     return sre2l(case)
 
 
-def rded(case: Case) -> Recipe:
+def rded(case: Case) -> NativeProtocol:
     """RDED: AdamW, half a cosine at half speed, patch shuffle, crops down to a tile, CutMix; batch by IPC.
 
     Source: LINs-lab/RDED (argument.py, validation). The batch is 10, 50 or 100 at IPC 1, 10 or 50 (in between: the next one
@@ -116,10 +116,10 @@ def rded(case: Case) -> Recipe:
     augmentation = f"patch-shuffle(factor={case.factor})+{crop}+flip" if case.factor > 1 else f"{crop}+flip"
     normalisation = "imagenet" if case.dataset in ("cifar10", "cifar100") else "dataset"
     half = Spec(name="cosine-to-half")
-    return Recipe(300, min(batch, case.images), _adamw(), half, augmentation, CUTMIX, normalisation)
+    return NativeProtocol(300, min(batch, case.images), _adamw(), half, augmentation, CUTMIX, normalisation)
 
 
-def datm(case: Case) -> Recipe:
+def datm(case: Case) -> NativeProtocol:
     """DATM: SGD at the set's own learning rate, a tenth of it from half on, DSA with one family a batch.
 
     Source: NUS-HPC-AI-Lab/DATM (distill/evaluation.py), which reads the rate from lr_best.pt. Of 1,001 epochs 502 have the full
@@ -127,19 +127,19 @@ def datm(case: Case) -> Recipe:
     on. The loss is soft cross-entropy.
     """
     rate = case.learning_rate
-    return Recipe(1001, 128, None if rate is None else _sgd(lr=rate), _halved(case), DSA_SINGLE)
+    return NativeProtocol(1001, 128, None if rate is None else _sgd(lr=rate), _halved(case), DSA_SINGLE)
 
 
-def mtt(case: Case) -> Recipe:
+def mtt(case: Case) -> NativeProtocol:
     """MTT: as DATM with batches of 256; learning rate 0.01 where the set states none.
 
     Source: GeorgeCazenavette/mtt-distillation (distill.py, utils.py). It evaluates at the learned rate, which it does not save
     beside the images; 0.01 is where learning starts. The loss is cross-entropy.
     """
-    return Recipe(1001, 256, _sgd(lr=case.learning_rate or 0.01), _halved(case), DSA_SINGLE)
+    return NativeProtocol(1001, 256, _sgd(lr=case.learning_rate or 0.01), _halved(case), DSA_SINGLE)
 
 
-def tesla(case: Case) -> Recipe:
+def tesla(case: Case) -> NativeProtocol:
     """TESLA: evaluated as MTT, on whose code it is built; the loss is soft cross-entropy where its labels are soft.
 
     Source: GeorgeCazenavette/mtt-distillation.
@@ -147,16 +147,16 @@ def tesla(case: Case) -> Recipe:
     return mtt(case)
 
 
-def dc(case: Case) -> Recipe:
+def dc(case: Case) -> NativeProtocol:
     """DC, DSA and DM: SGD at 0.01, a tenth of it from half on, batches of 256, DSA with one family a batch.
 
     Source: VICO-UoE/DatasetCondensation (main.py, main_DM.py): 1000 epochs where images are augmented, as DSA and DM do. DC
     itself trains 300 epochs on images as they are: epochs = 301, augmentation = "none". The loss is cross-entropy.
     """
-    return Recipe(1001, 256, _sgd(lr=0.01), _halved(case), DSA_SINGLE)
+    return NativeProtocol(1001, 256, _sgd(lr=0.01), _halved(case), DSA_SINGLE)
 
 
-def gvbsm(case: Case) -> Recipe:
+def gvbsm(case: Case) -> NativeProtocol:
     """G-VBSM: SGD on CIFAR-100 and Tiny-ImageNet, AdamW on CIFAR-10 and ImageNet-1K, crops, CutMix; batch by dataset.
 
     Source: shaoshitong/G_VBSM_Dataset_Condensation (train.sh and train_FKD.py of each branch). Other small sets are trained as
@@ -165,23 +165,23 @@ def gvbsm(case: Case) -> Recipe:
     """
     cosine = Spec(name="cosine")
     if case.family == "imagenet":
-        return Recipe(300, 1024, _adamw(), cosine, CROP_FLIP, CUTMIX)
+        return NativeProtocol(300, 1024, _adamw(), cosine, CROP_FLIP, CUTMIX)
     sgd = _on_weights("sgd", lr=0.1, weight_decay=5e-4)
     if case.family == "tiny-imagenet":
-        return Recipe(100, 100, sgd, cosine, CROP_FLIP, CUTMIX)
+        return NativeProtocol(100, 100, sgd, cosine, CROP_FLIP, CUTMIX)
     if case.classes >= 100:
-        return Recipe(1000, 64, sgd, cosine, CROP_FLIP, CUTMIX)
-    return Recipe(1000, 100, _adamw(weight_decay=0.0), cosine, CROP_FLIP, CUTMIX)
+        return NativeProtocol(1000, 64, sgd, cosine, CROP_FLIP, CUTMIX)
+    return NativeProtocol(1000, 100, _adamw(weight_decay=0.0), cosine, CROP_FLIP, CUTMIX)
 
 
 #: The protocol `native:NAME` of each.
-RECIPES: dict[str, Callable[[Case], Recipe]] = {
-    f"native:{recipe.__name__}": recipe for recipe in (rded, sre2l, cda, gvbsm, datm, mtt, tesla, dc)
+NATIVE_PROTOCOLS: dict[str, Callable[[Case], NativeProtocol]] = {
+    f"native:{protocol.__name__}": protocol for protocol in (rded, sre2l, cda, gvbsm, datm, mtt, tesla, dc)
 }
 
 
 def missing(name: str) -> str:
-    """Return why a recipe left the optimizer open, and what to do."""
+    """Return why a native protocol left the optimizer open, and what to do."""
     return (
         f"protocol {name!r} trains at the distilled set's own learning rate, and the set states none (provenance 'lr'); "
         'give the protocol an optimizer, such as "sgd(lr=0.01)"'
@@ -189,8 +189,8 @@ def missing(name: str) -> str:
 
 
 def summary(name: str) -> str:
-    """Return the first line of what is known of a recipe; "" for a protocol that is none."""
-    return (RECIPES[name].__doc__ or "").partition("\n")[0] if name in RECIPES else ""
+    """Return the first line of what is known of a native protocol; "" for another one."""
+    return (NATIVE_PROTOCOLS[name].__doc__ or "").partition("\n")[0] if name in NATIVE_PROTOCOLS else ""
 
 
 def _adamw(**options: object) -> Spec:

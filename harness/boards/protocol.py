@@ -1,4 +1,4 @@
-"""`Protocol`: how a student is trained, by the paper's rule, shortened, or by the recipe of a set's own authors."""
+"""`Protocol`: how a student is trained, by the paper's rule, shortened, or as a set's own authors do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from harness.augmentation.words import (
     known_augmentation,
     known_mixing,
 )
-from harness.boards.native import RECIPES, Case, Recipe, missing
+from harness.boards.native import NATIVE_PROTOCOLS, Case, NativeProtocol, missing
 from harness.core.errors import BoardError, suggest
 from harness.core.spec import Spec
 
@@ -43,7 +43,7 @@ DATASET = "dataset"
 ADDED_LATER = {"mixing": "none", "cutout": INNER, "normalisation": DATASET}
 
 
-#: The fields that such a recipe fills in, beside epochs and batch size.
+#: The fields that a native protocol fills in, beside epochs and batch size.
 NATIVE_FIELDS = ("optimizer", "schedule", "augmentation", "mixing", "normalisation")
 
 
@@ -64,14 +64,14 @@ class Protocol(Frozen):
     """How a student is trained.
 
     `epochs` and `batch_size` of 0 mean the paper's rule: 1000 epochs (300 on ImageNet-1K) and a batch by the number of
-    distilled images; under a name such as `native:rded` they, and every field that says "native", are that recipe's
+    distilled images; under a name such as `native:rded` they, and every field that says "native", are those of its authors
     (`harness.boards.native`). `augmentation` and `mixing` are written as `harness.augmentation.words` reads them; "stored"
-    replays what comes with the set; `cutout` says where DSA's squares are centred, as the authors draw them or, `inner`, as the
-    first records were made; `normalisation` says by which statistics images are normalised: their dataset's, or others of
-    `harness.boards.native.STATISTICS`. `labels` says where soft labels come from: `auto` (the set's own when it stores them, else
-    the teacher), `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed once),
-    `stored`, or `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last epoch always
-    among them.
+    replays what comes with the set; `cutout` says where DSA's squares are centred, as the authors draw them or, `inner`, as
+    the first records were made; `normalisation` says by which statistics images are normalised: their dataset's, or others of
+    `harness.boards.native.STATISTICS`. `labels` says where soft labels come from: `auto` (the set's own when it stores them,
+    else the teacher), `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed
+    once), `stored`, or `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last
+    epoch always among them.
     """
 
     name: str = "paper"
@@ -100,10 +100,11 @@ class Protocol(Frozen):
         return value
 
     @model_validator(mode="after")
-    def _has_recipe(self) -> Protocol:
+    def _is_native(self) -> Protocol:
         said = [field for field in NATIVE_FIELDS if _says_native(getattr(self, field))]
-        if said and self.name not in RECIPES:
-            raise ValueError(f"{said[0]} = {NATIVE!r} goes with the name of a recipe: {', '.join(RECIPES)}; not {self.name!r}")
+        if said and self.name not in NATIVE_PROTOCOLS:
+            names = ", ".join(NATIVE_PROTOCOLS)
+            raise ValueError(f"{said[0]} = {NATIVE!r} goes with the name of a native protocol: {names}; not {self.name!r}")
         return self
 
     @model_serializer(mode="wrap")
@@ -153,17 +154,17 @@ class Protocol(Frozen):
         Args:
             images: distilled images in all; with 0 epochs and batch size, Table 11 of the paper says the rest.
             dataset, classes: the dataset's name, and how many classes it has.
-            factor, provenance: the set's mosaic factor, and what it states of itself; recipes look at both.
+            factor, provenance: the set's mosaic factor, and what it states of itself; native protocols look at both.
             replay_batch: the batch size of the augmentations that are stored with the set; 0 when none are. They are replayed
                 in place of the protocol's own where its labels are the set's.
-            normalised: whether the set's images are stored as they were normalised, so that a recipe leaves them as they are.
+            normalised: whether the set's images are stored as they were normalised, so that no authors' statistics touch them.
         Raises: BoardError when the protocol asks for stored augmentations and the set has none.
         """
         by_size = 10 if images <= 10 else 50 if images <= 500 else 100 if images <= 20_000 else 200
         epochs = 300 if dataset.startswith("imagenet-1k") else 1000
-        usual = Recipe(epochs, by_size, self.optimizer, self.schedule, self.augmentation, self.mixing, self.normalisation)
-        if self.name in RECIPES:
-            usual = RECIPES[self.name](Case(images, dataset, classes, factor, provenance or {}, self.epochs))
+        usual = NativeProtocol(epochs, by_size, self.optimizer, self.schedule, self.augmentation, self.mixing, self.normalisation)
+        if self.name in NATIVE_PROTOCOLS:
+            usual = NATIVE_PROTOCOLS[self.name](Case(images, dataset, classes, factor, provenance or {}, self.epochs))
         filled: dict[str, Any] = {"epochs": self.epochs or usual.epochs, "batch_size": self.batch_size or usual.batch_size}
         for field in NATIVE_FIELDS:
             given, own = getattr(self, field), getattr(usual, field)
@@ -189,7 +190,7 @@ class Protocol(Frozen):
 
     @property
     def own_optimizer(self) -> Spec:
-        """The optimizer of a resolved protocol. Raises BoardError when its recipe needs a learning rate that the set lacks."""
+        """The optimizer of a resolved protocol. Raises BoardError when it needs a learning rate that the set lacks."""
         if _says_native(self.optimizer):
             raise BoardError(missing(self.name))
         return self.optimizer
@@ -208,10 +209,10 @@ def _says_native(value: str | Spec) -> bool:
 
 #: The protocol that only tries out whether all is in place; tables put its records last.
 TRIED_OUT = "smoke"
-#: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, and each recipe of `harness.boards.native` is one.
+#: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, and each of `harness.boards.native` is one.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "quick": {"epochs": 100},
     TRIED_OUT: {"epochs": 2, "evaluations": 1},
-    **{name: dict.fromkeys(NATIVE_FIELDS, NATIVE) for name in RECIPES},
+    **{name: dict.fromkeys(NATIVE_FIELDS, NATIVE) for name in NATIVE_PROTOCOLS},
 }

@@ -16,14 +16,14 @@ from harness.core.registry import Registry
 from harness.core.spec import Spec
 from harness.datasets.presence import find
 from harness.distilled import distillers
-from harness.distilled.files import SetFile, set_recipe
+from harness.distilled.files import SetFile, set_blueprint
 from harness.planning.artefacts import Artefacts
 from harness.planning.needs import Needs, ambiguous, dataset_name
 from harness.planning.supplies import Supplies
 from harness.running.names import as_written, check_names
 from harness.running.opening import check_scenarios
+from harness.teachers.blueprint import blueprints
 from harness.teachers.files import TeacherFile
-from harness.teachers.recipe import recipes
 
 #: Formats whose sets bring soft labels of their own: under `labels = "auto"` no teacher is asked about them.
 LABELLED = ("datm", "fkd")
@@ -227,7 +227,7 @@ def _made(needs: Needs, spec: SetSpec, ipc: int, teachers: Sequence[str]) -> Pat
         provenance = file.metadata["provenance"]
         method = _full(distillers, Spec(name=spec.method, options=spec.options), provenance.get("method", {}))
         same = _is(needs, file.metadata.get("dataset"))
-        return digest_json(set_recipe(method, ipc, spec.seed, str(provenance.get("dataset_digest")), code)) if same else ""
+        return digest_json(set_blueprint(method, ipc, spec.seed, str(provenance.get("dataset_digest")), code)) if same else ""
 
     file = _artefacts(needs).known_set(key, lambda: teachers)
     return None if file is None else file.path
@@ -237,7 +237,7 @@ def _trained(needs: Needs, index: int) -> TeacherFile | None:
     """Return the file of a teacher's network that a run would take. Raises DataError that names a file that stops it."""
 
     def key(file: TeacherFile) -> str:
-        stored = file.recipe
+        stored = file.blueprint
         if "checkpoint" in stored or not _is(needs, stored.get("dataset")):
             return ""
         parts: dict[Registry[object], str] = {
@@ -247,8 +247,10 @@ def _trained(needs: Needs, index: int) -> TeacherFile | None:
         }
         try:
             subject = _Subject(stored["dataset"], stored["dataset_digest"], stored["epochs"])
-            made_by = recipes(needs.board.teacher, subject, lambda registry, spec: _full(registry, spec, stored[parts[registry]]))
-        except (LookupError, TypeError):  # a recipe of another kind
+            made_by = blueprints(
+                needs.board.teacher, subject, lambda registry, spec: _full(registry, spec, stored[parts[registry]])
+            )
+        except (LookupError, TypeError):  # a blueprint of another kind
             return ""
         return digest_json(made_by[index])
 

@@ -51,7 +51,7 @@ class Code:
 
     @property
     def facts(self) -> dict[str, object]:
-        """What a recipe says of it: nothing of what ships in its first version."""
+        """What a blueprint says of it: nothing of what ships in its first version."""
         digests = {key: source.digest for key, source in self.sources.items()}
         return ({"plugins": digests} if digests else {}) | ({"versions": dict(self.versions)} if self.versions else {})
 

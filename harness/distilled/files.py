@@ -39,7 +39,7 @@ class SetFile:
         return counts
 
 
-def set_recipe(method: Spec, ipc: int, seed: int, dataset_digest: str, code: Code) -> dict[str, object]:
+def set_blueprint(method: Spec, ipc: int, seed: int, dataset_digest: str, code: Code) -> dict[str, object]:
     """Return what a distiller makes a set by: what it is found again by is the hash of this.
 
     Args:

@@ -1,4 +1,4 @@
-"""Distilled sets and teachers on disk, found by recipe and checked by digest: beside a board, and in the user's cache."""
+"""Distilled sets and teachers on disk, found by blueprint and checked by digest: beside a board, and in the user's cache."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Artefacts:
         self.cache = cache if cache is not None else home() / "artefacts"
         self._headers: dict[tuple[Path, int, int], SetFile] = {}
 
-    def teacher(self, recipe: dict[str, object], make: Callable[[Path], TeacherFile]) -> TeacherFile:
-        """Return the teacher of a recipe; `make` trains it into a folder when nobody has it."""
+    def teacher(self, blueprint: dict[str, object], make: Callable[[Path], TeacherFile]) -> TeacherFile:
+        """Return the teacher of a blueprint; `make` trains it into a folder when nobody has it."""
         from harness import teachers
 
-        key = digest_json(recipe)
+        key = digest_json(blueprint)
 
         def known() -> TeacherFile | None:
             file = self.known_teacher(lambda _: key)
@@ -46,10 +46,10 @@ class Artefacts:
             return known() or teachers.read_header(self._kept(make(self.cache).path))[0]
 
     def known_teacher(self, key: Callable[[TeacherFile], str]) -> TeacherFile | None:
-        """Return the teacher that is taken for a recipe, beside the board or in the cache; None where it has to be made.
+        """Return the teacher that is taken for a blueprint, beside the board or in the cache; None where it has to be made.
 
         Args:
-            key: gives the hash of the recipe that is looked for, which may take from a file what only the data would tell.
+            key: gives the hash of the blueprint that is looked for, which may take from a file what only the data would tell.
         Raises: DataError for a file, before it, that is no teacher.
         """
         from harness import teachers
@@ -60,9 +60,11 @@ class Artefacts:
                 return file
         return None
 
-    def distilled(self, recipe: dict[str, object], teacher: Callable[[], list[str]], make: Callable[[], DistilledSet]) -> SetFile:
-        """Return the set of a recipe; `teacher` gives the digests that a set made with a teacher must name."""
-        key = digest_json(recipe)
+    def distilled(
+        self, blueprint: dict[str, object], teacher: Callable[[], list[str]], make: Callable[[], DistilledSet]
+    ) -> SetFile:
+        """Return the set of a blueprint; `teacher` gives the digests that a set made with a teacher must name."""
+        key = digest_json(blueprint)
         file = self.known_set(lambda _: key, teacher)
         if file is not None:
             return read_set_header(self._kept(file.path))
@@ -71,9 +73,9 @@ class Artefacts:
         return self.add(distilled)
 
     def known_set(self, key: Callable[[SetFile], str], teacher: Callable[[], Sequence[str]]) -> SetFile | None:
-        """Return the set that is taken for a recipe, as `known_teacher` does.
+        """Return the set that is taken for a blueprint, as `known_teacher` does.
 
-        `teacher` is asked only where a set of the recipe was made with one, so that none is trained that none is made with.
+        `teacher` is asked only where a set of the blueprint was made with one, so that none is trained that none is made with.
         """
         for path in self._files("set"):
             file = self._header(path)

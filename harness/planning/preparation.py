@@ -17,7 +17,7 @@ from harness.core.resolved import Resolved
 from harness.core.spec import Spec
 from harness.datasets.cards import Card
 from harness.distilled import distillers, readers
-from harness.distilled.files import SetFile, set_recipe
+from harness.distilled.files import SetFile, set_blueprint
 from harness.distilled.order import WAYS, Order
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
@@ -107,11 +107,12 @@ class Preparation:
 
             spec = self.board.teacher
             with at(f"{self.source}: teacher"):
-                recipes = self._teacher_recipes()
+                blueprints = self._teacher_blueprints()
                 networks = [
-                    self.artefacts.teacher(recipe, self._maker(i, recipe, path)) for i, (recipe, path) in enumerate(recipes)
+                    self.artefacts.teacher(blueprint, self._maker(i, blueprint, path))
+                    for i, (blueprint, path) in enumerate(blueprints)
                 ]
-                for file, (_, path), expect in zip(networks, recipes, spec.expect, strict=False):
+                for file, (_, path), expect in zip(networks, blueprints, spec.expect, strict=False):
                     if path is not None:  # made in an earlier run, perhaps, when less was expected
                         teachers.confirm(file, path, self.dataset, self.resolved_device, expect, spec.tolerance)
             self._kept["teachers"] = networks
@@ -133,19 +134,19 @@ class Preparation:
 
         code = Code()
         for file in self.teacher_files():
-            code |= teachers.code_of(file.recipe)
+            code |= teachers.code_of(file.blueprint)
         return code
 
-    def _teacher_recipes(self) -> list[tuple[dict[str, Any], Path | None]]:
-        """Return each network's recipe, and its checkpoint when it has one."""
+    def _teacher_blueprints(self) -> list[tuple[dict[str, Any], Path | None]]:
+        """Return each network's blueprint, and its checkpoint when it has one."""
         from harness import teachers
 
-        spec, trained = self.board.teacher, teachers.recipes(self.board.teacher, self.dataset)
-        recipes: list[tuple[dict[str, Any], Path | None]] = []
+        spec, trained = self.board.teacher, teachers.blueprints(self.board.teacher, self.dataset)
+        blueprints: list[tuple[dict[str, Any], Path | None]] = []
         for i, model in enumerate(spec.models):
             path = self.needs.checkpoint(i)
             if path is not None:
-                recipes.append((teachers.checkpoint_recipe(path, model, self.dataset, spec), path))
+                blueprints.append((teachers.checkpoint_blueprint(path, model, self.dataset, spec), path))
             elif spec.required:
                 names = " or ".join(spec.checkpoints[i])
                 raise NotAtHand(
@@ -155,21 +156,21 @@ class Preparation:
             else:
                 if spec.checkpoints:
                     self.say(f"teacher {model} of {self.dataset.name}: no checkpoint at hand, so it is trained here")
-                recipes.append((trained[i], None))
-        return recipes
+                blueprints.append((trained[i], None))
+        return blueprints
 
-    def _maker(self, index: int, recipe: dict[str, Any], checkpoint: Path | None) -> Callable[[Path], TeacherFile]:
+    def _maker(self, index: int, blueprint: dict[str, Any], checkpoint: Path | None) -> Callable[[Path], TeacherFile]:
         from harness import teachers
 
         if checkpoint is None:
-            return self._train(recipe)
+            return self._train(blueprint)
         spec = self.board.teacher
         expect = spec.expect[index] if spec.expect else None
 
         def make(folder: Path) -> TeacherFile:
-            what = f"teacher {models.registry.label(recipe['model'])} of {checkpoint.name}"
+            what = f"teacher {models.registry.label(blueprint['model'])} of {checkpoint.name}"
             self.progress(what, 0, 1)
-            file = teachers.convert(recipe, checkpoint, self.dataset, folder, self.resolved_device, expect, spec.tolerance)
+            file = teachers.convert(blueprint, checkpoint, self.dataset, folder, self.resolved_device, expect, spec.tolerance)
             self.progress(what, 1, 1)
             self.say(f"{what}: {file.accuracy:.2f} % on the test split" + (f", {expect:g} expected" if expect else ""))
             for note in file.notes:
@@ -178,19 +179,19 @@ class Preparation:
 
         return make
 
-    def _train(self, recipe: dict[str, Any]) -> Callable[[Path], TeacherFile]:
+    def _train(self, blueprint: dict[str, Any]) -> Callable[[Path], TeacherFile]:
         from harness import teachers
 
-        what, done = f"teacher {models.registry.label(recipe['model'])} on {recipe['dataset']}", 0
+        what, done = f"teacher {models.registry.label(blueprint['model'])} on {blueprint['dataset']}", 0
 
         def tick() -> None:
             nonlocal done
             done += 1
-            self.progress(what, done, recipe["epochs"])
+            self.progress(what, done, blueprint["epochs"])
 
         def make(folder: Path) -> TeacherFile:
-            self.progress(what, 0, recipe["epochs"])
-            return teachers.train(recipe, self.dataset, folder, self.resolved_device, tick)
+            self.progress(what, 0, blueprint["epochs"])
+            return teachers.train(blueprint, self.dataset, folder, self.resolved_device, tick)
 
         return make
 
@@ -242,14 +243,14 @@ class Preparation:
             resolved = distillers.resolve(Spec(name=spec.method, options=spec.options))
             for ipc in spec.ipc:
                 code = Code.of((distillers, resolved.spec))
-                recipe = set_recipe(resolved.spec, ipc, spec.seed, self.dataset.digest, code)
-                file = self._made(spec, resolved, ipc, recipe)
+                blueprint = set_blueprint(resolved.spec, ipc, spec.seed, self.dataset.digest, code)
+                file = self._made(spec, resolved, ipc, blueprint)
                 taught = file.metadata.get("provenance", {}).get("teacher_digest") is not None
                 code |= self.teacher_code() if taught else Code()
                 yield self._prepared(spec.name, file, native, spec.distilled_on, code)
 
-    def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, recipe: dict[str, Any]) -> SetFile:
-        file = self.artefacts.distilled(recipe, self.teacher_digests, self._distil(resolved, ipc, spec))
+    def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, blueprint: dict[str, Any]) -> SetFile:
+        file = self.artefacts.distilled(blueprint, self.teacher_digests, self._distil(resolved, ipc, spec))
         if distillers.origin(resolved.name) != "giftbench":  # those that ship take images and labels from the dataset itself
             self._check(file, partial(DistilledSet.load, file.path), "")
         return file
@@ -344,21 +345,21 @@ class Rehearsal(Preparation):
     """Plans without making anything: stand-ins for teachers and distilled sets, so that mistakes show before any work."""
 
     def teacher_files(self) -> list[TeacherFile]:
-        """Return a stand-in for each network, once its recipe is known to be sound."""
+        """Return a stand-in for each network, once its blueprint is known to be sound."""
         if "teachers" not in self._kept:
             from harness import teachers
 
             with at(f"{self.source}: teacher"):
-                recipes = self._teacher_recipes()
-            networks = [teachers.TeacherFile(Path(), digest_json(recipe), "", 0.0, recipe) for recipe, _ in recipes]
+                blueprints = self._teacher_blueprints()
+            networks = [teachers.TeacherFile(Path(), digest_json(blueprint), "", 0.0, blueprint) for blueprint, _ in blueprints]
             self._kept["teachers"] = networks
         files: list[TeacherFile] = self._kept["teachers"]
         return files
 
-    def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, recipe: dict[str, Any]) -> SetFile:
+    def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, blueprint: dict[str, Any]) -> SetFile:
         classes = len(self.dataset.classes)
         return SetFile(
-            Path(), digest_json([recipe, self.teacher_digests()]), ipc * classes, {"classes": classes, "method": resolved.name}
+            Path(), digest_json([blueprint, self.teacher_digests()]), ipc * classes, {"classes": classes, "method": resolved.name}
         )
 
 

@@ -103,7 +103,7 @@ class Costs:
 
         def models(teacher: tuple[str, ...]) -> list[Spec]:
             files = [read_header(artefacts.find("teacher", digest))[0] for digest in from_trial(teacher)[0]]
-            return [Spec.model_validate(file.recipe["model"]) for file in files]
+            return [Spec.model_validate(file.blueprint["model"]) for file in files]
 
         facts = {data.digest: Facts(data.shape, len(data.classes), len(data.test)) for data in datasets}
         taught = {teacher: models(teacher) for teacher in {trial.teacher for trial in trials}}

@@ -130,7 +130,7 @@ class Parts:
             raise (NotAtHand(str(error)) if self.board.parts else error) from None
 
     def _supplied(self, preparation: Preparation) -> bool:
-        """Return whether a part has any set that a path or a recipe leads to; its dataset is not read for that."""
+        """Return whether a part has any set that a path or a blueprint leads to; its dataset is not read for that."""
         sets = preparation.board.sets
         if any(not spec.format or spec.path for spec in sets):
             return True

@@ -36,7 +36,7 @@ class TeacherFile:
     digest: str
     model: str
     accuracy: float
-    recipe: dict[str, Any]
+    blueprint: dict[str, Any]
     notes: tuple[str, ...] = ()
 
     @property
@@ -44,56 +44,59 @@ class TeacherFile:
         return self.model
 
     def statistics(self, dataset: Dataset) -> Statistics:
-        """Return the mean and std per channel that its images are normalised by: the dataset's, unless its recipe says others."""
-        return tuple(self.recipe.get("mean", dataset.mean)), tuple(self.recipe.get("std", dataset.std))
+        """Return mean and std per channel that its images are normalised by: the dataset's, unless its blueprint says others."""
+        return tuple(self.blueprint.get("mean", dataset.mean)), tuple(self.blueprint.get("std", dataset.std))
 
 
-def save(network: nn.Module, recipe: dict[str, Any], accuracy: float, folder: Path, notes: tuple[str, ...] = ()) -> TeacherFile:
+def save(
+    network: nn.Module, blueprint: dict[str, Any], accuracy: float, folder: Path, notes: tuple[str, ...] = ()
+) -> TeacherFile:
     """Write the weights by digest, whole or not at all."""
     from safetensors.torch import save_file
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    sha = _digest(state, recipe)
-    label = models.registry.label(recipe["model"])
+    sha = _digest(state, blueprint)
+    label = models.registry.label(blueprint["model"])
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"teacher-{sha[:20]}.safetensors"
-    described = {"recipe": recipe, "key": digest_json(recipe), "accuracy": accuracy, "model": label, "digest": sha}
+    # on disk a blueprint is a "recipe": files keep that name
+    described = {"recipe": blueprint, "key": digest_json(blueprint), "accuracy": accuracy, "model": label, "digest": sha}
     described |= {"notes": list(notes)} if notes else {}
     with atomic.replacing(path) as temporary:
         save_file(state, temporary, metadata={"format": FORMAT, "teacher": json.dumps(described, sort_keys=True)})
-    return TeacherFile(path, sha, label, accuracy, recipe, notes)
+    return TeacherFile(path, sha, label, accuracy, blueprint, notes)
 
 
-def _digest(state: dict[str, Tensor], recipe: dict[str, Any]) -> str:
+def _digest(state: dict[str, Tensor], blueprint: dict[str, Any]) -> str:
     """Return the SHA-256 of the weights, the model, and what else is stated that the logits rest on.
 
     That is the normalisation of its images when it is not the dataset's, and code that may change under the same name.
     """
-    return digest(state, {name: recipe[name] for name in ("model", "mean", "std", "plugins", "versions") if name in recipe})
+    return digest(state, {name: blueprint[name] for name in ("model", "mean", "std", "plugins", "versions") if name in blueprint})
 
 
 def read_header(path: Path) -> tuple[TeacherFile, str]:
-    """Return what a teacher file says of itself, and its recipe's key. Raises DataError when it is not one."""
+    """Return what a teacher file says of itself, and its blueprint's key. Raises DataError when it is not one."""
     header = safetensors.read_header(path, "a teacher file").metadata
     if header.get("format") != FORMAT:
         raise DataError(f"{path}: not a teacher file")
     try:
         facts = json.loads(header["teacher"])
-        sha, model, accuracy, recipe, key = (facts[name] for name in ("digest", "model", "accuracy", "recipe", "key"))
-        return TeacherFile(path, sha, model, accuracy, recipe, tuple(facts.get("notes", ()))), key
+        sha, model, accuracy, blueprint, key = (facts[name] for name in ("digest", "model", "accuracy", "recipe", "key"))
+        return TeacherFile(path, sha, model, accuracy, blueprint, tuple(facts.get("notes", ()))), key
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a teacher file, or truncated: {line(error)}") from None
 
 
 def read_network(file: TeacherFile, dataset: Dataset) -> nn.Module:
-    """Return the file's network on the CPU, for images as its recipe normalises them. Raises DataError that names the file."""
+    """Return the file's network on the CPU, for images as its blueprint normalises them. Raises DataError that names the file."""
     state = safetensors.load(file.path, "a teacher file")[1]
-    if _digest(state, file.recipe) != file.digest:
+    if _digest(state, file.blueprint) != file.digest:
         raise DataError(f"{file.path}: its weights do not have the digest it states; delete it and it is trained again")
     import torch
 
     with torch.random.fork_rng():
-        network = models.build(file.recipe["model"], dataset.shape, len(dataset.classes))
+        network = models.build(file.blueprint["model"], dataset.shape, len(dataset.classes))
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

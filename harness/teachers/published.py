@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 CHECKPOINT_VERSION = 1
 
 
-def checkpoint_recipe(path: Path, model: Spec, dataset: Dataset, spec: TeacherSpec) -> dict[str, Any]:
+def checkpoint_blueprint(path: Path, model: Spec, dataset: Dataset, spec: TeacherSpec) -> dict[str, Any]:
     """Return what the cache key of a published checkpoint is the hash of: its bytes, the model, the data, how it sees them.
 
     Raises: BadOption when the teacher's mean and std do not fit the images.
     """
     with path.open("rb") as file:
         sha = hashlib.file_digest(file, "sha256").hexdigest()
-    recipe: dict[str, Any] = {
+    blueprint: dict[str, Any] = {
         "version": CHECKPOINT_VERSION,
         "checkpoint": sha,
         "dataset": dataset.name,
@@ -46,13 +46,13 @@ def checkpoint_recipe(path: Path, model: Spec, dataset: Dataset, spec: TeacherSp
     if len(spec.mean) not in (0, dataset.shape[0]) or not finite:
         raise BadOption(f"mean and std must be {dataset.shape[0]} numbers each for {dataset.name}, one a channel, std above 0")
     if spec.mean and (spec.mean, spec.std) != (dataset.mean, dataset.std):
-        recipe |= {"mean": list(spec.mean), "std": list(spec.std)}
+        blueprint |= {"mean": list(spec.mean), "std": list(spec.std)}
     rows = getattr(dataset, "class_indices", ())
-    return recipe | {"rows": list(rows)} if rows else recipe
+    return blueprint | {"rows": list(rows)} if rows else blueprint
 
 
 def convert(
-    recipe: dict[str, Any],
+    blueprint: dict[str, Any],
     path: Path,
     dataset: Dataset,
     folder: Path,
@@ -60,10 +60,10 @@ def convert(
     expect: float | None = None,
     tolerance: float = 1.0,
 ) -> TeacherFile:
-    """Read a published checkpoint into the recipe's model, test it, and write it to `folder` by digest.
+    """Read a published checkpoint into the blueprint's model, test it, and write it to `folder` by digest.
 
     Args:
-        recipe: as `checkpoint_recipe` returns it.
+        blueprint: as `checkpoint_blueprint` returns it.
         expect: the test accuracy in percent that it is known for.
         tolerance: points by which the measured one may differ.
     Raises: DataError, one line, when the file is no checkpoint of the model, and when it is another accuracy than expected:
@@ -72,17 +72,17 @@ def convert(
     from harness.teachers import checkpoints
 
     with torch.random.fork_rng():
-        network = models.build(recipe["model"], dataset.shape, len(dataset.classes))
-    label = models.registry.label(recipe["model"])
-    weights = checkpoints.fit(path, checkpoints.read(path), network, label, recipe.get("rows", ()))
+        network = models.build(blueprint["model"], dataset.shape, len(dataset.classes))
+    label = models.registry.label(blueprint["model"])
+    weights = checkpoints.fit(path, checkpoints.read(path), network, label, blueprint.get("rows", ()))
     network.load_state_dict(weights.state)
     network = on_device(network, device).eval().requires_grad_(False)
-    mean, std = TeacherFile(path, "", label, 0.0, recipe).statistics(dataset)
+    mean, std = TeacherFile(path, "", label, 0.0, blueprint).statistics(dataset)
     test = Material.on_device(device, dataset.test.images, dataset.test.labels, mean=tuple(mean), std=tuple(std))
-    measured = TeacherFile(path, "", label, evaluate(network, test)["accuracy"], recipe, weights.notes)
+    measured = TeacherFile(path, "", label, evaluate(network, test)["accuracy"], blueprint, weights.notes)
     if expect is not None and abs(measured.accuracy - expect) > tolerance:
         raise _disappointment(measured, network, path, dataset, device, expect, tolerance)
-    return save(network, recipe, measured.accuracy, folder, weights.notes)
+    return save(network, blueprint, measured.accuracy, folder, weights.notes)
 
 
 def confirm(

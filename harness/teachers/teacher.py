@@ -91,40 +91,40 @@ def _features(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def train(
-    recipe: dict[str, Any], dataset: Dataset, folder: Path, device: str, on_epoch: Callable[[], None] = lambda: None
+    blueprint: dict[str, Any], dataset: Dataset, folder: Path, device: str, on_epoch: Callable[[], None] = lambda: None
 ) -> TeacherFile:
     """Train one teacher on the dataset's train split, test it, and write it to `folder` by digest.
 
     Labels are hard, the loss is cross-entropy; the accuracy is that of the last epoch on the test split.
     """
-    mean, std = tuple(recipe.get("mean", dataset.mean)), tuple(recipe.get("std", dataset.std))
+    mean, std = tuple(blueprint.get("mean", dataset.mean)), tuple(blueprint.get("std", dataset.std))
     if not len(mean) == len(std) == dataset.shape[0]:
         raise BadOption(f"teacher: mean and std must be {dataset.shape[0]} numbers each for {dataset.name}, one a channel")
     test_material = Material.on_device(device, dataset.test.images, dataset.test.labels, mean=mean, std=std)
     train_material = Material.on_device(device, dataset.train.images[:], dataset.train.labels, mean=mean, std=std)
     with seeds.kept():
-        seeds.begin(recipe["seed"], "teacher")
-        network = models.build(recipe["model"], dataset.shape, len(dataset.classes))
+        seeds.begin(blueprint["seed"], "teacher")
+        network = models.build(blueprint["model"], dataset.shape, len(dataset.classes))
         network = on_device(network, device)
-        steps = Recipe(
-            epochs=recipe["epochs"],
-            batch_size=recipe["batch_size"],
-            optimizer=optimizers.resolve(recipe["optimizer"]),
-            schedule=optimizers.schedules.resolve(recipe["schedule"]),
-            augmentation=recipe["augmentation"],
-            cutout=recipe.get("cutout", INNER),
-            precision=recipe["precision"],
-            evaluations=recipe["epochs"],
+        recipe = Recipe(
+            epochs=blueprint["epochs"],
+            batch_size=blueprint["batch_size"],
+            optimizer=optimizers.resolve(blueprint["optimizer"]),
+            schedule=optimizers.schedules.resolve(blueprint["schedule"]),
+            augmentation=blueprint["augmentation"],
+            cutout=blueprint.get("cutout", INNER),
+            precision=blueprint["precision"],
+            evaluations=blueprint["epochs"],
         )
 
         def tick(_: nn.Module) -> dict[str, float]:
             on_epoch()
             return {}
 
-        outcome = fit(network, train_material, losses.create("ce"), steps, seed=recipe["seed"], evaluate=tick)
+        outcome = fit(network, train_material, losses.create("ce"), recipe, seed=blueprint["seed"], evaluate=tick)
     if outcome.diverged:
-        raise DataError(f"the teacher {recipe['model']['name']} diverged on {dataset.name}; lower its learning rate")
-    return save(network, recipe, evaluate(network, test_material)["accuracy"], folder)
+        raise DataError(f"the teacher {blueprint['model']['name']} diverged on {dataset.name}; lower its learning rate")
+    return save(network, blueprint, evaluate(network, test_material)["accuracy"], folder)
 
 
 def load(files: Sequence[TeacherFile], dataset: Dataset, device: str, average: Average = "mean") -> Teacher:

@@ -298,7 +298,7 @@ def train_three(setting: Setting, graphs: Captured | Overlapped, steps: Recipe) 
 
 
 def naive_training(setting: Setting, data: Material, teacher: nn.Module, batch: int, seed: int) -> None:
-    """The published recipe on a GPU: images on the host, four workers, float32, loss and accuracies read at every step."""
+    """The published protocol on a GPU: images on the host, four workers, float32, loss and accuracies read at every step."""
     host = loops.Job(nn.Identity(), teacher, data.images.cpu().contiguous(), data.labels.cpu(), losses.create("gift"), batch)
     network = student(setting.convnet, setting.sizes.side, seed, setting.device).to(memory_format=torch.contiguous_format)
     optimizer, batches = loops.adamw(network), loops.loader(host, batch, shuffle=True)

@@ -1,7 +1,7 @@
 """What the benchmarks time: one job, and the loops that train it or test it.
 
 All loops do the same work on the same student, teacher, loss and images: ours by `harness.training.loop`, the bare steps, the
-loop a user would write from the published recipe, and Avalanche's own. Each trains a copy of the job's student.
+loop a user would write from the published protocol, and Avalanche's own. Each trains a copy of the job's student.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def loader(given: Job, batch: int, shuffle: bool) -> DataLoader[tuple[Tensor, ..
 
 
 def naive_epochs(given: Job) -> Callable[[], None]:
-    """Return what a user writes from the published recipe: a DataLoader of 4 workers; loss, top-1, top-5 read each step."""
+    """Return what a user writes from the published protocol: a DataLoader of 4 workers; loss, top-1, top-5 read each step."""
     own = users(given)
     optimizer, batches = adamw(own.student), loader(own, own.batch, shuffle=True)
 

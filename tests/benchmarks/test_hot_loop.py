@@ -1,4 +1,4 @@
-"""The hot loop against the bare network step, the loop that a user would write from the published recipe, and Avalanche's own.
+"""The hot loop against the bare network step, the loop that a user would write from the published protocol, and Avalanche's own.
 
     pytest tests/benchmarks/test_hot_loop.py --benchmark-only -p no:xdist
 

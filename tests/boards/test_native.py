@@ -1,4 +1,4 @@
-"""Recipes: each method's own way to train a student, by dataset and set, and how a board comes by it."""
+"""Native protocols: each method's own way to train a student, by dataset and set, and how a board comes by it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from harness import optimizers
 from harness.boards.board import Board
-from harness.boards.native import RECIPES, STATISTICS, summary
+from harness.boards.native import NATIVE_PROTOCOLS, STATISTICS, summary
 from harness.boards.protocol import PROTOCOLS, Protocol
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
@@ -121,10 +121,10 @@ def test_rded_shuffles_and_crops_by_the_factor_of_its_mosaics() -> None:
     assert found.augmentation == "patch-shuffle(factor=2)+random-resized-crop(min_scale=0.5)+flip"
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_recipe_is_a_protocol_that_names_its_source(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(NATIVE_PROTOCOLS))
+def test_every_native_protocol_names_its_source(name: str) -> None:
     assert name in PROTOCOLS
-    assert "Source: " in (RECIPES[name].__doc__ or "")
+    assert "Source: " in (NATIVE_PROTOCOLS[name].__doc__ or "")
     assert summary(name).endswith(".")
     assert Protocol.model_validate(name).label == name
     full = resolved(name, provenance={"lr": 0.1})
@@ -132,7 +132,7 @@ def test_every_recipe_is_a_protocol_that_names_its_source(name: str) -> None:
     assert Protocol.model_validate(full.model_dump()) == full
 
 
-def test_a_board_may_change_fields_of_a_recipe() -> None:
+def test_a_board_may_change_fields_of_a_native_protocol() -> None:
     changes = {"epochs": 7, "batch_size": 5, "mixing": "none", "augmentation": "flip", "optimizer": "sgd", "schedule": "constant"}
     found = resolved("native:rded", changes=changes)
     assert (found.epochs, found.batch_size, found.mixing, found.augmentation) == (7, 5, "none", "flip")
@@ -173,7 +173,7 @@ def test_statistics_that_do_not_fit_are_refused(plan: Callable[..., list[Trial]]
         resolved("paper", "cifar10", changes={"normalisation": "imagenet"}, normalised=True)
 
 
-def test_recipes_leave_swin_its_own_rate() -> None:
+def test_native_protocols_leave_swin_its_own_rate() -> None:
     spec = resolved("native:rded").own_optimizer
     assert resolve_optimizer(spec, "swin-v2-tiny").spec.options["lr"] == 1e-4
     assert resolve_optimizer(spec, "resnet18").spec.options["lr"] == 1e-3
@@ -182,7 +182,7 @@ def test_recipes_leave_swin_its_own_rate() -> None:
 # -- on boards ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_trial_holds_what_the_recipe_says(plan: Callable[..., list[Trial]]) -> None:
+def test_a_trial_holds_what_the_native_protocol_says(plan: Callable[..., list[Trial]]) -> None:
     (trial,) = plan(protocol="native:sre2l", losses=["ce"], scenarios=[ONE_MODEL])
     assert trial.protocol.augmentation == "pad-crop(padding=4)+flip"
     assert trial.optimizer.name == "adamw"
@@ -194,17 +194,17 @@ def test_a_trial_holds_what_the_recipe_says(plan: Callable[..., list[Trial]]) ->
     assert "native" not in trial.canonical
 
 
-def test_an_optimizer_of_the_scenario_goes_before_the_recipes(plan: Callable[..., list[Trial]]) -> None:
+def test_an_optimizer_of_the_scenario_goes_before_the_native_protocols(plan: Callable[..., list[Trial]]) -> None:
     trials = plan(protocol="native:datm", losses=["ce"], scenarios=[{"name": "cross-optimizer", "optimizers": ["sgd", "adam"]}])
     assert {trial.optimizer.name for trial in trials} == {"sgd", "adam"}
     with pytest.raises(BoardError, match=r"board.toml: scenarios\[0\]: optimizer: protocol 'native:datm' trains at the"):
         plan(protocol="native:datm", losses=["ce"], scenarios=[ONE_MODEL])
 
 
-def test_native_fields_go_with_a_recipe(tiny: Callable[..., Board]) -> None:
+def test_native_fields_go_with_a_native_protocol(tiny: Callable[..., Board]) -> None:
     for field in ("optimizer", "schedule", "augmentation", "mixing"):
         with pytest.raises(
-            BoardError, match=rf"protocol: {field} = 'native' goes with the name of a recipe: native:rded, .*'smoke'"
+            BoardError, match=rf"protocol: {field} = 'native' goes with the name of a native protocol: native:rded, .*'smoke'"
         ):
             tiny(protocol={"name": "smoke", field: "native"})
     with pytest.raises(BoardError, match=r"teacher.augmentation: unknown DSA operation 'native'"):

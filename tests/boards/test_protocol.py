@@ -1,4 +1,4 @@
-"""Protocols: the paper's rule, what a recipe or a set's stored augmentations fill in, and what of one is written down."""
+"""Protocols: the paper's rule, what authors or a set's stored augmentations fill in, and what of one is written down."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness.boards.native import RECIPES
+from harness.boards.native import NATIVE_PROTOCOLS
 from harness.boards.protocol import ADDED_LATER, NATIVE, PROTOCOLS, Protocol
 from harness.core.errors import BoardError
 from harness.core.spec import Spec
 
-RECIPE_FIELDS = ("optimizer", "schedule", "augmentation", "mixing")
+FIELDS = ("optimizer", "schedule", "augmentation", "mixing")
 
 
 # -- the paper's rule --------------------------------------------------------------------------------------------------------
@@ -54,18 +54,20 @@ def test_a_protocol_of_an_unknown_name_is_refused_with_one_that_is_near() -> Non
 # -- native ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", RECIPE_FIELDS)
-def test_only_the_name_of_a_recipe_fills_in_what_says_native(field: str) -> None:
-    with pytest.raises(ValidationError, match=f"{field} = 'native' goes with the name of a recipe: .*native:rded.*; not 'quick'"):
+@pytest.mark.parametrize("field", FIELDS)
+def test_only_the_name_of_a_native_protocol_fills_in_what_says_native(field: str) -> None:
+    with pytest.raises(
+        ValidationError, match=f"{field} = 'native' goes with the name of a native protocol: .*native:rded.*; not 'quick'"
+    ):
         Protocol.model_validate({"name": "quick", field: NATIVE})
-    for recipe in RECIPES:
-        stated = getattr(Protocol.model_validate(recipe), field)
+    for name in NATIVE_PROTOCOLS:
+        stated = getattr(Protocol.model_validate(name), field)
         assert stated == (Spec(name=NATIVE) if field in ("optimizer", "schedule") else NATIVE)
-        resolved = Protocol.model_validate(recipe).resolved(10, "cifar10", classes=10, provenance={"lr": 0.1})
+        resolved = Protocol.model_validate(name).resolved(10, "cifar10", classes=10, provenance={"lr": 0.1})
         assert str(getattr(resolved, field)) != NATIVE
 
 
-def test_an_optimizer_that_the_recipe_cannot_give_is_missed_when_it_is_asked_for_and_no_earlier() -> None:
+def test_an_optimizer_that_the_protocol_cannot_give_is_missed_when_it_is_asked_for_and_no_earlier() -> None:
     unrated = Protocol.model_validate("native:datm").resolved(10, "cifar10", classes=10)
     assert unrated.epochs > 0
     with pytest.raises(BoardError, match="native:datm"):

@@ -330,8 +330,8 @@ def test_a_teacher_is_at_hand_when_a_run_would_take_it_and_only_then(was: str, b
     (folder / "board.toml").write_text(OWN.replace(was, becomes))
     assert (f"artefacts/{teacher.path.name}" in diagnose(folder)) == known
     preparation = Preparation(load_board(folder), "board.toml", artefacts, device="cpu")
-    ((recipe, _),) = preparation._teacher_recipes()
-    assert (artefacts.known_teacher(lambda _: digest_json(recipe)) is not None) == known
+    ((blueprint, _),) = preparation._teacher_blueprints()
+    assert (artefacts.known_teacher(lambda _: digest_json(blueprint)) is not None) == known
 
 
 def test_every_board_of_this_project_can_be_examined(monkeypatch: pytest.MonkeyPatch) -> None:

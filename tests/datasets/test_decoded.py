@@ -227,7 +227,7 @@ def test_distillers_and_teachers_take_a_lazy_split_like_one_in_memory(root: Path
     assert torch.equal(made.images, expected.images)
     spec = TeacherSpec.model_validate({"model": "convnet1(width=8)", "epochs": 1, "batch_size": 4})
     accuracies = [
-        teachers.train(teachers.recipes(spec, dataset)[0], dataset, tmp_path / "teachers", "cpu").accuracy
+        teachers.train(teachers.blueprints(spec, dataset)[0], dataset, tmp_path / "teachers", "cpu").accuracy
         for dataset in (pets, held)
     ]
     assert accuracies[0] == accuracies[1]

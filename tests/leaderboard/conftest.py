@@ -69,7 +69,7 @@ class Planter:
                 extra[name] = value
             else:
                 labels[name] = value
-        recipe = ("epochs", "batch_size", "augmentation", "precision")
+        fields = ("epochs", "batch_size", "augmentation", "precision")
         labels = {name: value for name, value in labels.items() if value is not ...}
         distilled = own["distilled"] or hashlib.sha256(f"{labels.get('method')} {labels.get('ipc')}".encode()).hexdigest()
         trial = Trial(
@@ -82,7 +82,7 @@ class Planter:
             model=str(labels.get("model", "convnet3")),
             loss=extra["loss_spec"] or str(labels.get("loss", "kl")),
             optimizer={"name": str(labels.get("optimizer", "adamw")), "rate": labels.get("learning_rate")},
-            protocol=Protocol.model_validate("quick").model_copy(update={k: v for k, v in labels.items() if k in recipe}),
+            protocol=Protocol.model_validate("quick").model_copy(update={k: v for k, v in labels.items() if k in fields}),
             seed=seed,
             labels=labels,
         )

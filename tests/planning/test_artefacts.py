@@ -1,4 +1,4 @@
-"""Artefacts: made once, found by recipe, checked by digest, and carried beside the board."""
+"""Artefacts: made once, found by blueprint, checked by digest, and carried beside the board."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from harness.planning.artefacts import Artefacts
 from harness.teachers.files import TeacherFile
 
 MODEL = {"name": "convnet1", "options": {"width": 4, "norm": "batch"}}
-RECIPE: dict[str, Any] = {"model": MODEL, "seed": 0}
+BLUEPRINT: dict[str, Any] = {"model": MODEL, "seed": 0}
 
 
 class Maker:
     """Makes untrained teachers of two classes and counts them."""
 
-    def __init__(self, recipe: dict[str, Any] = RECIPE, seed: int = 0) -> None:
-        self.recipe, self.seed, self.calls = recipe, seed, 0
+    def __init__(self, blueprint: dict[str, Any] = BLUEPRINT, seed: int = 0) -> None:
+        self.blueprint, self.seed, self.calls = blueprint, seed, 0
 
     def __call__(self, folder: Path) -> TeacherFile:
         self.calls += 1
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             network = models.build(MODEL, (1, 8, 8), 2)
-        return teachers.save(network, self.recipe, 50.0, folder)
+        return teachers.save(network, self.blueprint, 50.0, folder)
 
 
 def distilled(value: int = 0, **provenance: Any) -> DistilledSet:
@@ -57,7 +57,7 @@ def artefacts(tmp_path: Path) -> Artefacts:
 
 def test_a_teacher_is_made_once_and_kept_beside_the_board_and_in_the_cache(artefacts: Artefacts) -> None:
     make = Maker()
-    first, second = artefacts.teacher(RECIPE, make), artefacts.teacher(RECIPE, make)
+    first, second = artefacts.teacher(BLUEPRINT, make), artefacts.teacher(BLUEPRINT, make)
     assert make.calls == 1
     assert first == second
     assert first.path == artefacts.folder / f"teacher-{first.digest[:20]}.safetensors"
@@ -65,27 +65,27 @@ def test_a_teacher_is_made_once_and_kept_beside_the_board_and_in_the_cache(artef
     assert (artefacts.cache / first.path.name).read_bytes() == first.path.read_bytes()
 
 
-def test_another_recipe_is_another_teacher(artefacts: Artefacts) -> None:
-    first = artefacts.teacher(RECIPE, Maker())
-    other = RECIPE | {"seed": 1}
+def test_another_blueprint_is_another_teacher(artefacts: Artefacts) -> None:
+    first = artefacts.teacher(BLUEPRINT, Maker())
+    other = BLUEPRINT | {"seed": 1}
     second = artefacts.teacher(other, Maker(other, 1))
     assert first.digest != second.digest
-    assert artefacts.teacher(RECIPE, never).digest == first.digest
+    assert artefacts.teacher(BLUEPRINT, never).digest == first.digest
 
 
 def test_a_board_finds_its_teacher_without_the_cache(artefacts: Artefacts) -> None:
-    made = artefacts.teacher(RECIPE, Maker())
+    made = artefacts.teacher(BLUEPRINT, Maker())
     shutil.rmtree(artefacts.cache)
-    assert artefacts.teacher(RECIPE, never) == made
+    assert artefacts.teacher(BLUEPRINT, never) == made
 
 
 def test_a_second_board_takes_the_teacher_from_the_cache_and_keeps_a_copy(artefacts: Artefacts, tmp_path: Path) -> None:
-    made = artefacts.teacher(RECIPE, Maker())
-    found = Artefacts(tmp_path / "second", artefacts.cache).teacher(RECIPE, never)
+    made = artefacts.teacher(BLUEPRINT, Maker())
+    found = Artefacts(tmp_path / "second", artefacts.cache).teacher(BLUEPRINT, never)
     assert found.digest == made.digest
     assert found.path == tmp_path / "second" / made.path.name
     shutil.rmtree(artefacts.cache)
-    assert Artefacts(tmp_path / "second", artefacts.cache).teacher(RECIPE, never) == found
+    assert Artefacts(tmp_path / "second", artefacts.cache).teacher(BLUEPRINT, never) == found
 
 
 def test_the_cache_lies_in_giftbench_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ def test_the_cache_lies_in_giftbench_home(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_one_folder_can_be_both_board_and_cache(tmp_path: Path) -> None:
     both, make = Artefacts(tmp_path / "both", tmp_path / "both"), Maker()
-    assert both.teacher(RECIPE, make) == both.teacher(RECIPE, never)
+    assert both.teacher(BLUEPRINT, make) == both.teacher(BLUEPRINT, never)
     assert make.calls == 1
 
 
@@ -105,7 +105,7 @@ def test_boards_that_ask_at_the_same_time_train_once(tmp_path: Path) -> None:
 
     def ask(board: int) -> None:
         started.wait()
-        found.append(Artefacts(tmp_path / f"board {board}", tmp_path / "cache").teacher(RECIPE, make).digest)
+        found.append(Artefacts(tmp_path / f"board {board}", tmp_path / "cache").teacher(BLUEPRINT, make).digest)
 
     threads = [threading.Thread(target=ask, args=(board,)) for board in range(4)]
     for thread in threads:
@@ -122,23 +122,23 @@ def test_a_teacher_that_fails_to_train_leaves_nothing_and_is_tried_again(artefac
         raise DataError("diverged")
 
     with pytest.raises(DataError, match="diverged"):
-        artefacts.teacher(RECIPE, fail)
+        artefacts.teacher(BLUEPRINT, fail)
     make = Maker()
-    artefacts.teacher(RECIPE, make)
+    artefacts.teacher(BLUEPRINT, make)
     assert make.calls == 1
 
 
 def test_a_damaged_teacher_file_is_named(artefacts: Artefacts) -> None:
-    made = artefacts.teacher(RECIPE, Maker())
+    made = artefacts.teacher(BLUEPRINT, Maker())
     made.path.write_bytes(made.path.read_bytes()[:-5])
     with pytest.raises(DataError, match="truncated") as caught:
-        artefacts.teacher(RECIPE, never)
+        artefacts.teacher(BLUEPRINT, never)
     assert str(caught.value).startswith(f"{made.path}: ")
 
 
 # -- distilled sets --------------------------------------------------------------------------------------------------------
 
-SET_RECIPE = {"method": "mine", "ipc": 1}
+SET_BLUEPRINT = {"method": "mine", "ipc": 1}
 
 
 def test_a_set_is_made_once_and_kept_beside_the_board_by_digest(artefacts: Artefacts) -> None:
@@ -148,40 +148,40 @@ def test_a_set_is_made_once_and_kept_beside_the_board_by_digest(artefacts: Artef
         calls.append(distilled())
         return calls[-1]
 
-    first = artefacts.distilled(SET_RECIPE, never, make)
-    second = artefacts.distilled(SET_RECIPE, never, make)
+    first = artefacts.distilled(SET_BLUEPRINT, never, make)
+    second = artefacts.distilled(SET_BLUEPRINT, never, make)
     assert len(calls) == 1
     assert first == second
     assert first.path == artefacts.folder / f"set-{distilled().digest[:20]}.safetensors"
     assert DistilledSet.load(first.path).digest == first.digest == distilled().digest
 
 
-def test_another_recipe_is_another_set(artefacts: Artefacts) -> None:
-    first = artefacts.distilled(SET_RECIPE, never, lambda: distilled(1))
-    second = artefacts.distilled(SET_RECIPE | {"ipc": 2}, never, lambda: distilled(2))
+def test_another_blueprint_is_another_set(artefacts: Artefacts) -> None:
+    first = artefacts.distilled(SET_BLUEPRINT, never, lambda: distilled(1))
+    second = artefacts.distilled(SET_BLUEPRINT | {"ipc": 2}, never, lambda: distilled(2))
     assert first.digest != second.digest
-    assert artefacts.distilled(SET_RECIPE, never, never) == first
+    assert artefacts.distilled(SET_BLUEPRINT, never, never) == first
 
 
 def test_a_set_in_the_cache_is_taken_and_kept_beside_the_board(artefacts: Artefacts) -> None:
-    cached = Artefacts(artefacts.cache, artefacts.cache).distilled(SET_RECIPE, never, distilled)
-    found = artefacts.distilled(SET_RECIPE, never, never)
+    cached = Artefacts(artefacts.cache, artefacts.cache).distilled(SET_BLUEPRINT, never, distilled)
+    found = artefacts.distilled(SET_BLUEPRINT, never, never)
     assert found.digest == cached.digest
     assert found.path.parent == artefacts.folder
 
 
 def test_a_set_made_with_a_teacher_is_found_for_that_teacher_only(artefacts: Artefacts) -> None:
-    first = artefacts.distilled(SET_RECIPE, lambda: ["t1"], lambda: distilled(1, teacher_digest=["t1"]))
-    assert artefacts.distilled(SET_RECIPE, lambda: ["t1"], never) == first
-    second = artefacts.distilled(SET_RECIPE, lambda: ["t2"], lambda: distilled(2, teacher_digest=["t2"]))
+    first = artefacts.distilled(SET_BLUEPRINT, lambda: ["t1"], lambda: distilled(1, teacher_digest=["t1"]))
+    assert artefacts.distilled(SET_BLUEPRINT, lambda: ["t1"], never) == first
+    second = artefacts.distilled(SET_BLUEPRINT, lambda: ["t2"], lambda: distilled(2, teacher_digest=["t2"]))
     assert second.digest != first.digest
-    assert artefacts.distilled(SET_RECIPE, lambda: ["t1"], never) == first
-    assert artefacts.distilled(SET_RECIPE, lambda: ["t2"], never) == second
+    assert artefacts.distilled(SET_BLUEPRINT, lambda: ["t1"], never) == first
+    assert artefacts.distilled(SET_BLUEPRINT, lambda: ["t2"], never) == second
 
 
 def test_finding_a_set_made_without_a_teacher_trains_none(artefacts: Artefacts) -> None:
-    artefacts.distilled(SET_RECIPE, never, distilled)
-    artefacts.distilled(SET_RECIPE, never, never)  # the second argument would train the teacher
+    artefacts.distilled(SET_BLUEPRINT, never, distilled)
+    artefacts.distilled(SET_BLUEPRINT, never, never)  # the second argument would train the teacher
 
 
 def test_a_sets_header_is_read_once_however_many_are_looked_for_and_again_when_its_file_changes(
@@ -200,9 +200,9 @@ def test_a_sets_header_is_read_once_however_many_are_looked_for_and_again_when_i
     assert len(seen) > 9
 
 
-def test_a_set_that_a_person_put_there_is_no_recipes_answer(artefacts: Artefacts) -> None:
+def test_a_set_that_a_person_put_there_is_no_blueprints_answer(artefacts: Artefacts) -> None:
     artefacts.add(distilled(9, note="mine"))
-    assert artefacts.distilled(SET_RECIPE, never, lambda: distilled(1)).digest == distilled(1).digest
+    assert artefacts.distilled(SET_BLUEPRINT, never, lambda: distilled(1)).digest == distilled(1).digest
 
 
 def test_images_per_class_come_from_the_header(artefacts: Artefacts) -> None:
@@ -212,10 +212,10 @@ def test_images_per_class_come_from_the_header(artefacts: Artefacts) -> None:
 
 
 def test_a_damaged_set_file_is_named(artefacts: Artefacts) -> None:
-    made = artefacts.distilled(SET_RECIPE, never, distilled)
+    made = artefacts.distilled(SET_BLUEPRINT, never, distilled)
     made.path.write_bytes(made.path.read_bytes()[:-5])
     with pytest.raises(DataError, match="not a distilled set, or truncated") as caught:
-        artefacts.distilled(SET_RECIPE, never, never)
+        artefacts.distilled(SET_BLUEPRINT, never, never)
     assert str(caught.value).startswith(f"{made.path}: ")
 
 
@@ -230,7 +230,7 @@ def test_a_set_file_whose_labels_are_one_number_is_refused(tmp_path: Path) -> No
 
 
 def test_files_are_found_by_digest(artefacts: Artefacts) -> None:
-    teacher, made = artefacts.teacher(RECIPE, Maker()), artefacts.add(distilled())
+    teacher, made = artefacts.teacher(BLUEPRINT, Maker()), artefacts.add(distilled())
     assert artefacts.find("teacher", teacher.digest) == teacher.path
     assert artefacts.find("set", made.digest) == made.path
 
@@ -247,16 +247,16 @@ def test_a_file_under_anothers_name_is_refused(artefacts: Artefacts) -> None:
     with pytest.raises(DataError, match=f"holds the set {second.digest[:20]}") as caught:
         artefacts.find("set", first.digest)
     assert str(first.path) in str(caught.value)
-    other = RECIPE | {"seed": 1}
-    one, two = artefacts.teacher(RECIPE, Maker()), artefacts.teacher(other, Maker(other, 1))
+    other = BLUEPRINT | {"seed": 1}
+    one, two = artefacts.teacher(BLUEPRINT, Maker()), artefacts.teacher(other, Maker(other, 1))
     shutil.copyfile(two.path, one.path)
     with pytest.raises(DataError, match=f"holds the teacher {two.digest[:20]}"):
         artefacts.find("teacher", one.digest)
 
 
 def test_nothing_half_written_is_left_beside_the_board(artefacts: Artefacts) -> None:
-    artefacts.teacher(RECIPE, Maker())
-    artefacts.distilled(SET_RECIPE, never, distilled)
+    artefacts.teacher(BLUEPRINT, Maker())
+    artefacts.distilled(SET_BLUEPRINT, never, distilled)
     assert sorted(path.name.split("-")[0] for path in artefacts.folder.iterdir()) == ["set", "teacher"]
 
 
@@ -264,23 +264,23 @@ def test_nothing_half_written_is_left_beside_the_board(artefacts: Artefacts) -> 
 
 
 def test_what_would_be_taken_is_told_without_keeping_it(artefacts: Artefacts) -> None:
-    assert artefacts.known_teacher(lambda _: digest_json(RECIPE)) is None
+    assert artefacts.known_teacher(lambda _: digest_json(BLUEPRINT)) is None
     made = Maker()(artefacts.cache)
-    known = artefacts.known_teacher(lambda file: digest_json(RECIPE | {"seed": file.recipe["seed"]}))
+    known = artefacts.known_teacher(lambda file: digest_json(BLUEPRINT | {"seed": file.blueprint["seed"]}))
     assert known is not None
     assert (known.path, known.digest) == (made.path, made.digest)
     assert not artefacts.folder.exists()
-    assert artefacts.teacher(RECIPE, never).digest == known.digest
-    beside = artefacts.known_teacher(lambda _: digest_json(RECIPE))
+    assert artefacts.teacher(BLUEPRINT, never).digest == known.digest
+    beside = artefacts.known_teacher(lambda _: digest_json(BLUEPRINT))
     assert beside is not None and beside.path.parent == artefacts.folder
 
 
 def test_a_set_is_asked_about_its_teacher_only_where_it_has_one(artefacts: Artefacts) -> None:
-    key = digest_json(SET_RECIPE)
+    key = digest_json(SET_BLUEPRINT)
     assert artefacts.known_set(lambda _: key, never) is None
-    plain = artefacts.distilled(SET_RECIPE, never, distilled)
+    plain = artefacts.distilled(SET_BLUEPRINT, never, distilled)
     assert artefacts.known_set(lambda _: key, never) == plain
-    other = SET_RECIPE | {"ipc": 2}
+    other = SET_BLUEPRINT | {"ipc": 2}
     taught = artefacts.distilled(other, lambda: ["t1", "t2"], lambda: distilled(1, teacher_digest=["t1", "t2"]))
     assert artefacts.known_set(lambda _: digest_json(other), lambda: ("t1", "t2")) == taught
     assert artefacts.known_set(lambda _: digest_json(other), lambda: ("t2", "t1")) is None

@@ -273,10 +273,10 @@ def test_a_teacher_that_is_trained_here_may_have_statistics_of_its_own(colours: 
     said = {"model": "convnet1(width=4)", "epochs": 1, "batch_size": 3}
     mean, std = STATISTICS["imagenet"]
     plain, own = (
-        teachers.recipes(TeacherSpec.model_validate(said | more), colours)[0] for more in ({}, {"mean": mean, "std": std})
+        teachers.blueprints(TeacherSpec.model_validate(said | more), colours)[0] for more in ({}, {"mean": mean, "std": std})
     )
     assert plain == {name: value for name, value in own.items() if name not in ("mean", "std")}
-    files = [teachers.train(recipe, colours, tmp_path, "cpu") for recipe in (plain, own)]
+    files = [teachers.train(blueprint, colours, tmp_path, "cpu") for blueprint in (plain, own)]
     assert files[0].digest != files[1].digest
     assert files[1].statistics(colours) == STATISTICS["imagenet"]
     images = colours.test.images

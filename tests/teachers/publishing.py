@@ -48,7 +48,7 @@ def fitted(path: Path, spec: str = MODEL, shape: Shape = SHAPE, classes: int = 5
 
 def trained(dataset: Dataset, folder: Path, **changes: Any) -> TeacherFile:
     spec = TeacherSpec.model_validate({"model": MODEL, "epochs": 15, "augmentation": "none"} | changes)
-    return teachers.train(teachers.recipes(spec, dataset)[0], dataset, folder, "cpu")
+    return teachers.train(teachers.blueprints(spec, dataset)[0], dataset, folder, "cpu")
 
 
 def published(file: TeacherFile, path: Path, order: list[int] | None = None) -> Path:
@@ -63,7 +63,7 @@ def published(file: TeacherFile, path: Path, order: list[int] | None = None) -> 
 
 def described(path: Path, dataset: Dataset, **changes: Any) -> dict[str, Any]:
     spec = TeacherSpec.model_validate({"model": MODEL, "checkpoint": path.name} | changes)
-    return teachers.checkpoint_recipe(path, spec.models[0], dataset, spec)
+    return teachers.checkpoint_blueprint(path, spec.models[0], dataset, spec)
 
 
 def converted(path: Path, dataset: Dataset, folder: Path, expect: float | None = None, **changes: Any) -> TeacherFile:

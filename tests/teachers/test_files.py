@@ -17,14 +17,14 @@ from harness import models, teachers
 from harness.core.errors import DataError, UnknownName
 from harness.datasets.base import Dataset
 from harness.teachers.files import FORMAT, TeacherFile
-from tests.teachers.training import MODEL, recipe
+from tests.teachers.training import MODEL, blueprint
 
 
 def test_weights_are_saved_by_their_digest_and_nothing_else_is_left(quarters: Dataset, file: TeacherFile) -> None:
     assert [path.name for path in file.path.parent.iterdir()] == [f"teacher-{file.digest[:20]}.safetensors"]
     read, _ = teachers.read_header(file.path)
     assert read == file
-    assert (read.model, read.recipe) == (MODEL, recipe(quarters))
+    assert (read.model, read.blueprint) == (MODEL, blueprint(quarters))
 
 
 def edit(file: TeacherFile, change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None]) -> TeacherFile:
@@ -104,7 +104,7 @@ def test_a_teacher_whose_model_nobody_has_is_refused(quarters: Dataset, file: Te
     network = models.build(MODEL, quarters.shape, 3)
     models.registry.register("visiting")(lambda shape, classes: network)
     try:
-        made = teachers.save(network, recipe(quarters) | {"model": {"name": "visiting", "options": {}}}, 50.0, tmp_path)
+        made = teachers.save(network, blueprint(quarters) | {"model": {"name": "visiting", "options": {}}}, 50.0, tmp_path)
     finally:
         models.registry.remove("visiting")
     with pytest.raises(UnknownName, match="visiting"):

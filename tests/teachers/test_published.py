@@ -39,7 +39,7 @@ def test_what_was_done_to_a_head_is_kept_with_the_teacher(digits: Dataset, teach
     assert notes[0] == "the first 10 of the 20 classes of its head" and [note[:10] for note in notes[1:]] == ["padding=1:"]
 
 
-def test_a_recipe_is_json_and_names_the_bytes_the_model_the_data_and_the_normalisation(
+def test_a_blueprint_is_json_and_names_the_bytes_the_model_the_data_and_the_normalisation(
     digits: Dataset, checkpoint: Path, tmp_path: Path
 ) -> None:
     found = described(checkpoint, digits)
@@ -56,7 +56,7 @@ def test_a_recipe_is_json_and_names_the_bytes_the_model_the_data_and_the_normali
     assert all(each != found for each in changed)
 
 
-def test_a_subset_of_classes_is_part_of_the_recipe(digits: Dataset, checkpoint: Path) -> None:
+def test_a_subset_of_classes_is_part_of_the_blueprint(digits: Dataset, checkpoint: Path) -> None:
     subset = replace(digits)
     object.__setattr__(subset, "class_indices", tuple(range(10, 20)))
     assert described(checkpoint, subset)["rows"] == list(range(10, 20))
@@ -101,7 +101,7 @@ def test_a_board_takes_a_checkpoint_that_lies_beside_it_and_holds_it_against_wha
 def test_a_teacher_of_other_statistics_sees_images_as_its_authors_do(digits: Dataset, checkpoint: Path, tmp_path: Path) -> None:
     mean, std = (0.2,), (0.7,)
     made = converted(checkpoint, digits, tmp_path, mean=list(mean), std=list(std))
-    assert made.recipe["mean"] == [0.2]
+    assert made.blueprint["mean"] == [0.2]
     plain = network(shape=(1, 16, 16), classes=10).eval()
     plain.load_state_dict(fitted(checkpoint, shape=(1, 16, 16), classes=10).state)
     with torch.no_grad():
@@ -129,6 +129,6 @@ def test_torchvisions_weights_on_a_thousand_classes_serve_a_subset(digits: Datas
     subset = Dataset("imagenette", images, images, digits.classes, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     object.__setattr__(subset, "class_indices", (0, 217, 482, 491, 497, 566, 569, 571, 574, 701))
     spec = TeacherSpec(models=(Spec(name="resnet18"),))
-    recipe = teachers.checkpoint_recipe(path, spec.models[0], subset, spec)
-    made = teachers.convert(recipe, path, subset, tmp_path, "cpu")
+    blueprint = teachers.checkpoint_blueprint(path, spec.models[0], subset, spec)
+    made = teachers.convert(blueprint, path, subset, tmp_path, "cpu")
     assert made.notes == ("10 of the 1000 classes of its head",)

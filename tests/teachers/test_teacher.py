@@ -16,7 +16,7 @@ from harness.datasets.base import Dataset, normalise
 from harness.teachers.files import TeacherFile
 from harness.training.evaluation import evaluate
 from harness.training.values import Material
-from tests.teachers.training import MODEL, recipe, split, trained
+from tests.teachers.training import MODEL, blueprint, split, trained
 
 
 def inputs(dataset: Dataset) -> torch.Tensor:
@@ -26,7 +26,7 @@ def inputs(dataset: Dataset) -> torch.Tensor:
 # -- training --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_recipe_gives_the_same_weights_and_another_seed_others(
+def test_the_same_blueprint_gives_the_same_weights_and_another_seed_others(
     quarters: Dataset, file: TeacherFile, tmp_path: Path
 ) -> None:
     torch.manual_seed(5)
@@ -53,7 +53,7 @@ def test_the_test_split_is_not_trained_on(quarters: Dataset, file: TeacherFile, 
 
 def test_every_epoch_is_reported(quarters: Dataset, tmp_path: Path) -> None:
     ticks: list[None] = []
-    teachers.train(recipe(quarters, epochs=3), quarters, tmp_path, "cpu", lambda: ticks.append(None))
+    teachers.train(blueprint(quarters, epochs=3), quarters, tmp_path, "cpu", lambda: ticks.append(None))
     assert len(ticks) == 3
 
 

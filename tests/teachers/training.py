@@ -26,9 +26,9 @@ def split(count: int, seed: int) -> Split:
     return Split(images, labels)
 
 
-def recipe(dataset: Dataset, **changes: Any) -> dict[str, Any]:
-    return teachers.recipes(TeacherSpec.model_validate({"model": MODEL, "epochs": 2, "batch_size": 10} | changes), dataset)[0]
+def blueprint(dataset: Dataset, **changes: Any) -> dict[str, Any]:
+    return teachers.blueprints(TeacherSpec.model_validate({"model": MODEL, "epochs": 2, "batch_size": 10} | changes), dataset)[0]
 
 
 def trained(dataset: Dataset, folder: Path, **changes: Any) -> TeacherFile:
-    return teachers.train(recipe(dataset, **changes), dataset, folder, "cpu")
+    return teachers.train(blueprint(dataset, **changes), dataset, folder, "cpu")

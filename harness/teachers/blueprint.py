@@ -1,4 +1,4 @@
-"""What a teacher is trained by: the recipe whose hash finds it again. Nothing here needs torch, nor the data."""
+"""What a teacher is trained by: the blueprint whose hash finds it again. Nothing here needs torch, nor the data."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness.core.spec import Spec
 if TYPE_CHECKING:
     from harness.boards.board import TeacherSpec
 
-#: Raised whenever the same recipe would train another network.
-RECIPE_VERSION = 1
+#: Raised whenever the same blueprint would train another network.
+BLUEPRINT_VERSION = 1
 
 Fill = Callable[[Registry[object], Spec], Spec]
 
 
 class Subject(Protocol):
-    """What a recipe says of the dataset that a teacher is trained on."""
+    """What a blueprint says of the dataset that a teacher is trained on."""
 
     @property
     def name(self) -> str: ...
@@ -39,15 +39,15 @@ def resolved(registry: Registry[object], spec: Spec) -> Spec:
     return registry.resolve(spec).spec
 
 
-def recipes(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> list[dict[str, object]]:
-    """Return one resolved recipe for each network of the teacher: what its cache key is the hash of.
+def blueprints(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> list[dict[str, object]]:
+    """Return one resolved blueprint for each network of the teacher: what its cache key is the hash of.
 
     `fill` gives a name every parameter; as it comes, what stands behind the names is loaded. Squares that are centred as those
     of the first teachers were (`inner`) are not mentioned, so that these are found again.
     """
     return [
         {
-            "version": RECIPE_VERSION,
+            "version": BLUEPRINT_VERSION,
             "dataset": dataset.name,
             "dataset_digest": dataset.digest,
             "model": fill(models.registry, model).model_dump(),
@@ -71,12 +71,12 @@ def _code(spec: TeacherSpec, model: Spec) -> Code:
     return Code.of(*named) | Code(versions=words.versions(spec.augmentation))
 
 
-def code_of(recipe: Mapping[str, Any]) -> Code:
-    """Return the code that a recipe's network rests on, as it is here: of its model, its optimizer, its schedule."""
+def code_of(blueprint: Mapping[str, Any]) -> Code:
+    """Return the code that a blueprint's network rests on, as it is here: of its model, its optimizer, its schedule."""
     kinds: dict[str, Registry[object]] = {
         "model": models.registry,
         "optimizer": optimizers.registry,
         "schedule": optimizers.schedules,
     }
-    named = [(registry, Spec.model_validate(recipe[part])) for part, registry in kinds.items() if part in recipe]
-    return Code.of(*named) | Code(versions=words.versions(recipe.get("augmentation", "none")))
+    named = [(registry, Spec.model_validate(blueprint[part])) for part, registry in kinds.items() if part in blueprint]
+    return Code.of(*named) | Code(versions=words.versions(blueprint.get("augmentation", "none")))
