@@ -282,8 +282,7 @@ class Registry(Generic[T]):
             return None
         entry, _ = self._find(name)
         if entry.thing is not None:
-            defaults = keyword_defaults(entry.thing)
-            return self._kept(name, filled(self.kind, name, defaults, given, annotations_of(entry.thing)), defaults)
+            return self.resolve(spec).spec
         assert entry.target is not None
         _, written, annotations = _read_source(entry.target)
         defaults = {option: _literal(value) for option, value in written.items()}

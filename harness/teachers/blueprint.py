@@ -78,5 +78,5 @@ def code_of(blueprint: Mapping[str, Any]) -> Code:
         "optimizer": optimizers.registry,
         "schedule": optimizers.schedules,
     }
-    named = [(registry, Spec.model_validate(blueprint[part])) for part, registry in kinds.items() if part in blueprint]
+    named = [(registry, Spec(**blueprint[part])) for part, registry in kinds.items() if part in blueprint]
     return Code.of(*named) | Code(versions=words.versions(blueprint.get("augmentation", "none")))

@@ -176,7 +176,7 @@ def _does_not_wait(student: _Model, shape: Shape) -> None:
 def _shows_its_parameters(student: _Model) -> None:
     usual = student.spec.label
     for option, default in keyword_defaults(student.registry.get(student.spec.name)).items():
-        given = student.spec.options[option]
+        given = student.spec.options.get(option, default)
         changed = Spec(name=student.spec.name, options={**student.spec.options, option: _another(given, default)})
         shown = student.registry.label(changed) != usual
         expect(shown, student.name, f"has the same label whatever {option} is; give it a default that compares by its value")

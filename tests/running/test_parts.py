@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import DistilledSet, readers, scenarios
+from harness import DistilledSet, models, readers, scenarios
 from harness.boards.board import load_board
 from harness.boards.records import RecordStore
 from harness.cli.registries import REGISTRIES
@@ -193,6 +193,8 @@ def test_a_rehearsal_checks_each_name_with_its_parameters_once(tmp_path: Path, m
     """However many sets, losses and scenarios meet: four times as many trials rest on the same names."""
     for scenario in scenarios:
         scenarios.get(scenario)  # its options have names for defaults, which are read once
+    for model in models.registry:
+        models.registry.get(model)  # one that is not loaded is read from its source at first
     checked: list[tuple[str, str, str]] = []
     validated: list[object] = []
     fill, validate = registry.filled, Spec.model_validate

@@ -312,7 +312,7 @@ def test_a_changed_file_of_the_dataset_plans(go: Go, tmp_path: Path, monkeypatch
     monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "home"))
     data, board = tmp_path / "data", tmp_path / "board"
     for part in ("train", "test"):
-        for number, label in enumerate(("cat", "dog")):
+        for number, label in enumerate(("0", "1")):
             (data / "pets" / part / label).mkdir(parents=True)
             for image in range(3):
                 Image.new("L", (16, 16), 50 * number + 20 * image).save(data / "pets" / part / label / f"{image}.png")
@@ -321,7 +321,7 @@ def test_a_changed_file_of_the_dataset_plans(go: Go, tmp_path: Path, monkeypatch
     monkeypatch.setenv("GIFTBENCH_DATA", str(data))
     fill(board / "board.toml", planned(board / "board.toml"))
     assert [go(board).anew, go(board).anew] == [(1, 1), (0, 0)]
-    changed = data / "pets" / "test" / "dog" / "0.png"
+    changed = data / "pets" / "test" / "1" / "0.png"
     Image.new("L", (16, 16), 77).save(changed)
     lacking = planned(board / "board.toml")
     assert not {trial.id for trial in lacking} & RecordStore(board / "records").ids()
