@@ -24,7 +24,7 @@ DRAWS = torch.Generator().manual_seed(0)
 PIXELS = torch.randint(0, 256, (4, 1, 4, 4), dtype=torch.uint8, generator=DRAWS)
 LABELS = torch.tensor([0, 0, 1, 1])
 LOGITS = torch.randn(4, 2, generator=DRAWS)
-STORY: dict[str, Any] = {"dataset": "toy", "method": "mine", "native_loss": "kl", "provenance": {"seed": 3, "note": "é\n"}}
+STORY: dict[str, Any] = {"dataset": "digits", "method": "mine", "native_loss": "kl", "provenance": {"seed": 3, "note": "é\n"}}
 SETS = {
     "uint8": DistilledSet(PIXELS, LABELS, **STORY),
     "float": DistilledSet(PIXELS / 255, LABELS, **STORY),
