@@ -20,10 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import harness
-from harness import datasets, teachers
-from harness.boards.board import TeacherSpec
+from harness import datasets
+from harness.boards.board import Board, SetSpec, TeacherSpec
 from harness.core.home import home
-from harness.planning.preparation import distil
+from harness.core.spec import Spec
+from harness.distilled.set import DistilledSet
+from harness.planning.artefacts import Artefacts
+from harness.planning.preparation import Preparation
 
 WIDTH, IPC, EPOCHS = 32, 10, 300
 MODEL = f"convnet3(width={WIDTH})"
@@ -158,13 +161,20 @@ def interval(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, flo
     return sum(ours) / len(ours) - sum(theirs) / len(theirs), float(low), float(high)
 
 
-def compare(dataset: str, seeds: int, epochs: int = EPOCHS) -> list[dict[str, object]]:
-    """Return a row for each loss and optimizer: both sides' accuracies in percent, seed by seed, and the interval."""
+def compare(dataset: str, seeds: int, epochs: int = EPOCHS, teacher_epochs: int = 0) -> list[dict[str, object]]:
+    """Return a row for each loss and optimizer: both sides' accuracies in percent, seed by seed, and the interval.
+
+    The teacher is trained for `teacher_epochs`, 0: as many as the dataset states.
+    """
     real = datasets.load(dataset)
-    distilled = distil(dataset, "rded(min_scale=0.5)", IPC, MODEL, 0, "cpu", None, lambda *_: None)
-    recipes = teachers.recipes(TeacherSpec.model_validate(MODEL), real)
-    files = [teachers.train(recipe, real, home() / "teachers", "cpu") for recipe in recipes]
-    teacher = teachers.load(files, real, "cpu")
+    taught_by = {"model": MODEL, "epochs": teacher_epochs}
+    kept = Artefacts(home() / "artefacts", home() / "artefacts")
+    sets = (SetSpec(method="rded", min_scale=0.5, ipc=(IPC,)),)
+    spec = TeacherSpec.model_validate(taught_by)
+    board = Board.model_construct(dataset=Spec(name=dataset), teacher=spec, sets=sets, scenarios=())
+    preparation = Preparation(board, "authors", kept, None, "cpu")
+    distilled = DistilledSet.load(preparation.sets()[0].file.path)
+    teacher = preparation.teacher()
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (real.mean, real.std))
     pixels, tested = ((images.float() / 255 - mean) / std for images in (distilled.images, real.test.images))
     task = Task(pixels, distilled.labels, tested, real.test.labels, teacher.logits, len(real.classes))
@@ -181,7 +191,7 @@ def compare(dataset: str, seeds: int, epochs: int = EPOCHS) -> list[dict[str, ob
                     optimizer=optimizer,
                     protocol={"name": "paper", "epochs": epochs},
                     seeds=seeds,
-                    teacher=MODEL,
+                    teacher=taught_by,
                     device="cpu",
                 )
                 ours = [record.metrics["accuracy"] for record in result.records]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -27,6 +30,14 @@ def test_their_students_learn_what_a_teacher_tells() -> None:
     )
     torch.set_num_threads(1)
     assert authors.accuracy(task, authors.LOSSES["ce"], "adamw", seed=1, epochs=40, batch=10) > 60
+
+
+def test_both_train_on_one_set_under_one_teacher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path))
+    rows = authors.compare("digits", seeds=2, epochs=1, teacher_epochs=1)
+    assert [(row["optimizer"], row["loss"]) for row in rows] == list(product(("adamw", "sgd"), ("gift", "kl", "ce")))
+    assert all(len(row[side]) == 2 and all(0 < a < 100 for a in row[side]) for row in rows for side in ("ours", "theirs"))
+    assert len(list((tmp_path / "artefacts").glob("teacher-*.safetensors"))) == 1
 
 
 def test_an_interval_holds_a_difference_and_leaves_none_out_that_is_not_there() -> None:
