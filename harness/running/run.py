@@ -18,6 +18,7 @@ from harness.running import plugged
 from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
+from harness.running.executors.protocol import Settings
 from harness.running.opening import check_scenarios, open_board
 from harness.running.options import Options, Silent, Summary, Watcher, default_jobs
 from harness.running.scenario import trainings
@@ -78,7 +79,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     device = resolve_device(options.device)
     jobs = options.jobs or default_jobs(device, options.threads)
     artefacts, facts = Artefacts(file.parent / "artefacts"), {"commit": commit()}
-    settings = local.Settings(device, options.threads, artefacts.folder, options.data_dir, plugin_files, facts, options.stack)
+    settings = Settings(device, options.threads, artefacts.folder, options.data_dir, plugin_files, facts, options.stack)
     with alone(file.parent), local.Workers(settings, jobs) as workers:
         if early:
             workers.prepare()
@@ -105,7 +106,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
         order = bundles(missing, costs, device, options.stack, trials)
         estimate = Estimate(costs, order, jobs)
         watcher.scheduled(estimate)
-        for event in workers.run(order):
+        for event in workers.run(iter(order)):
             if event.record is None:
                 estimate.started(event.trial, event.worker)
                 if event.trial.id in wanted:

@@ -11,37 +11,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core import shipped
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a worker needs: device, threads, where data and artefacts lie, which plugin files to load, facts for records.
-
-    `stack` is how trainings are made together, as `harness.running.grouping.group` takes it.
-    """
-
-    device: str
-    threads: int
-    artefacts: Path
-    data_dir: Path | None = None
-    plugins: tuple[str, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-    stack: int = 0
-
-
-@dataclass(frozen=True)
-class Event:
-    """A trial that has started, or ended with its record, on the worker of this number, 0 the first."""
-
-    kind: Literal["start", "end"]
-    trial: Trial
-    record: Record | None = None
-    worker: int = 0
+from harness.running.executors.protocol import Event, Settings, reason
 
 
 @dataclass
@@ -85,20 +60,21 @@ class Workers:
         elif not self._ready:
             self._ready.append(self._start())
 
-    def run(self, bundles: Sequence[Sequence[Trial]]) -> Iterator[Event]:
-        """Run bundles, handed out in their order; yield events as they come.
+    def run(self, bundles: Iterator[Sequence[Trial]]) -> Iterator[Event]:
+        """Run bundles, pulled in their order as workers are free; yield events as they come.
 
-        A worker that dies (killed for memory, say) ends the trial it was on as `failed`, and another takes the rest. Where it was
-        on several at once, each of them is run again, alone.
+        A worker that dies (killed for memory, say) leaves the trial it was on to be run once more, alone, by another process, and
+        the rest to whoever is free. Where it was on several at once, each of them is run again, alone.
         """
-        queue = [list(bundle) for bundle in bundles]
-        workers = self._workers
-        while queue or workers:
-            while queue and len(workers) < self.jobs:
+        workers, queue = self._workers, _Queue(bundles)
+        while True:
+            while len(workers) < self.jobs and (bundle := queue.take()) is not None:
                 worker = self._ready.pop() if self._ready else self._start()
                 worker.number = min({*range(self.jobs)} - {other.number for other in workers.values()})
                 workers[worker.pipe] = worker
-                _give(worker, queue)
+                _give(worker, bundle)
+            if not workers:
+                return
             for pipe in wait(list(workers)):
                 assert isinstance(pipe, Connection)
                 worker = workers[pipe]
@@ -115,8 +91,8 @@ class Workers:
                 elif kind == "record":
                     worker.started -= 1
                     yield Event("end", worker.bundle.pop(0), Record.model_validate_json(content), worker.number)
-                elif queue:  # idle
-                    _give(worker, queue)
+                elif (bundle := queue.take()) is not None:  # idle
+                    _give(worker, bundle)
                 else:
                     del workers[pipe]
                     _send(pipe, None)
@@ -164,8 +140,35 @@ def _threads(count: int) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _give(worker: _Worker, queue: list[list[Trial]]) -> None:
-    worker.bundle, worker.started = queue.pop(0), 0
+class _Queue:
+    """What is to be run: first what a worker that died has left, then what is pulled."""
+
+    def __init__(self, bundles: Iterator[Sequence[Trial]]) -> None:
+        self._bundles = bundles
+        self._again: list[list[Trial]] = []
+        self._died: set[str] = set()
+
+    def take(self) -> list[Trial] | None:
+        """Return the next bundle; None where there is none."""
+        if self._again:
+            return self._again.pop(0)
+        bundle = next(self._bundles, None)
+        return None if bundle is None else [*bundle]
+
+    def put(self, bundles: Sequence[list[Trial]]) -> None:
+        """Take back what was not ended: it comes next."""
+        self._again[:0] = [bundle for bundle in bundles if bundle]
+
+    def died(self, trials: Sequence[Trial]) -> bool:
+        """Note that a worker died while it was on these trials; return whether one has died on any of them before."""
+        ids = {trial.id for trial in trials}
+        again = bool(ids & self._died)
+        self._died |= ids
+        return again
+
+
+def _give(worker: _Worker, bundle: list[Trial]) -> None:
+    worker.bundle, worker.started = bundle, 0
     _send(worker.pipe, [trial.model_dump_json() for trial in worker.bundle])
 
 
@@ -174,23 +177,14 @@ def _send(pipe: Connection, message: object) -> None:
         pipe.send(message)
 
 
-def _bury(worker: _Worker, queue: list[list[Trial]]) -> Iterator[Event]:
+def _bury(worker: _Worker, queue: _Queue) -> Iterator[Event]:
+    """Have what a dead worker has not ended run again; what kills a worker for the second time has failed."""
     worker.process.join()
-    if not worker.bundle:
-        return
-    if worker.started > 1:
-        again = [[trial] for trial in worker.bundle]
-    else:
-        lost, *rest = worker.bundle
-        yield Event("end", lost, Record.of(lost, "failed", error=_reason(worker.process.exitcode)), worker.number)
-        again = [rest] if rest else []
-    queue[:0] = again
-
-
-def _reason(code: int | None) -> str:
-    if code and code < 0:
-        return f"its worker process died: killed by signal {-code}{', probably out of memory' if code == -9 else ''}"
-    return f"its worker process died: exit status {code}"
+    begun, rest = worker.bundle[: worker.started], worker.bundle[worker.started :]
+    if queue.died(begun) and len(begun) == 1:
+        yield Event("end", begun[0], Record.of(begun[0], "failed", error=reason(worker.process.exitcode)), worker.number)
+        begun = []
+    queue.put([*([trial] for trial in begun), rest])
 
 
 def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> None:

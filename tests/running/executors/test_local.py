@@ -17,7 +17,8 @@ import pytest
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.running.executors import local
-from harness.running.executors.local import Event, Settings, Workers
+from harness.running.executors.local import Workers
+from harness.running.executors.protocol import Event, Settings, reason
 from tests.simulated_boards import trial
 
 TRIALS = [trial(seed=seed) for seed in range(6)]
@@ -90,7 +91,7 @@ def run(processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     def events(*bundles: Sequence[int], jobs: int = 1, script: Script = good) -> list[Event]:
         monkeypatch.setattr(Process, "script", staticmethod(script))
         with Workers(Settings("cpu", 1, tmp_path), jobs) as workers:
-            return list(workers.run([[TRIALS[seed] for seed in seeds] for seeds in bundles]))
+            return list(workers.run(iter([[TRIALS[seed] for seed in seeds] for seeds in bundles])))
 
     return events
 
@@ -146,23 +147,49 @@ def dies(seed: int, status: int = -9, at_once: bool = False) -> Script:
     return script
 
 
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [(-9, "killed by signal 9, probably out of memory"), (-11, "killed by signal 11"), (3, "exit status 3")],
-)
-def test_a_worker_that_dies_fails_the_trial_it_was_on_and_another_takes_the_rest(
-    run: Callable[..., list[Event]], processes: list[Process], status: int, reason: str
+@pytest.mark.parametrize("status", [-9, -11, 3])
+def test_a_trial_that_kills_its_worker_is_run_once_more_alone_and_then_failed_and_others_take_the_rest(
+    run: Callable[..., list[Event]], processes: list[Process], status: int
 ) -> None:
     events = run([0, 1, 2], [3], script=dies(1, status))
     assert told(events) == [
-        *(("start", 0), ("done", 0), ("start", 1), ("failed", 1)),
+        *(("start", 0), ("done", 0), ("start", 1), ("start", 1), ("failed", 1)),
         *(("start", 2), ("done", 2), ("start", 3), ("done", 3)),
     ]
     (record,) = [event.record for event in events if event.record is not None and event.record.status == "failed"]
-    assert record.error == f"its worker process died: {reason}"
+    assert record.error == reason(status)
     assert record.id == TRIALS[1].id
-    assert [process.bundles for process in processes] == [[[0, 1, 2]], [[2], [3]]]
+    assert [process.bundles for process in processes] == [[[0, 1, 2]], [[1]], [[2], [3]]]
     assert {event.worker for event in events} == {0}, "the next worker has the number of the one whose place it takes"
+
+
+def test_a_trial_whose_worker_dies_once_is_done(run: Callable[..., list[Event]], processes: list[Process]) -> None:
+    def script(bundle: Sequence[Trial]) -> Iterator[Message | int]:
+        yield "start", 1
+        yield -9 if len(processes) == 1 else ended(bundle[0])
+        for one in bundle[1:]:
+            yield "start", 1
+            yield ended(one)
+
+    events = run([0, 1], [2], script=script)
+    assert [(kind, seed) for kind, seed in told(events) if kind != "start"] == [("done", seed) for seed in range(3)]
+    assert [process.bundles for process in processes] == [[[0, 1]], [[0], [1], [2]]]
+
+
+def test_a_bundle_is_pulled_when_a_worker_is_free_and_not_before(run: Callable[..., list[Event]], tmp_path: Path) -> None:
+    pulled: list[int] = []
+
+    def bundles() -> Iterator[list[Trial]]:
+        for one in TRIALS[:4]:
+            pulled.append(one.seed)
+            yield [one]
+
+    with Workers(Settings("cpu", 1, tmp_path), 2) as workers:
+        ends = 0
+        for event in workers.run(bundles()):
+            ends += event.kind == "end"
+            assert len(pulled) <= ends + 2
+    assert (pulled, ends) == ([0, 1, 2, 3], 4)
 
 
 def test_of_several_trials_at_once_each_is_run_again_alone_and_the_one_that_kills_fails(
@@ -195,7 +222,7 @@ def test_workers_are_ended_with_whatever_they_are_on(
     workers = Workers(Settings("cpu", 1, tmp_path), 2)
     monkeypatch.setattr(Process, "script", staticmethod(lambda bundle: iter([("start", 1)])))
     with workers:
-        events = workers.run([[TRIALS[0]], [TRIALS[1]]])
+        events = workers.run(iter([[TRIALS[0]], [TRIALS[1]]]))
         next(events)
     assert [process.terminated for process in processes] == [True, True]
 
@@ -207,7 +234,7 @@ def test_a_worker_that_was_prepared_is_the_first_to_be_given_a_bundle_and_ended_
         with Workers(Settings("cpu", 1, tmp_path), 1) as workers:
             workers.prepare()
             workers.prepare()
-            list(workers.run(bundles))
+            list(workers.run(iter(bundles)))
     used, unused = processes
     assert (used.bundles, used.terminated) == ([[0]], False)
     assert (unused.bundles, unused.terminated) == ([], True)
@@ -221,7 +248,7 @@ def test_a_worker_has_its_own_threads_and_this_processs_environment_which_stays_
     monkeypatch.setenv("GIFTBENCH_TROUBLE", "said")
     settings = Settings("cpu", 3, tmp_path)
     with Workers(settings, 1) as workers:
-        list(workers.run([[TRIALS[0]]]))
+        list(workers.run(iter([[TRIALS[0]]])))
     (process,) = processes
     assert (process.threads, process.environment["OMP_NUM_THREADS"], process.environment["MKL_NUM_THREADS"]) == ("3", "3", "3")
     assert process.environment["GIFTBENCH_TROUBLE"] == "said"
@@ -255,7 +282,7 @@ def test_a_worker_process_answers_with_records_that_hold_the_facts_of_the_run(tm
     """A process of its own; what the trials rest on is not there, so that it trains nothing."""
     settings = Settings("cpu", 2, tmp_path, facts={"machine": "this one"})
     with Workers(settings, 1) as workers:
-        events = list(workers.run([[TRIALS[0]], [TRIALS[1]]]))
+        events = list(workers.run(iter([[TRIALS[0]], [TRIALS[1]]])))
     assert told(events) == [(kind, seed) for seed in (0, 1) for kind in ("start", "failed")]
     for event in events[1::2]:
         assert event.record is not None

@@ -1,0 +1,77 @@
+"""What every executor is: bundles in, events out. What a worker of any of them is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from harness.boards.records import Record
+from harness.boards.trial import Trial
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker needs: device, threads, where data and artefacts lie, which plugin files to load, facts for records.
+
+    `stack` is how trainings are made together, as `harness.running.grouping.group` takes it. `timeout` is how many seconds a
+    trial may take, 0 for any number: one that takes longer is ended and failed, and not tried again.
+    """
+
+    device: str
+    threads: int
+    artefacts: Path
+    data_dir: Path | None = None
+    plugins: tuple[str, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    stack: int = 0
+    timeout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """A trial that has started, or ended with its record, on the worker of this number, 0 the first."""
+
+    kind: Literal["start", "end"]
+    trial: Trial
+    record: Record | None = None
+    worker: int = 0
+
+
+class Executor(Protocol):
+    """Carries bundles to where they are trained; a context manager that ends whatever it has started.
+
+    Attributes:
+        jobs: how many bundles it has in work at once, at most.
+    """
+
+    jobs: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> bool | None: ...
+
+    def prepare(self) -> None:
+        """Begin to load what workers need, and return at once; `run` may follow or not."""
+        ...
+
+    def run(self, bundles: Iterator[Sequence[Trial]]) -> Iterator[Event]:
+        """Run bundles; yield events as they come, an end with its record for every trial of every bundle that was pulled.
+
+        The next bundle is pulled when a worker is free to begin it, for pulling claims it: no other runner of the board will
+        train it, and an executor that pulls ahead keeps work from others. It knows of no claims, writes no records, and may be
+        run again when bundles have become free. A trial whose worker dies is run once more elsewhere, alone; when that one dies
+        too it has ended as `failed`, with the reason (signal, out of memory, exit status). No other end is tried again.
+        """
+        ...
+
+
+def reason(code: int | None) -> str:
+    """Return why a worker's process ended, for the error of a record, from its exit status: a signal's number negated."""
+    if code and code < 0:
+        return f"its worker process died: killed by signal {-code}{', probably out of memory' if code == -9 else ''}"
+    return f"its worker process died: exit status {code}"
