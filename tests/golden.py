@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from harness import losses, models, optimizers
 from harness.augmentation.mixing import mixing
 from harness.augmentation.pipeline import augmentation
-from harness.augmentation.words import MIXES, MODES, STEPS, VERSIONS, WORDS
+from harness.augmentation.words import BORDER, INNER, MIXES, MODES, STEPS, VERSIONS, WORDS, Cutout
 from harness.core.errors import BadOption, DataError
 from harness.core.registry import Registry
 from harness.core.spec import render
@@ -122,14 +122,14 @@ def distiller(name: str, options: dict[str, Any]) -> list[float]:
     return [*projected(made.images.double() / 255), *projected(made.labels.double().view(1, -1), 1)]
 
 
-def augmented(text: str) -> list[float]:
+def augmented(text: str, cutout: Cutout = BORDER) -> list[float]:
     """A batch after an augmentation, or a mixing."""
     images, draws = numbers(6, 3, 16, 16, step=0.1).float(), torch.Generator().manual_seed(0)
     mix = mixing(text) if text.partition("(")[0] in MIXES else None
     if mix is not None:
         drawn = mix.draw(6, 16, 16, generator=draws)
         return [*projected(drawn.apply(images)), float(drawn.share)]
-    return projected(augmentation(text, factor=2)(images, generator=draws))
+    return projected(augmentation(text, factor=2, cutout=cutout)(images, generator=draws))
 
 
 # -- everything ---------------------------------------------------------------------------------------------------------------
@@ -187,6 +187,8 @@ def everything() -> dict[str, tuple[int, Callable[[], Values]]]:
     }
     for name, texts in _augmentations().items():
         shipped[f"augmentation {name}"] = (VERSIONS.get(name, 1), partial(_each, texts))
+    inner = partial(augmented, cutout=INNER)
+    shipped[f"augmentation squares, {INNER}"] = (1, lambda: {text: inner(text) for text in ("cutout", "_".join(WORDS))})
     return shipped
 
 

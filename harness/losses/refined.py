@@ -43,7 +43,8 @@ def refined(
     if gamma == 0:
         return loss(logits, targets)
     labels = temperature * mixed.clamp_min(torch.finfo(z.dtype).tiny).log()
-    shift = taught.mean(dim=1, keepdim=True) - labels.mean(dim=1, keepdim=True)
+    level = torch.where(taught.isfinite(), taught, labels)  # a class that the teacher rules out, -inf, has no part in the mean
+    shift = level.mean(dim=1, keepdim=True) - labels.mean(dim=1, keepdim=True)
     return loss(logits, Targets(targets.hard, labels + shift, "logits", targets.progress))
 
 

@@ -65,3 +65,15 @@ def test_what_is_wrong_is_refused(batch: tuple[Tensor, Targets]) -> None:
         losses.create("refined", gamma=1.5)(logits, targets)
     with pytest.raises(UnknownName, match="did you mean 'kl'"):
         losses.create("refined", native="kll")(logits, targets)
+
+
+@pytest.mark.parametrize("native", ["kl", "soft_ce", "kd", "dkd"])
+def test_a_class_that_the_teacher_rules_out_counts_as_one_of_probability_0(batch: tuple[Tensor, Targets], native: str) -> None:
+    logits, targets = batch
+    assert targets.soft is not None
+    ruled_out, far = targets.soft.clone(), targets.soft.clone()
+    ruled_out[:, 2], far[:, 2] = -torch.inf, -1e4
+    logits.requires_grad_()
+    value, expected = (losses.create("refined", native=native)(logits, Targets(targets.hard, soft)) for soft in (ruled_out, far))
+    assert value.item() == pytest.approx(expected.item(), rel=1e-9)
+    assert torch.autograd.grad(value, logits)[0].isfinite().all()
