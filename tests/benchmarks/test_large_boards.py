@@ -138,7 +138,9 @@ def command(boards: dict[int, Path]) -> Callable[[str, int], None]:
 
 
 @pytest.mark.benchmark(group="large boards, whole commands")
-@pytest.mark.parametrize(("word", "what"), [("table", "giftbench table"), ("run", "giftbench run, all have a record,")])
+@pytest.mark.parametrize(("word", "what"), [("table", "giftbench table"), ("run", "giftbench run, all have a record, again")])
 def test_a_whole_command(benchmark: Any, command: Callable[[str, int], None], word: str, what: str) -> None:
+    if word == "run":
+        command(word, LARGE)  # which plans and renders: a run that has done so once finds both noted
     benchmark.pedantic(lambda: command(word, LARGE), rounds=1, warmup_rounds=0, iterations=1)
     benchmark.extra_info["ratios"] = [asdict(amount(f"{what} on {LARGE:,} records", list(benchmark.stats.stats.data), "s"))]
