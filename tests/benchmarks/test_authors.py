@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -34,8 +33,8 @@ def test_their_students_learn_what_a_teacher_tells() -> None:
 
 def test_both_train_on_one_set_under_one_teacher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path))
-    rows = authors.compare("digits", seeds=2, epochs=1, teacher_epochs=1)
-    assert [(row["optimizer"], row["loss"]) for row in rows] == list(product(("adamw", "sgd"), ("gift", "kl", "ce")))
+    rows = authors.compare("digits", seeds=2, epochs=1, teacher_epochs=1, optimizers=("sgd",))
+    assert [(row["optimizer"], row["loss"]) for row in rows] == [("sgd", loss) for loss in ("gift", "kl", "ce")]
     assert all(len(row[side]) == 2 and all(0 < a < 100 for a in row[side]) for row in rows for side in ("ours", "theirs"))
     assert len(list((tmp_path / "artefacts").glob("teacher-*.safetensors"))) == 1
 
