@@ -119,7 +119,8 @@ class ClassIncremental(Scenario):
                 seconds["train"] += trained - started
                 seconds["evaluate"] += time.perf_counter() - trained
         metrics = {**continual.measure.summarise(history), "steps": float(strategy.steps)}
-        return Outcome(metrics, history, "diverged" if strategy.diverged else "done", seconds)
+        sound = not strategy.diverged and continual.measure.answered(history)
+        return Outcome(metrics, history, "done" if sound else "diverged", seconds)
 
     def learner(
         self, trial: Trial, workbench: Workbench

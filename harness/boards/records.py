@@ -67,7 +67,8 @@ class Record(BaseModel):
     Attributes:
         metrics: `accuracy` (last epoch, percent), `best_accuracy` (best of those evaluated), `top5_accuracy`, and the
             scenario's own.
-        history: one entry an evaluation: epoch, accuracy, top5_accuracy.
+        history: one entry an evaluation: epoch, accuracy, top5_accuracy; `not_finite`, how many images of the test split had
+            logits that are not finite, where there were any.
         error: what went wrong, when the status is `failed`.
         timing: seconds by phase.
         environment: where it was made.

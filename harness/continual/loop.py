@@ -22,7 +22,7 @@ from harness.core.spec import Spec
 from harness.losses.targets import Targets
 from harness.training.batches import Alteration, Batch, batch_sizes
 from harness.training.devices import arithmetic
-from harness.training.loop import Objective, is_checked
+from harness.training.loop import Objective, finite_weights, is_checked
 from harness.training.values import Material, Recipe
 
 
@@ -62,7 +62,7 @@ class Seen:
 
 
 class OnlySeen(nn.Module):
-    """A student that answers with one of the classes met so far: the logits of all others are -inf."""
+    """A student that answers with one of the classes met so far: the logits of all others are the lowest that there is."""
 
     def __init__(self, student: nn.Module, seen: Seen) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class OnlySeen(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.student(images)
-        return logits.float().nan_to_num(nan=-torch.inf).masked_fill(self.unseen, -torch.inf)
+        return logits.float().masked_fill(self.unseen, torch.finfo(torch.float32).min)
 
 
 class Batches:
@@ -223,7 +223,8 @@ class ResidentLoop:
         batches = len(self.dataloader)
         self.steps += batches
         if is_checked(self._epoch, self.recipe.epochs, batches):
-            finite = bool(self._objective.finite)
+            last = self._epoch == self.recipe.epochs
+            finite = bool(self._objective.finite & finite_weights(self.model) if last else self._objective.finite)
             self.diverged |= not finite
             if not finite and self._epoch < self.recipe.epochs:
                 self.stop_training()  # type: ignore[attr-defined]

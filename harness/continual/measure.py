@@ -9,7 +9,7 @@ import torch
 
 from harness.continual.loop import OnlySeen, Seen
 from harness.training.evaluation import hits
-from harness.training.values import Material
+from harness.training.values import NOT_FINITE, Material
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,17 +25,25 @@ def measure(
     Args:
         groups: the classes that each step brought, up to now.
         classes: how many there are in all; the student answers with one of those met only.
-    Returns: step, classes (met so far), accuracy, top5_accuracy, and `step K` for the test images of step K's classes.
+    Returns: step, classes (met so far), accuracy, top5_accuracy, and `step K` for the test images of step K's classes;
+        `NOT_FINITE` where there are images whose logits of these classes are not all finite: how many.
     """
     met = sorted(c for group in groups for c in group)
     seen = Seen(met, classes, test.labels.device)
     index = torch.isin(test.labels, seen.columns).nonzero()[:, 0]
-    right = hits(OnlySeen(student, seen), test, index, precision=precision).double().mul(100)
+    right, finite = hits(OnlySeen(student, seen), test, index, precision=precision)
+    right = right.double().mul(100)
     labels = test.labels.index_select(0, index)
     parts = [right[torch.isin(labels, torch.tensor(group, device=labels.device)), 0].mean() for group in groups]
-    top1, top5 = right.mean(0).tolist()
+    top1, top5, odd = torch.cat([right.mean(0), (~finite).sum()[None]]).tolist()
     entry = {"step": len(groups), "classes": len(met), "accuracy": top1, "top5_accuracy": top5}
-    return entry | {f"step {k + 1}": value for k, value in enumerate(torch.stack(parts).tolist())}
+    entry |= {f"step {k + 1}": value for k, value in enumerate(torch.stack(parts).tolist())}
+    return entry | ({NOT_FINITE: odd} if odd else {})
+
+
+def answered(history: Sequence[Mapping[str, float]]) -> bool:
+    """Whether all answers that were measured rest on finite logits."""
+    return not any(NOT_FINITE in entry for entry in history)
 
 
 def forgetting(history: Sequence[Mapping[str, float]]) -> float:

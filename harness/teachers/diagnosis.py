@@ -68,7 +68,7 @@ def _sample(dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 def _accuracy(network: nn.Module, images: Tensor, labels: Tensor, statistics: Statistics, device: str) -> float:
     mean, std = (tuple(float(v) for v in values) for values in statistics)
-    right = hits(network, Material.on_device(device, images, labels, mean=mean, std=std))
+    right, _ = hits(network, Material.on_device(device, images, labels, mean=mean, std=std))
     return float(100 * right[:, 0].double().mean())
 
 

@@ -21,7 +21,7 @@ from harness.teachers.files import Average, TeacherFile, read_network, save
 from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
 from harness.training.loop import fit
-from harness.training.values import Material, Recipe
+from harness.training.values import NOT_FINITE, Material, Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +122,10 @@ def train(
             return {}
 
         outcome = fit(network, train_material, losses.create("ce"), recipe, seed=blueprint["seed"], evaluate=tick)
-    if outcome.diverged:
+    measured = evaluate(network, test_material)
+    if outcome.diverged or NOT_FINITE in measured:
         raise DataError(f"the teacher {blueprint['model']['name']} diverged on {dataset.name}; lower its learning rate")
-    return save(network, blueprint, evaluate(network, test_material)["accuracy"], folder)
+    return save(network, blueprint, measured["accuracy"], folder)
 
 
 def load(files: Sequence[TeacherFile], dataset: Dataset, device: str, average: Average = "mean") -> Teacher:

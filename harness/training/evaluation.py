@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from harness.boards.protocol import Precision
 from harness.training.devices import arithmetic, autocast
-from harness.training.values import Material
-
-if TYPE_CHECKING:
-    pass
+from harness.training.values import NOT_FINITE, Material
 
 
 def evaluate(student: nn.Module, material: Material, precision: Precision = "float32", batch_size: int = 0) -> dict[str, float]:
     """Return top-1 and top-5 accuracy of a student in eval mode, in percent: {"accuracy", "top5_accuracy"}.
 
+    `NOT_FINITE` stands beside them where there are images whose logits are not all finite: how many.
+
     `batch_size` of 0 takes 50 on the CPU, where larger ones are no faster and take more memory, and 1000 on a GPU.
     """
-    right = hits(student, material, precision=precision, batch_size=batch_size)
-    top1, top5 = (100 * right.sum(0).double() / len(material.labels)).tolist()
-    return {"accuracy": top1, "top5_accuracy": top5}
+    right, finite = hits(student, material, precision=precision, batch_size=batch_size)
+    top1, top5, odd = torch.cat([100 * right.sum(0).double() / len(material.labels), (~finite).sum()[None]]).tolist()
+    return {"accuracy": top1, "top5_accuracy": top5, **({NOT_FINITE: odd} if odd else {})}
 
 
 def hits(
@@ -32,8 +29,10 @@ def hits(
     *,
     precision: Precision = "float32",
     batch_size: int = 0,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Return which images a student in eval mode gets right, top-1 and among its first five, [N, 2] bool on the device.
+
+    Beside it, of which images all logits are finite, [N] bool: no answer is right that others are not.
 
     Args:
         index: which of the material's images, [N] int64 on the device; all of them by default.
@@ -43,14 +42,17 @@ def hits(
     batch_size = batch_size or (50 if device.type == "cpu" else 1000)
     cast = autocast(device, precision)
     index = torch.arange(len(material.labels), device=device) if index is None else index
-    parts = []
+    parts: list[Tensor] = []
+    answered: list[Tensor] = []
     student.eval()
     with torch.inference_mode(), arithmetic(device, precision):
         for part in torch.split(index, batch_size):
             with cast():
                 logits = student(material.batch(part))
-            logits = logits.float().nan_to_num(nan=-torch.inf)
+            logits = logits.float()
+            finite = logits.isfinite().all(1)
             true = material.labels.index_select(0, part)
             right = logits.topk(min(5, logits.shape[1]), dim=1).indices == true[:, None]
-            parts.append(torch.stack([right[:, 0], right.any(1)], dim=1))
-        return torch.cat(parts)
+            parts.append(torch.stack([right[:, 0], right.any(1)], dim=1) & finite[:, None])
+            answered.append(finite)
+        return torch.cat(parts), torch.cat(answered)

@@ -17,7 +17,7 @@ from harness.losses.targets import Loss
 from harness.training.batches import Batch, Criterion, Given, Replayed, Shuffled, Step
 from harness.training.devices import arithmetic, autocast
 from harness.training.stack import Alone, Stacked, undisturbed
-from harness.training.values import Fit, Material, Member, Recipe
+from harness.training.values import NOT_FINITE, Fit, Material, Member, Recipe
 
 Given_co = TypeVar("Given_co", covariant=True)
 G = TypeVar("G")
@@ -47,6 +47,7 @@ def fit(
         evaluate: called at `recipe.evaluations` evenly spaced epochs, the last among them, with the student in eval mode.
 
     A loss that is not finite ends the training within `STEPS_PER_CHECK` steps, with `diverged`; it is then evaluated once more.
+    What the last update gave is looked at too: a weight, or a logit of the last evaluation, that is not finite is `diverged`.
     """
     return fit_together([Member(student, loss, seed, evaluate)], material, recipe, teacher=teacher)[0]
 
@@ -219,7 +220,8 @@ def run(job: Trained[G], recipe: Recipe, step: Callable[[G, float], None], end_e
             (member, fit, index) for index, (member, fit) in enumerate(zip(job.members, fits, strict=True)) if not fit.diverged
         ]
         if is_checked(epoch, recipe.epochs, steps):
-            finite = job.finite.tolist()
+            looked_at = job.finite if epoch < recipe.epochs else job.finite & _finite_weights(job.members)
+            finite = looked_at.tolist()
             for _, member_fit, index in going:
                 member_fit.diverged = not finite[index]
         seconds = (time.perf_counter() - started) / len(going)
@@ -228,12 +230,23 @@ def run(job: Trained[G], recipe: Recipe, step: Callable[[G, float], None], end_e
             member_fit.train_seconds += seconds
             if member.evaluate is not None and (epoch in marks or member_fit.diverged):
                 started = time.perf_counter()
-                member_fit.history.append({"epoch": epoch, **member.evaluate(member.student)})
+                entry = member.evaluate(member.student)
+                member_fit.history.append({"epoch": epoch, **entry})
+                member_fit.diverged |= epoch == recipe.epochs and NOT_FINITE in entry
                 job.train()
                 member_fit.evaluate_seconds += time.perf_counter() - started
         if all(member_fit.diverged for member_fit in fits):
             break
     return fits
+
+
+def finite_weights(network: nn.Module) -> Tensor:
+    """Return whether all weights that a network learns are finite: a bool on its device, which the host has not waited for."""
+    return torch.stack([weight.detach().isfinite().all() for weight in network.parameters() if weight.requires_grad]).all()
+
+
+def _finite_weights(members: Sequence[Member]) -> Tensor:
+    return torch.stack([finite_weights(member.student) for member in members])
 
 
 def is_checked(epoch: int, epochs: int, steps: int) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Normalised float images are kept on the device up to this many bytes; larger sets stay uint8 and are normalised by batch.
 KEEP_FLOAT_BYTES = 2 << 30
+#: What an evaluation has beside its accuracies where there are images whose logits are not all finite: how many.
+NOT_FINITE = "not_finite"
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,11 @@ class Material:
 
 @dataclass
 class Fit:
-    """What happened: whether the loss became non-finite, how many epochs ran, seconds by phase, what `evaluate` returned."""
+    """What happened: whether it diverged, how many epochs ran, seconds by phase, what `evaluate` returned.
+
+    A training has diverged when a loss was not finite, or when the last update left a weight, or an answer of the last
+    evaluation, that is not.
+    """
 
     diverged: bool = False
     epochs: int = 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.continual.measure import forgetting, measure, summarise
+from harness.continual.measure import answered, forgetting, measure, summarise
 from harness.training.values import Material
 
 
@@ -37,3 +37,22 @@ def test_accuracy_is_over_the_test_images_of_the_classes_met() -> None:
     assert entry["accuracy"] == 50.0  # 0 and 2 right, both of class 3 wrong; 1 and 4 do not count
     assert entry["step 1"] == pytest.approx(100 / 3)
     assert entry["step 2"] == 100.0
+
+
+def test_images_without_a_finite_answer_among_the_classes_met_are_counted() -> None:
+    class Faint(nn.Module):
+        """Has no answer to images of class 1, and never one for class 4."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            answer = images[:, 0, 0, 0].long()
+            logits = nn.functional.one_hot(answer, 5).float().index_fill(1, torch.tensor(4), torch.inf)
+            return logits.masked_fill((answer == 1)[:, None], torch.nan)
+
+    labels = torch.tensor([0, 1, 2, 1])
+    test = Material(labels.float().view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous(), labels)
+    entry = measure(Faint(), test, [[0, 2]], 5, "float32")
+    assert (entry["accuracy"], entry.get("not_finite")) == (100.0, None)
+    assert answered([entry])
+    later = measure(Faint(), test, [[0, 2], [1]], 5, "float32")
+    assert (later["accuracy"], later["not_finite"]) == (50.0, 2.0)
+    assert not answered([entry, later])

@@ -68,10 +68,11 @@ def test_the_student_is_asked_in_eval_mode_without_gradients_and_about_each_imag
 
 def test_hits_are_those_of_the_images_at_the_index_in_its_order(student: Scores) -> None:
     index = [22, 3, 3, 17, 0]
-    right = hits(student, numbered(LABELS), torch.tensor(index), batch_size=2)
+    right, finite = hits(student, numbered(LABELS), torch.tensor(index), batch_size=2)
     behind = ranks(student.table, LABELS)
     assert right.tolist() == [[behind[number] < 1, behind[number] < 5] for number in index]
     assert right.dtype == torch.bool
+    assert finite.all()
 
 
 @pytest.mark.parametrize("classes", [1, 3, 5])
@@ -80,10 +81,14 @@ def test_of_five_classes_or_fewer_all_are_among_the_first_five(classes: int) -> 
     assert evaluate(Scores(table), numbered([number % classes for number in range(6)]))["top5_accuracy"] == 100
 
 
-def test_a_logit_that_is_not_a_number_is_behind_all_that_are() -> None:
-    table = torch.tensor([[0.0, float("nan")], [float("nan"), -9.0], [float("nan"), float("-inf")]])
-    assert hits(Scores(table), numbered([1, 0, 0]))[:, 0].tolist()[:2] == [False, False]
-    assert hits(Scores(table), numbered([0, 1, 0]))[:, 0].tolist()[:2] == [True, True]
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf, -torch.inf])
+def test_no_answer_is_right_that_has_a_logit_which_is_not_finite_and_these_are_counted(odd: float) -> None:
+    table = torch.tensor([[0.0, odd], [odd, 1.0], [odd, odd], [2.0, 1.0]])
+    for label in (0, 1):
+        right, finite = hits(Scores(table), numbered([label] * 4))
+        assert right.tolist() == [[False, False]] * 3 + [[label == 0, True]]
+        assert finite.tolist() == [False, False, False, True]
+    assert evaluate(Scores(table), numbered([0] * 4)) == {"accuracy": 25.0, "top5_accuracy": 25.0, "not_finite": 3.0}
 
 
 def test_images_that_are_normalised_by_batch_are_normalised() -> None:
