@@ -126,3 +126,17 @@ class Artefacts:
         if stated != digest:
             raise DataError(f"{path}: holds the {kind} {stated[:20]}; delete it and run the board again")
         return path
+
+    def check(self, kind: str, digest: str) -> None:
+        """Read the file of a digest from end to end. Raises DataError when it is gone, damaged, or holds another."""
+        from harness.distilled.set import DistilledSet
+        from harness.teachers import files
+
+        path = self.find(kind, digest)
+        if kind == "teacher":
+            files.check(files.read_header(path)[0])
+            return
+        try:
+            DistilledSet.load(path)
+        except DataError as error:
+            raise DataError(f"{error}; restore it, or delete it and run the board again") from None

@@ -23,6 +23,7 @@ from harness.planning.resolution import (
     ResolvedLoss,
     ResolvedModel,
     check_lone_batch,
+    check_schedule,
     resolve_loss,
     resolve_model,
     resolve_optimizer,
@@ -129,7 +130,7 @@ class Plan:
         asked = self._asked(self.losses if losses is None else losses)
         for prepared in self.sets if sets is None else sets:
             full = self._resolved(chosen, prepared)
-            if min(full.batch_size, prepared.file.images) == 1:
+            if min(full.batch_size, prepared.file.images) == 1 or _ends_alone(full, prepared.file.images):
                 self.check_lone_batch(student)
             with at(f"{self.place}: optimizer"):
                 resolved_optimizer = resolve_optimizer(full.own_optimizer if given is None else given, student.spec.name)
@@ -208,7 +209,9 @@ class Plan:
                     f"normalisation = {full.normalisation!r} is of images with three channels, and {self.dataset.name} has "
                     f"{channels}; {DATASET!r} is right for it"
                 )
-        return full.model_copy(update={"schedule": optimizers.schedules.resolve(full.schedule).spec})
+            schedule = optimizers.schedules.resolve(full.schedule)
+            check_schedule(schedule, full.epochs)
+        return full.model_copy(update={"schedule": schedule.spec})
 
     def _setup(
         self,
@@ -292,6 +295,11 @@ class Plan:
             "augmentation": _said(full),
             "precision": full.precision,
         }
+
+
+def _ends_alone(full: Protocol, images: int) -> bool:
+    """Whether the last of the batches that are stored with a set holds one image; other batches are cut so that none does."""
+    return full.augmentation == STORED and images % full.batch_size == 1
 
 
 def _said(full: Protocol) -> str:

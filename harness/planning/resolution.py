@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from harness import losses, models, optimizers
-from harness.core.errors import BoardError, GiftbenchError, PluginError
+from harness.core.errors import BadOption, BoardError, GiftbenchError, PluginError
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, Spec, read
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.losses.looks import Looks
     from harness.losses.targets import Loss
     from harness.models import MakeModel, Shape
-    from harness.optimizers.optimizers import MakeOptimizer
+    from harness.optimizers.optimizers import MakeOptimizer, MakeSchedule
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,27 @@ def _stepped(optimizer: Resolved[MakeOptimizer]) -> None:
     from harness.optimizers.probe import probe_small
 
     probe_small(optimizer)
+
+
+@cache
+def check_schedule(schedule: Resolved[MakeSchedule], epochs: int) -> None:
+    """Check a schedule by making it, once, for so many epochs; a plugin's may be made for other optimizers.
+
+    Raises: BadOption with what it says, for values it refuses.
+    """
+    import torch
+
+    from harness.optimizers.eager import SGD
+
+    if optimizers.schedules.origin(schedule.name) != "giftbench":
+        return
+    try:
+        schedule.create()(SGD([torch.zeros((), requires_grad=True)], 0.1), epochs)
+    except GiftbenchError:
+        raise
+    except Exception as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadOption(f"schedule {schedule.label!r} cannot be made: {said}") from error
 
 
 def resolve_optimizer(spec: Named, model: str) -> Resolved[MakeOptimizer]:

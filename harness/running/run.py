@@ -14,7 +14,7 @@ from harness.boards.board import board_path
 from harness.boards.records import RecordStore
 from harness.core.errors import BoardError
 from harness.planning.artefacts import Artefacts
-from harness.running import plugged
+from harness.running import plugged, readiness
 from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
@@ -102,6 +102,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
             summary.reading = reading
             return summary
         wanted = {trial.id for trial in missing}
+        readiness.check(missing, device, artefacts, str(file))
         costs = Costs.of(trials, (preparation.dataset for preparation in parts.preparations), artefacts, device, trainings)
         order = bundles(missing, costs, device, options.stack, trials)
         estimate = Estimate(costs, order, jobs)

@@ -88,12 +88,19 @@ def read_header(path: Path) -> tuple[TeacherFile, str]:
         raise DataError(f"{path}: not a teacher file, or truncated: {line(error)}") from None
 
 
-def read_network(file: TeacherFile, dataset: Dataset) -> nn.Module:
-    """Return the file's network on the CPU, for images as its blueprint normalises them. Raises DataError that names the file."""
+def check(file: TeacherFile) -> dict[str, Tensor]:
+    """Return the file's weights. Raises DataError, that names it, where they are not those of its digest."""
     state = safetensors.load(file.path, "a teacher file")[1]
     if _digest(state, file.blueprint) != file.digest:
-        raise DataError(f"{file.path}: its weights do not have the digest it states; delete it and it is trained again")
+        raise DataError(f"{file.path}: its weights do not have the digest it states; delete it and it is made again")
+    return state
+
+
+def read_network(file: TeacherFile, dataset: Dataset) -> nn.Module:
+    """Return the file's network on the CPU, for images as its blueprint normalises them. Raises DataError that names the file."""
     import torch
+
+    state = check(file)
 
     with torch.random.fork_rng():
         network = models.build(file.blueprint["model"], dataset.shape, len(dataset.classes))

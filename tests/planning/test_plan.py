@@ -14,6 +14,7 @@ from harness import DistilledSet, datasets, models
 from harness.boards.board import Board
 from harness.boards.protocol import PROTOCOLS, Protocol
 from harness.core.errors import BadOption, BoardError, GiftbenchError, MissingTargets
+from harness.planning import plan as plans
 from harness.planning.artefacts import Artefacts
 from harness.planning.plan import Plan
 from harness.planning.preparation import Preparation
@@ -290,3 +291,13 @@ def test_epochs_and_batch_size_follow_the_paper_unless_set(plan: Planner) -> Non
     ]
     trials = plan(scenarios=scenarios, sets=sets, losses=["ce"], protocol={"name": "paper", "epochs": 3, "batch_size": 7})
     assert {(t.protocol.batch_size, t.protocol.epochs) for t in trials} == {(7, 3)}
+
+
+def test_a_student_with_batch_norm_is_refused_batches_of_one_image_however_they_come_about(view: View) -> None:
+    lone = {"model": "resnet18", "losses": ["ce"], "sets": [{"method": "random", "ipc": 1}]}
+    for protocol in ({"name": "smoke", "batch_size": 1}, {"name": "quick", "epochs": 1, "batch_size": 1}):
+        with pytest.raises(BoardError, match="cannot train on a batch of one image"):
+            list(view(protocol=protocol, **lone).vary())
+    stored = Protocol(batch_size=3, augmentation="stored", mixing="stored")
+    assert [images for images in range(1, 8) if plans._ends_alone(stored, images)] == [1, 4, 7]
+    assert not plans._ends_alone(Protocol(batch_size=3), 4)  # its last batch joins the one before it

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from harness import losses, models
-from harness.core.errors import BoardError, GiftbenchError, PluginError
+from harness import losses, models, optimizers
+from harness.core.errors import BadOption, BoardError, GiftbenchError, PluginError
 from harness.planning import resolution
-from harness.planning.resolution import check_lone_batch, resolve_loss, resolve_model, resolve_optimizer
+from harness.planning.resolution import check_lone_batch, check_schedule, resolve_loss, resolve_model, resolve_optimizer
 
 SHAPE, CLASSES = (1, 16, 16), 10
 Shape = tuple[int, int, int]
@@ -183,3 +183,14 @@ def test_a_student_whose_batch_norm_sees_one_value_a_channel_is_refused_a_batch_
     check_lone_batch(resolve_model("convnet1(width=4)", (1, 16, 16), 10), (1, 16, 16), 10)
     with refused(BoardError, "model 'resnet18' cannot train on a batch of one image", "one value of each channel"):
         check_lone_batch(resolve_model("resnet18", (1, 16, 16), 10), (1, 16, 16), 10)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [("multistep(milestones=['x'])", "a milestone is a fraction"), ("warmup-cosine(start=2)", "start in")],
+)
+def test_a_schedule_is_made_once_before_anything_is_trained(schedule: str, message: str) -> None:
+    with pytest.raises(BadOption, match=message):
+        check_schedule(optimizers.schedules.resolve(schedule), 3)
+    for name in optimizers.schedules.names():
+        check_schedule(optimizers.schedules.resolve(name), 1)
