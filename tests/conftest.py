@@ -58,9 +58,13 @@ Refused = Callable[..., AbstractContextManager[None]]
 
 @pytest.fixture(scope="session", autouse=True)
 def giftbench_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the user's cache and data out of the tests; teachers made in one test serve the next."""
+    """Keep the user's cache and data out of the tests; teachers made in one test serve the next.
+
+    What tests write is the user's own: plugins of a board there may run.
+    """
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIFTBENCH_OWN", str(tmp_path_factory.getbasetemp()))
         patch.setenv("GIFTBENCH_HOME", str(home))
         patch.delenv("GIFTBENCH_DATA", raising=False)
         yield home

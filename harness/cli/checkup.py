@@ -77,11 +77,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Examined:
-    """A board: its file, and what its parts need."""
+    """A board: its file, what its parts need, and a line for each plugin of its that was left out."""
 
     file: Path
     board: Board
     parts: tuple[Part, ...]
+    left_out: tuple[str, ...] = ()
 
     def of(self, kind: str) -> list[Finding]:
         """Return the findings of a kind, each once."""

@@ -10,6 +10,7 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -59,6 +60,7 @@ def examine(boards: Sequence[Path], supplies: Supplies, data_dir: Path | None = 
     if bad:
         blocks.append(["Broken boards", *(f"  {error}" for error in bad)])
     used = {finding.given for examined in good for kind in ("set", "teacher") for finding in examined.of(kind)}
+    blocks.append([f"left out: {line}" for examined in good for line in examined.left_out])
     blocks.append([f"not used: {s.text} fits nothing" for s in (*supplies.sets, *supplies.teachers) if s.text not in used])
     if any(not finding.ok for examined in good for finding in (*examined.of("set"), *examined.of("teacher"))):
         blocks.append(textwrap.wrap(NOTES, width))
@@ -66,10 +68,16 @@ def examine(boards: Sequence[Path], supplies: Supplies, data_dir: Path | None = 
 
 
 def _opened(path: Path, supplies: Supplies, data_dir: Path | None) -> Examined:
-    from harness.running.opening import open_board
+    from harness.running.opening import read_board
 
-    file, board, _ = open_board(board_path(path))
-    return check_up(file, board, supplies, data_dir)
+    file, board, left_out = read_board(board_path(path))
+    try:
+        examined = check_up(file, board, supplies, data_dir)
+    except GiftbenchError as error:
+        if not left_out:
+            raise
+        raise BoardError("; ".join([*left_out, f"so it is not known here what the board needs: {error}"])) from None
+    return replace(examined, left_out=left_out)
 
 
 # -- the machine -----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from rich.text import Text
 from harness.cli.registries import LISTED, registry
 from harness.core.plugins import load_files
 from harness.core.registry import Description
+from harness.running.opening import given
 
 
 def entries(kind: str) -> list[Description]:
@@ -35,7 +36,7 @@ def entries(kind: str) -> list[Description]:
 
 def show(kind: str, plugins: Iterable[str] = ()) -> None:
     """Print a kind's entries as a table on standard output; those of every kind that has any for "all"."""
-    load_files(plugins)
+    load_files(given(plugins))
     if kind != "all":
         _print(kind)
         return

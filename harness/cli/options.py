@@ -11,5 +11,8 @@ BoardArgument = Annotated[Path, typer.Argument(help="board.toml, or the folder t
 PluginOption = Annotated[
     list[str] | None, typer.Option("--plugin", help="a Python file that registers plugins (repeatable)", metavar="FILE")
 ]
+AllowPluginsOption = Annotated[
+    bool, typer.Option("--allow-plugins", help="let the board's own plugin files run, from now on and until they change")
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 DataOption = Annotated[Path | None, typer.Option(help="folder of the dataset's files (else GIFTBENCH_DATA)", metavar="PATH")]

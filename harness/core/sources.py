@@ -76,6 +76,11 @@ def of_object(thing: Callable[..., object], registered_in: str) -> Source | None
     return None
 
 
+def of_file(file: Path) -> Source:
+    """Return the source of a plugin file that may not have been loaded, and may not be: nothing of it runs."""
+    return _of_files({"": file.resolve()})
+
+
 def of_package(distribution: str, module: str) -> Source:
     """Return the source of what an installed package offers in a module; nothing of it is imported.
 

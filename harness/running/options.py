@@ -55,7 +55,7 @@ class Options:
     `jobs` of 0 takes one worker a core on the CPU and one on a GPU. `threads` are each worker's; results on a CPU depend on
     them in the last digits and never on `jobs`, so one thread is the default. `stack` is how many trainings are made in one
     pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again, `rerun` all. `force`
-    takes distilled sets whose classes another order fits far better.
+    takes distilled sets whose classes another order fits far better. `allow_plugins` lets the board's own plugin files run.
     """
 
     device: str = "auto"
@@ -68,6 +68,7 @@ class Options:
     rerun: bool = False
     supplies: Supplies = field(default_factory=Supplies)
     force: bool = False
+    allow_plugins: bool = False
 
 
 def default_jobs(device: str, threads: int) -> int:

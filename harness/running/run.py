@@ -69,7 +69,7 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     done = _nothing_to_do(standing, store, options, watcher)
     if done is not None:
         return done
-    _, board, plugin_files = open_board(file, options.plugins)
+    _, board, plugin_files = open_board(file, options.plugins, options.allow_plugins)
     check_scenarios(board, str(file), overrides.scenarios)
     board = overrides.apply(board)
     early = preload(file, options)
@@ -156,7 +156,7 @@ def leaderboard(run: Run) -> list[Path]:
     from harness.leaderboard.render import FOLDER, render  # pandas loads once the work is done, and a mistake is answered sooner
     from harness.running.scenario import named
 
-    open_board(standing.file, standing.options.plugins)
+    open_board(standing.file, standing.options.plugins, standing.options.allow_plugins)
     reading = run.reading or standing.read(RecordStore(standing.file.parent / "records"))
     files = render(standing.file, named, reading.records, plugged.outdated)
     standing.note_rendering(files, FOLDER, reading)

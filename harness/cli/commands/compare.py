@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import BoardArgument, PluginOption
+from harness.cli.options import AllowPluginsOption, BoardArgument, PluginOption
 
 
 def compare(
@@ -16,12 +16,14 @@ def compare(
         Path | None, typer.Option(help="a CSV file of reported numbers (the board's own)", metavar="FILE")
     ] = None,
     plugin: PluginOption = None,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Put reported and measured numbers side by side; write comparison.md and comparison.csv beside the board."""
     from harness.leaderboard.comparison import compare as compared
-    from harness.running.opening import open_board
+    from harness.running.opening import read_board, say
 
-    file, _, _ = open_board(board, plugin or ())
+    file, _, left_out = read_board(board, plugin or (), allow_plugins)
+    say(left_out)
     comparison = compared(file, reported)
     print(comparison.text)
     for path in comparison.paths:

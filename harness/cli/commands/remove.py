@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import BoardArgument, PluginOption
+from harness.cli.options import AllowPluginsOption, BoardArgument, PluginOption
 
 Names = list[str] | None
 
@@ -27,6 +27,7 @@ def remove(
     all_: Annotated[bool, typer.Option("--all", help="every record, where nothing else says which")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say how many")] = False,
     plugin: PluginOption = None,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Set records aside, those that fit all that is said, and render the others again.
 
@@ -36,11 +37,12 @@ def remove(
     from harness.boards.selection import Selection
     from harness.core.errors import BoardError, at
     from harness.leaderboard.render import render
-    from harness.running.opening import open_board
+    from harness.running.opening import read_board, say
     from harness.running.run import alone
     from harness.running.scenario import named
 
-    file, _, _ = open_board(board, plugin or ())
+    file, _, left_out = read_board(board, plugin or (), allow_plugins)
+    say(left_out)
     given = (scenario, loss, set_, model, optimizer, protocol, seed)
     if not any(given) and not all_:
         raise BoardError(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import BoardArgument, DataOption, DeviceOption, PluginOption
+from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, DeviceOption, PluginOption
 
 
 def run(
@@ -27,6 +27,7 @@ def run(
     device: DeviceOption = "auto",
     data_dir: DataOption = None,
     plugin: PluginOption = None,
+    allow_plugins: AllowPluginsOption = False,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,7 +57,7 @@ def run(
 
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
     supplies = Supplies.parse(set_ or (), teacher or ())
-    options = Options(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies, force)
+    options = Options(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies, force, allow_plugins)
     with Reporter() as reporter:
         summary = run_board(board, overrides, options, reporter)
     for path in leaderboard(summary):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import BoardArgument, PluginOption
+from harness.cli.options import AllowPluginsOption, BoardArgument, PluginOption
 
 
 def table(
@@ -19,14 +19,16 @@ def table(
         Path | None, typer.Option(help="only say whether a Markdown file's marked part is what the records give", metavar="FILE")
     ] = None,
     plugin: PluginOption = None,
+    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Write a board's leaderboard from its records; nothing is trained."""
     from harness.leaderboard.render import insert, inserted, render
-    from harness.running.opening import open_board
+    from harness.running.opening import read_board, say
     from harness.running.plugged import outdated
     from harness.running.scenario import named
 
-    file, _, _ = open_board(board, plugin or ())
+    file, _, left_out = read_board(board, plugin or (), allow_plugins)
+    say(left_out)
     if check is not None:
         if not any((file.parent / "records").glob("*.json")):
             print(f"{check}: not compared; {file} has no records here")
