@@ -22,7 +22,7 @@ def open_board(
 
     Args:
         extra_plugins: files that the command line names: they may run from now on.
-        allow_plugins: whether the board's own may, too.
+        allow_plugins: whether the board's own may, too; those in or below the working folder may.
     Raises: BoardError for a plugin that is not there, does not load, or was not allowed to run (`harness.running.permission`).
     """
     file = board_path(path)
@@ -31,7 +31,7 @@ def open_board(
     for i, place in _places(file, board):
         if not place.is_file():
             raise BoardError(f"{file}: plugins[{i}]: no file {place}")
-        if allow_plugins:
+        if allow_plugins or permission.is_at_work(place):
             permission.allow(place)
         elif str(place) not in files and not permission.allowed(place):
             raise BoardError(f"{file}: plugins[{i}]: {permission.refusal(place)}")

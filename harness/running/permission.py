@@ -4,6 +4,8 @@ A board from elsewhere is data until the user says otherwise. A file may run tha
 
 - the command line names (`--plugin FILE`), which allows it from then on,
 - was allowed by `--allow-plugins` of a command on the board,
+- lies in or below the folder that `giftbench run` was called from, where a person works: the call allows it from then on. That is
+  not so of the file system's root and of the home folder, below which lies what comes from elsewhere,
 - lies in a folder that GIFTBENCH_OWN names (several with the separator of PATH), or where giftbench itself runs from: its
   checkout, with the boards that ship, or the folder of installed packages.
 
@@ -38,6 +40,12 @@ def is_own(file: Path) -> bool:
     return any(place.is_relative_to(folder.resolve()) for folder in (shipped.ROOT, *named))
 
 
+def is_at_work(file: Path) -> bool:
+    """Whether a file lies in or below the working folder, unless that is a folder which everything lies below."""
+    folder = Path.cwd().resolve()
+    return folder not in (Path(folder.anchor), Path.home().resolve()) and file.resolve().is_relative_to(folder)
+
+
 def allow(file: Path) -> None:
     """Note that a plugin file may run, as it is now. A cache that cannot be written forgets it."""
     note = _note(file)
@@ -54,7 +62,7 @@ def refusal(file: Path) -> str:
     """Return what to say of a plugin file that may not run."""
     return (
         f"{file} (sha256 {digest(file)[:12]}) is code of the board's that was not allowed to run here; read it, then give "
-        "--allow-plugins once, or name your own folders in GIFTBENCH_OWN"
+        "--allow-plugins once, run it from the folder that holds it, or name your own folders in GIFTBENCH_OWN"
     )
 
 

@@ -107,6 +107,30 @@ def test_a_board_in_an_own_folder_runs_its_plugin_unasked(foreign: Path, monkeyp
     assert ran(foreign)
 
 
+def test_a_run_in_the_folder_where_a_person_works_allows_what_lies_there(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(foreign)
+    read_board(foreign)
+    assert not ran(foreign), "reading records is no such call"
+    open_board(foreign)
+    assert ran(foreign)
+    monkeypatch.chdir(foreign.parent)
+    read_board(foreign)
+    assert ran(foreign)
+
+
+@pytest.mark.parametrize("where", ["root", "home", "beside"])
+def test_what_lies_below_everything_or_beside_is_not_where_a_person_works(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    beside = foreign.parent / "beside"
+    beside.mkdir()
+    monkeypatch.setenv("HOME", str(foreign.parent))
+    monkeypatch.chdir({"root": "/", "home": foreign.parent, "beside": beside}[where])
+    with pytest.raises(BoardError, match="was not allowed"):
+        open_board(foreign)
+    assert not ran(foreign)
+
+
 def test_a_cache_that_cannot_be_written_forgets_what_was_allowed(foreign: Path, cache: Path) -> None:
     cache.write_text("no folder")
     open_board(foreign, allow_plugins=True)

@@ -46,7 +46,9 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flipped, cut, Path.unlink])
 @pytest.mark.parametrize("kind", ["set", "teacher"])
-def test_a_damaged_artefact_is_named_with_what_to_do(trials: list[Trial], artefacts: Artefacts, kind: str, damage: Damage) -> None:
+def test_a_damaged_artefact_is_named_with_what_to_do(
+    trials: list[Trial], artefacts: Artefacts, kind: str, damage: Damage
+) -> None:
     digest = trials[0].distilled if kind == "set" else trials[0].teacher[0]
     path = artefacts.find(kind, digest)
     whole = path.read_bytes()
