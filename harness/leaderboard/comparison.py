@@ -22,6 +22,7 @@ from harness.leaderboard.markdown import bullets
 from harness.leaderboard.reported import COLUMNS, Match, ReportedCell, deviations, load, match, of_tables
 from harness.leaderboard.statistics import Summary, summary, welch
 from harness.leaderboard.text import escape, fixed, letter, listed, number
+from harness.leaderboard.today import Outdated, none_is, of_today
 
 #: Runs behind a published number: three, its standard deviation the population's (ddof 0).
 RUNS = 3
@@ -100,13 +101,14 @@ class Row:
         return sum(record.status == "diverged" for record in self.match.records) if self.match else 0
 
 
-def compare(board_file: Path, reported: Path | None = None) -> Comparison:
+def compare(board_file: Path, reported: Path | None = None, outdated: Outdated = none_is) -> Comparison:
     """Write comparison.md and comparison.csv beside a board from its records and published numbers; nothing is trained.
 
     Args:
         board_file: the board's file, or its folder.
         reported: a CSV file (see `harness.leaderboard.reported.load`) in place of the one that the board names. Of its tables the
             board's `reported_tables` are shown, or all when it has none of them.
+        outdated: tells which records were made by plugins as they no longer are; they are left out.
     Returns: the text of comparison.md, and the paths; only a line where the board repeats a figure that prints no numbers.
     Raises: BoardError when the board cannot be read or names no numbers; DataError when these cannot be read.
     """
@@ -123,9 +125,10 @@ def compare(board_file: Path, reported: Path | None = None) -> Comparison:
     if reported is not None and not {cell.table for cell in everything} & {*tables}:
         tables = []
     cells = of_tables(everything, tables, str(source))
-    matches = match(cells, RecordStore(file.parent / "records"))
+    shown, note = of_today(RecordStore(file.parent / "records").read(), board, outdated)
+    matches = match(cells, shown)
     rows = [Row(cell, matches.get(cell)) for cell in cells]
-    text = _markdown(file, board, source.name, rows, everything)
+    text = _markdown(file, board, source.name, rows, everything, note)
     contents = {"comparison.md": text, "comparison.csv": _csv(rows)}
     for name, content in contents.items():
         update(file.parent / name, content)
@@ -135,11 +138,11 @@ def compare(board_file: Path, reported: Path | None = None) -> Comparison:
 # -- Markdown ------------------------------------------------------------------------------------------------------------
 
 
-def _markdown(file: Path, board: Board, source: str, rows: Sequence[Row], everything: Sequence[ReportedCell]) -> str:
+def _markdown(file: Path, board: Board, source: str, rows: Sequence[Row], everything: Sequence[ReportedCell], note: str) -> str:
     parts = [
         f"# {escape(board.title or file.parent.name)}: reported and measured",
         f"{_counts(rows)} Reported numbers: {escape(source)}; ours: the records of this board. Written by "
-        f"`giftbench compare {file.parent.name}`.",
+        f"`giftbench compare {file.parent.name}`.{note}",
     ]
     marks = _footnote_marks(rows)
     groups: dict[tuple[str, str, str], list[Row]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ import pandas
 from harness.boards.board import Board, board_path, load_board
 from harness.boards.protocol import TRIED_OUT
 from harness.boards.records import Record, RecordStore, to_frame, uncollected
-from harness.boards.setup import Setup
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
 from harness.files.atomic import update
 from harness.leaderboard.cores import on_cores
@@ -23,7 +22,8 @@ from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
-from harness.leaderboard.text import code, escape, listed, short_error
+from harness.leaderboard.text import code, escape, short_error
+from harness.leaderboard.today import Outdated, none_is, of_today
 
 #: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.
 FOLDER = "figures"
@@ -42,13 +42,6 @@ class Tabulates(Protocol):
 
 #: Gives the scenario of a name. Raises UnknownName or PluginError when there is none here.
 Scenarios = Callable[[str], Tabulates]
-#: Gives in words the plugins that a setup rests on and that have been changed since: its records are not shown. It is told what
-#: the board says of plugins that records do not name (`Board.unnoted`).
-Outdated = Callable[[Setup, Mapping[str, str]], tuple[str, ...]]
-
-
-def _none_is(setup: Setup, unnoted: Mapping[str, str]) -> tuple[str, ...]:
-    return ()
 
 
 @dataclass
@@ -72,7 +65,7 @@ class Section:
 
 
 def render(
-    board_file: Path, scenarios: Scenarios, records: list[Record] | None = None, outdated: Outdated = _none_is
+    board_file: Path, scenarios: Scenarios, records: list[Record] | None = None, outdated: Outdated = none_is
 ) -> list[Path]:
     """Write README.md, table.csv, timing.csv and figures beside a board from its records, and return their paths.
 
@@ -89,7 +82,7 @@ def render(
     with uncollected():
         board = load_board(file)
         records = RecordStore(file.parent / "records").read() if records is None else records
-        shown, note = _of_today(records, board, outdated)
+        shown, note = of_today(records, board, outdated)
         frame = tried_out_last(to_frame(shown))
         sections = sections_of(board, frame, scenarios)
         contents = {
@@ -104,22 +97,7 @@ def render(
     return [*(file.parent / name for name in contents), *drawn]
 
 
-def _of_today(records: Sequence[Record], board: Board, outdated: Outdated) -> tuple[list[Record], str]:
-    """Return the records whose plugins are as they were, and a sentence on the others."""
-    earlier: dict[int, tuple[str, ...]] = {}
-    for record in records:
-        setup = record.trial.setup
-        if id(setup) not in earlier:
-            earlier[id(setup)] = outdated(setup, board.unnoted)
-    shown = [record for record in records if not earlier[id(record.trial.setup)]]
-    hidden = len(records) - len(shown)
-    if not hidden:
-        return shown, ""
-    names = sorted({name for words in earlier.values() for name in words})
-    return shown, f" Not shown: {hidden} record{'s' * (hidden > 1)} made by an earlier {listed([*map(escape, names)])}."
-
-
-def insert(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = _none_is) -> bool:
+def insert(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = none_is) -> bool:
     """Put a board's tables between `<!-- giftbench: NAME -->` and `<!-- /giftbench -->` in a Markdown file.
 
     NAME is the board's folder, for all scenarios, or `FOLDER/SCENARIO` for one. Returns whether the file changed.
@@ -128,7 +106,7 @@ def insert(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outda
     return update(Path(readme), inserted(Path(readme), board_file, scenarios, outdated))
 
 
-def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = _none_is) -> str:
+def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = none_is) -> str:
     """Return the text of a Markdown file with a board's tables between its markers; nothing is written. As `insert`."""
     file = board_path(board_file).resolve()
     name = file.parent.name
@@ -146,7 +124,7 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Out
         raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
     with uncollected():
         board = load_board(file)
-        shown, note = _of_today(RecordStore(file.parent / "records").read(), board, outdated)
+        shown, note = of_today(RecordStore(file.parent / "records").read(), board, outdated)
         frame = tried_out_last(to_frame(shown))
     sections = [replace(section, figures=[]) for section in sections_of(board, frame, scenarios)]
 

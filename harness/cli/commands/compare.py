@@ -21,10 +21,11 @@ def compare(
     """Put reported and measured numbers side by side; write comparison.md and comparison.csv beside the board."""
     from harness.leaderboard.comparison import compare as compared
     from harness.running.opening import read_board, say
+    from harness.running.plugged import outdated
 
     file, _, left_out = read_board(board, plugin or (), allow_plugins)
     say(left_out)
-    comparison = compared(file, reported)
+    comparison = compared(file, reported, outdated)
     print(comparison.text)
     for path in comparison.paths:
         print(path)
