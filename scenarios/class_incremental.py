@@ -176,6 +176,10 @@ def _check(trial: Trial, strategy: Spec, counts: Sequence[int], view: Plan) -> N
         memory = min(trial.options["memory"] or sum(images), brought[0])
         strategies.check_replay(strategy, memory)
         strategies.check_iterations(strategy, trial.protocol.epochs * -(-min(brought) // trial.protocol.batch_size))
+        strategies.check_sample(strategy, len(counts))
+        if strategies.learns_of_one(strategy):
+            with at(f"strategy {strategies.label(strategy)!r} learns of one image at a time"):
+                view.check_lone_batch()
         if 1 in (brought[:1] if strategies.strategy(strategy.name).keeps else brought):
             with at("a step of the stream brings one image"):
                 view.check_lone_batch()

@@ -257,6 +257,26 @@ def check_iterations(spec: Spec, iterations: int) -> None:
         )
 
 
+def check_sample(spec: Spec, steps: int) -> None:
+    """Raise BadOption where a strategy would draw fewer images of its memory than the steps before the last, one of each.
+
+    Args:
+        spec: what `resolve` returns.
+        steps: of the stream.
+    """
+    size = {**strategy(spec.name).parameters, **spec.options}.get("sample_size")
+    if isinstance(size, int) and size < steps - 1:
+        raise BadOption(
+            f"strategy {spec.name!r}: sample_size {size} is less than one image of each of the {steps - 1} steps before the "
+            f"last; give {steps - 1} or more"
+        )
+
+
+def learns_of_one(spec: Spec) -> bool:
+    """Whether a strategy learns from one image of its memory at a time, in the second step of a stream at the latest."""
+    return any(spec.options.get(name) == 1 for name in ("patterns_per_exp", "patterns_per_experience", "sample_size"))
+
+
 def describe() -> list[Description]:
     """Return what lists show: every strategy that can be used, then those that cannot, with the reason."""
     usable = [Description(name, "avalanche", entry.summary, _shown(entry)) for name, entry in USABLE.items()]

@@ -122,6 +122,16 @@ def test_a_comparison_that_no_step_of_the_stream_reaches_is_refused(refused) -> 
         strategies.check_iterations(strategies.resolve("RWalkPlugin"), 2)
 
 
+@pytest.mark.parametrize(
+    "text", ["AGEM(patterns_per_exp=2, sample_size={})", "AGEMPlugin(patterns_per_experience=2, sample_size={})"]
+)
+def test_a_sample_that_holds_no_image_of_each_step_is_refused(refused, text: str) -> None:
+    strategies.check_sample(strategies.resolve(text.format(4)), 5)
+    strategies.check_sample(strategies.resolve("GEM(patterns_per_exp=1)"), 5)
+    with refused(BadOption, "sample_size 3 is less than one image of each of the 4 steps before the last; give 4 or more"):
+        strategies.check_sample(strategies.resolve(text.format(3)), 5)
+
+
 def shipped_with_avalanche() -> set[str]:
     """Return the names of Avalanche's supervised strategies and of their plugins."""
     from avalanche.training import plugins, supervised

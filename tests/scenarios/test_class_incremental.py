@@ -89,6 +89,10 @@ def test_a_mistake_is_one_line_with_its_place(plan: Planner, options: dict[str, 
         ({"steps": 10}, {}, "set 'random': a step of the stream brings one image: "),
         ({"steps": 6, "strategies": "naive"}, {}, "set 'random': a step of the stream brings one image: "),
         ({"steps": 5}, {"protocol": {"name": "smoke", "batch_size": 1}}, ""),
+        *(
+            ({"steps": 2, "strategies": text}, {}, r"set 'random': strategy '.*' learns of one image at a time: ")
+            for text in ("GEM(patterns_per_exp=1)", "AGEM(patterns_per_exp=1)", "AGEM(patterns_per_exp=8, sample_size=1)")
+        ),
     ],
 )
 def test_a_batch_of_one_image_is_refused_where_batch_norm_cannot_learn_of_it(
