@@ -178,7 +178,8 @@ class Board(Frozen):
     A board about several datasets or teachers has `[[parts]]`: each is a board of its own, in which its keys replace those of
     the whole. `reported` is a CSV file of published numbers, from the board's folder, and `reported_tables` those of its tables
     that this board repeats (see `harness.leaderboard.reported`). `unnoted` says of plugins, `"losses.py" = "SHA-256"`, which ones
-    made the records of a time when records did not say so: at that digest a plugin stays out of the trials' ids.
+    made the records of a time when records did not say so: at that digest a plugin stays out of the trials' ids. `timeout` is how
+    many seconds a trial may take, 0 for any number; it is the whole board's, and no part of what a trial is.
     """
 
     title: str = ""
@@ -193,6 +194,7 @@ class Board(Frozen):
     scenarios: Annotated[tuple[ScenarioSpec, ...], Field(min_length=1)]
     plugins: tuple[str, ...] = ()
     unnoted: dict[str, str] = Field(default_factory=dict)
+    timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     reported: str = ""
     reported_tables: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     parts: tuple[Board, ...] = ()
@@ -209,6 +211,8 @@ class Board(Frozen):
             raise ValueError("parts must be [[parts]] tables")
         if any("parts" in part for part in parts):
             raise ValueError("a part has no parts of its own")
+        if any("timeout" in part for part in parts):
+            raise ValueError("timeout is the whole board's: it goes above [[parts]]")
         merged = [{**common, **part} for part in parts]
         return {**merged[0], "parts": merged}
 

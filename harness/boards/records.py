@@ -21,6 +21,7 @@ from harness.boards.labels import Stated
 from harness.boards.setup import Setups
 from harness.boards.trial import Trial
 from harness.files import atomic
+from harness.files.claims import clock
 
 if TYPE_CHECKING:
     import pandas
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("giftbench")
 
 SCHEMA = "giftbench.record/1"
+#: Seconds after which a file that is not written to any more, and has not been given its name, is nobody's: a record takes none.
+ABANDONED = 600.0
 Status = Literal["done", "diverged", "failed"]
 
 
@@ -164,6 +167,11 @@ class RecordStore:
         with uncollected():
             return list(self)
 
+    def get(self, name: str) -> Record | None:
+        """Return the record of an id; None where there is none, or a broken one."""
+        path = self.folder / f"{name}.json"
+        return self._read(path, Reader()) if path.is_file() else None
+
     def _read(self, path: Path, reader: Reader) -> Record | None:
         try:
             record = reader.read(path.read_bytes())
@@ -187,9 +195,13 @@ class RecordStore:
             (self.folder / f"{name}.json").replace(folder / f"{name}.json")
 
     def sweep(self) -> None:
-        """Remove what writers that were killed have left; nobody else may be writing."""
-        for path in self.folder.glob(".*.tmp"):
-            path.unlink()
+        """Remove what writers that were killed have left, so long ago that no other can still be writing it."""
+        temporary = [*self.folder.glob(".*.tmp")]
+        now = clock(self.folder) if temporary else 0.0
+        for path in temporary:
+            with suppress(OSError):  # which another may have removed by now
+                if now - path.stat().st_mtime > ABANDONED:
+                    path.unlink()
 
     def frame(self) -> pandas.DataFrame:
         """Return the records as a DataFrame: see `to_frame`."""

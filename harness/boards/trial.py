@@ -121,3 +121,10 @@ class Trial(Frozen):
     @property
     def versions(self) -> dict[str, int]:
         return self.setup.versions
+
+
+def describe(trial: Trial) -> str:
+    """Return a trial in a few words, for messages."""
+    labels = trial.labels
+    words = [labels.method, f"IPC {labels.ipc}", labels.loss, labels.model, labels.optimizer]
+    return ", ".join(str(word) for word in words if word) + f", seed {trial.seed}"

@@ -18,8 +18,11 @@ from harness.cli.commands.list import list_
 from harness.cli.commands.new import new
 from harness.cli.commands.remove import remove
 from harness.cli.commands.run import run
+from harness.cli.commands.status import status
 from harness.cli.commands.table import table
+from harness.cli.commands.work import work
 from harness.core.errors import GiftbenchError
+from harness.running.stopping import Stopped, signals
 
 app = typer.Typer(
     name="giftbench",
@@ -29,21 +32,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help is printed in a third of the time
 )
-for _command in (run, table, remove, list_, new, distill, import_, compare, doctor, inspect):
+for _command in (run, work, status, table, remove, list_, new, distill, import_, compare, doctor, inspect):
     app.command(name=_command.__name__.rstrip("_"))(_command)
 
 
 def main() -> None:
     """Run the command line. The user's mistakes end in one line and exit status 2."""
     try:
-        with _warnings_shown():
+        with _warnings_shown(), signals(lambda line: print(line, file=sys.stderr)):
             app()
     except GiftbenchError as error:
         print("giftbench:", *str(error).split("\n"), file=sys.stderr)  # one line, whatever a library's message brings
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("giftbench: stopped; the same command goes on where it was", file=sys.stderr)
-        sys.exit(130)
+    except Stopped as error:
+        print(f"giftbench: {error}", file=sys.stderr)
+        sys.exit(error.status)
 
 
 class _Lines(logging.Handler):

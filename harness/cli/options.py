@@ -16,3 +16,35 @@ AllowPluginsOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 DataOption = Annotated[Path | None, typer.Option(help="folder of the dataset's files (else GIFTBENCH_DATA)", metavar="PATH")]
+ScenarioOption = Annotated[list[str] | None, typer.Option(help="only this scenario (repeatable)", metavar="NAME")]
+LossOption = Annotated[
+    list[str] | None, typer.Option(help='this loss instead of the board\'s, as "gift(gamma=0.2)" (repeatable)', metavar="NAME")
+]
+SeedsOption = Annotated[int | None, typer.Option(help="this many seeds, 0 to N-1", min=1, metavar="N")]
+ProtocolOption = Annotated[str | None, typer.Option(help="paper, quick or smoke instead of the board's")]
+PrecisionOption = Annotated[str | None, typer.Option(help="float32, bf16 (autocast) or tf32 (GPUs)")]
+JobsOption = Annotated[
+    int, typer.Option(help="worker processes, on each GPU; 0: one a core on the CPU, one a GPU", min=0, metavar="N")
+]
+ThreadsOption = Annotated[int, typer.Option(help="CPU threads of each worker", min=1, metavar="N")]
+StackOption = Annotated[
+    int, typer.Option(help="trainings of one student made in one pass: 0 chooses, 1 never, N up to N", min=0, metavar="N")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="where a published set that the board waits for lies: NAME[/DATASET][/NETWORK] (repeatable)",
+        metavar="NAME=PATH",
+    ),
+]
+TeacherOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="a teacher's checkpoint instead of those the board looks for: [MODEL[/DATASET]=] (repeatable)", metavar="PATH"
+    ),
+]
+RetryOption = Annotated[bool, typer.Option("--retry", help="run failed trials again")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="take distilled sets though another order of their classes fits far better")
+]

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from harness.boards.records import Record
-from harness.boards.trial import Trial
+from harness.boards.trial import Trial, describe
 
 if TYPE_CHECKING:
     from harness.running.estimate import Estimate
+    from harness.running.options import Named
 
 SECONDS_BETWEEN_LINES = 10
 #: The time left is worked out anew at most so often; in between, time passes.
@@ -64,7 +65,7 @@ class Reporter:
         else:
             self._line(f"making {what}: {done}/{total}", always=done in (0, total))
 
-    def planned(self, count: int, missing: Sequence[Trial]) -> None:
+    def planned(self, count: int, missing: Sequence[Named]) -> None:
         """Show how many trials there are, and start the bar."""
         self.total = len(missing)
         self.left = {trial.id for trial in missing}
@@ -76,7 +77,7 @@ class Reporter:
         """Take what will tell the time left."""
         self.estimate = estimate
 
-    def started(self, trial: Trial) -> None:
+    def started(self, trial: Named) -> None:
         """Show a trial that has started."""
         self.running.add(trial.id)
         self._show()
@@ -86,8 +87,6 @@ class Reporter:
         self.running.discard(trial.id)
         self.left.discard(trial.id)
         if record.status != "done":
-            from harness.running.planning import describe
-
             self.failed += record.status == "failed"
             reason = f": {record.error}" if record.error else ""
             self.console.print(f"{record.status}: {describe(trial)}{reason}", style="yellow", highlight=False, markup=False)

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import PIL
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
 from harness.datasets.split import Split
-from harness.files import atomic, decoding
+from harness.files import atomic, claims, decoding
 from harness.files.pixels import Form, Item
 
 #: Raised whenever the same files would be decoded to other pixels.
@@ -183,7 +182,7 @@ def _kept(listing: Listing, form: Form, workers: int) -> tuple[Tensor, list[str]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: decoded images cannot be kept here: {error.strerror}; set GIFTBENCH_HOME") from None
-    with FileLock(folder.with_suffix(".lock")):  # another process may decode the same split
+    with claims.lock(folder):  # another process may decode the same split
         hashes = _hashes(folder, shape)
         if hashes is not None:
             return decoding.mapped(folder / "pixels", shape), hashes

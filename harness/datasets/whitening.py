@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from harness.core.errors import DataError
 from harness.core.home import home
-from harness.files import atomic, safetensors
+from harness.files import atomic, claims, safetensors
 
 if TYPE_CHECKING:
     from kornia.enhance import ZCAWhitening
@@ -61,7 +60,7 @@ def whitening(dataset: Dataset, device: str) -> Whitening:
 def _fitted(dataset: Dataset, device: str) -> Path:
     path = home() / "whitening" / f"{dataset.digest[:20]}-zca-{EPS}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with claims.lock(path):
         if not path.is_file():
             _fit(dataset, device, path)
     return path

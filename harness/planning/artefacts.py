@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
 from harness.core.home import home
 from harness.distilled.files import SetFile, read_set_header
-from harness.files import atomic
+from harness.files import atomic, claims
 
 if TYPE_CHECKING:
     from harness.distilled.set import DistilledSet
@@ -42,7 +40,7 @@ class Artefacts:
         if file is not None:
             return file
         self.cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.cache / f"{key[:20]}.lock"):  # another process may train the same teacher
+        with claims.lock(self.cache / key[:20]):  # another process may train the same teacher
             return known() or teachers.read_header(self._kept(make(self.cache).path))[0]
 
     def known_teacher(self, key: Callable[[TeacherFile], str]) -> TeacherFile | None:

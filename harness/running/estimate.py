@@ -206,6 +206,16 @@ class Estimate:
             at.loads = frozenset()
         self._remove(trial)
 
+    def elsewhere(self, trial: Trial) -> None:
+        """Note that another runner of the board has ended a trial, which no worker here has begun."""
+        bundle = self._waiting.get(self._number[trial.id])
+        if bundle is not None and bundle.trials.pop(trial.id, None) is not None:
+            rest = list(bundle.trials.values())
+            if rest:
+                self._waiting[self._number[trial.id]] = _Bundle.of(rest)
+            else:
+                del self._waiting[self._number[trial.id]]
+
     def _remove(self, trial: Trial) -> None:
         """Take a trial out of the bundle that holds it."""
         for worker in self._workers.values():

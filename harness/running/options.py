@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
@@ -13,8 +13,12 @@ from harness.core.cores import cores
 from harness.planning.supplies import Supplies
 from harness.running.estimate import Estimate
 
-if TYPE_CHECKING:
-    pass
+
+class Named(Protocol):
+    """A trial, or what is known of one that has no record: its id."""
+
+    @property
+    def id(self) -> str: ...
 
 
 class Watcher(Protocol):
@@ -22,9 +26,9 @@ class Watcher(Protocol):
 
     def say(self, line: str) -> None: ...
     def preparing(self, what: str, done: int, total: int) -> None: ...
-    def planned(self, count: int, missing: Sequence[Trial]) -> None: ...
+    def planned(self, count: int, missing: Sequence[Named]) -> None: ...
     def scheduled(self, estimate: Estimate) -> None: ...
-    def started(self, trial: Trial) -> None: ...
+    def started(self, trial: Named) -> None: ...
     def ended(self, trial: Trial, record: Record) -> None: ...
 
 
@@ -33,9 +37,9 @@ class Silent:
 
     def say(self, line: str) -> None: ...
     def preparing(self, what: str, done: int, total: int) -> None: ...
-    def planned(self, count: int, missing: Sequence[Trial]) -> None: ...
+    def planned(self, count: int, missing: Sequence[Named]) -> None: ...
     def scheduled(self, estimate: Estimate) -> None: ...
-    def started(self, trial: Trial) -> None: ...
+    def started(self, trial: Named) -> None: ...
     def ended(self, trial: Trial, record: Record) -> None: ...
 
 
@@ -47,15 +51,23 @@ class Summary:
     ran: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
+    def take(self, record: Record) -> None:
+        """Note how a trial has ended."""
+        self.failed.pop(record.id, None)
+        if record.status == "failed":
+            self.failed[record.id] = record.error
+
 
 @dataclass(frozen=True)
 class Options:
     """How to run, beside what the board says. `supplies` are the paths of published sets and teachers that it waits for.
 
-    `jobs` of 0 takes one worker a core on the CPU and one on a GPU. `threads` are each worker's; results on a CPU depend on
-    them in the last digits and never on `jobs`, so one thread is the default. `stack` is how many trainings are made in one
-    pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again, `rerun` all. `force`
-    takes distilled sets whose classes another order fits far better. `allow_plugins` lets the board's own plugin files run.
+    `jobs` are workers, on each GPU where there are several; 0 takes one a core on the CPU and one a GPU. `threads` are each
+    worker's; results on a CPU depend on them in the last digits and never on `jobs`, so one thread is the default. `stack` is how
+    many trainings are made in one pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again,
+    `rerun` all. `force` takes distilled sets whose classes another order fits far better. `shard` (I, N) is the I-th of N shares
+    of the board, the first being 0; `wait` says whether a run lasts until other runners have ended what they have claimed.
+    `allow_plugins` lets the board's own plugin files run.
     """
 
     device: str = "auto"
@@ -68,6 +80,8 @@ class Options:
     rerun: bool = False
     supplies: Supplies = field(default_factory=Supplies)
     force: bool = False
+    shard: tuple[int, int] | None = None
+    wait: bool = True
     allow_plugins: bool = False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from harness.boards.trial import Trial
+from harness.boards.trial import Trial, describe
 from harness.core.errors import BoardError
 from harness.planning.plan import Plan
 from harness.planning.preparation import Preparation
@@ -37,10 +37,3 @@ def plan(preparation: Preparation, counter: Iterator[int] | None = None) -> list
             within.add(trial.id)
             trials.setdefault(trial.id, trial)
     return list(trials.values())
-
-
-def describe(trial: Trial) -> str:
-    """Return a trial in a few words, for messages."""
-    labels = trial.labels
-    words = [labels.method, f"IPC {labels.ipc}", labels.loss, labels.model, labels.optimizer]
-    return ", ".join(str(word) for word in words if word) + f", seed {trial.seed}"

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from harness.boards.board import board_path
 from harness.boards.records import RecordStore
-from harness.core.errors import BoardError
+from harness.files.claims import Claims, Holder
 from harness.planning.artefacts import Artefacts
 from harness.running import plugged, readiness
 from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
-from harness.running.executors.protocol import Settings
+from harness.running.executors.protocol import Event, Executor, Settings
 from harness.running.opening import check_scenarios, open_board
 from harness.running.options import Options, Silent, Summary, Watcher, default_jobs
+from harness.running.queue import CLAIMS, PLAN, Queue, stamp
 from harness.running.scenario import trainings
-from harness.running.scheduling import bundles
+from harness.running.scheduling import bundles, share
 from harness.running.standing import Reading, Rendered, Standing
+from harness.running.stopping import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from harness.boards.trial import Trial
     from harness.running.overrides import Overrides
 
 
@@ -58,13 +59,20 @@ def preload(path: str | Path, options: Options) -> bool:
     return early
 
 
-def run_board(path: str | Path, overrides: Overrides, options: Options, watcher: Watcher | None = None) -> Run:
-    """Run every trial of a board that has no record yet.
+#: Seconds between two looks at what other runners have claimed, when nothing else is left.
+POLL = 1.0
 
-    Records are written beside the board as trials end; a run that is cut off is continued by the same call.
-    Raises: BoardError and its kin before anything is trained, when the input is wrong.
+
+def run_board(
+    path: str | Path, overrides: Overrides, options: Options, watcher: Watcher | None = None, stop: Stop | None = None
+) -> Run:
+    """Run every trial of a board that has no record yet, beside whoever else is at it.
+
+    Records are written beside the board as trials end; a run that is cut off is continued by the same call. Other runners of the
+    board, on any machine that sees its folder, are waited for to the end, and what they leave is taken over.
+    Raises: BoardError and its kin before anything is trained, when the input is wrong; Stopped when a signal ends it.
     """
-    watcher, file = watcher or Silent(), board_path(path)
+    watcher, file, stop = watcher or Silent(), board_path(path), stop or Stop()
     standing, store = Standing(file, overrides, options), RecordStore(file.parent / "records")
     done = _nothing_to_do(standing, store, options, watcher)
     if done is not None:
@@ -77,51 +85,94 @@ def run_board(path: str | Path, overrides: Overrides, options: Options, watcher:
     from harness.training.devices import resolve_device
 
     device = resolve_device(options.device)
-    jobs = options.jobs or default_jobs(device, options.threads)
+    devices = local.visible(device)
+    jobs = (options.jobs or default_jobs(device, options.threads)) * max(1, len(devices))
     artefacts, facts = Artefacts(file.parent / "artefacts"), {"commit": commit()}
-    settings = Settings(device, options.threads, artefacts.folder, options.data_dir, plugin_files, facts, options.stack)
-    with alone(file.parent), local.Workers(settings, jobs) as workers:
+    settings = Settings(
+        device, options.threads, artefacts.folder, options.data_dir, plugin_files, facts, options.stack, board.timeout
+    )
+    with Claims(file.parent / CLAIMS) as claims, local.Workers(settings, jobs, devices) as workers:
         if early:
             workers.prepare()
         parts, seen = Parts(board, file, artefacts, options, watcher), standing.look(board)
         parts.rehearse()
-        trials = parts.plan()
+        with claims.held(PLAN, lambda holder: watcher.say(_waiting(holder))):
+            trials = parts.plan()
         if seen and parts.settled:
             standing.note_plan(trials, parts.said)
+        costs = Costs.of(trials, (preparation.dataset for preparation in parts.preparations), artefacts, device, trainings)
+        wanted = trials if options.shard is None else share(trials, costs, device, options.stack, *options.shard)
         store.sweep()
+        again = options.rerun or options.retry
+        stamps = {name: stamp(store.folder / f"{name}.json") for name in store.ids()} if again else {}
         reading = standing.read(store)
         known = {} if options.rerun else {record.id: record for record in reading.records}
         kept = {i: record for i, record in known.items() if record.status != "failed" or not options.retry}
-        missing = [trial for trial in trials if trial.id not in kept]
+        missing = [trial for trial in wanted if trial.id not in kept]
         for line in plugged.said(missing, reading.records, board.unnoted):
             watcher.say(line)
-        watcher.planned(len(trials), missing)
-        failed = {t.id: kept[t.id].error for t in trials if t.id in kept and kept[t.id].status == "failed"}
-        summary = Run(standing=standing, planned=len(trials), failed=failed)
+        watcher.planned(len(wanted), missing)
+        failed = {t.id: kept[t.id].error for t in wanted if t.id in kept and kept[t.id].status == "failed"}
+        summary = Run(standing=standing, planned=len(wanted), failed=failed)
         if not missing:
             summary.reading = reading
             return summary
-        wanted = {trial.id for trial in missing}
         readiness.check(missing, device, artefacts, str(file))
-        costs = Costs.of(trials, (preparation.dataset for preparation in parts.preparations), artefacts, device, trainings)
         order = bundles(missing, costs, device, options.stack, trials)
         estimate = Estimate(costs, order, jobs)
         watcher.scheduled(estimate)
-        for event in workers.run(iter(order)):
-            if event.record is None:
-                estimate.started(event.trial, event.worker)
-                if event.trial.id in wanted:
-                    watcher.started(event.trial)
-                continue
-            estimate.ended(event.trial, event.record, event.worker)
-            if event.trial.id not in wanted:  # it has a record, and was made again only to complete a stack
-                continue
-            store.write(parts.noted(event.record))
-            summary.ran += 1
-            if event.record.status == "failed":
-                summary.failed[event.trial.id] = event.record.error
-            watcher.ended(event.trial, event.record)
+
+        def elsewhere(trial: Trial) -> bool:
+            record = store.get(trial.id)
+            if record is not None:
+                summary.take(record)
+                estimate.elsewhere(trial)
+                watcher.ended(trial, record)
+            return record is not None
+
+        here = {record.id for record in reading.records}
+        before = {trial.id: stamps.get(trial.id) if trial.id in here else None for trial in missing}
+        queue = Queue(order, before, store.folder, claims, elsewhere)
+        with stop.ending():
+            for event in _events(queue, workers, stop, options.wait):
+                if event.record is None:
+                    estimate.started(event.trial, event.worker)
+                    if queue.owns(event.trial):
+                        watcher.started(event.trial)
+                    continue
+                estimate.ended(event.trial, event.record, event.worker)
+                if not queue.owns(event.trial):  # it has a record, and was made again only to complete a stack
+                    continue
+                store.write(parts.noted(event.record))
+                queue.recorded(event.trial)
+                summary.ran += 1
+                summary.take(event.record)
+                watcher.ended(event.trial, event.record)
     return summary
+
+
+def _events(queue: Queue, executor: Executor, stop: Stop, wait: bool) -> Iterator[Event]:
+    """Yield what becomes of the bundles that are free, and, where `wait` says so, of those that others claim and leave."""
+
+    def free() -> Iterator[Sequence[Trial]]:
+        for bundle in queue.free():
+            yield bundle
+            if stop.asked:
+                return
+
+    while queue and not stop.asked:
+        bundles = free()
+        first = next(bundles, None)
+        if first is not None:
+            yield from executor.run(chain([first], bundles))
+        elif not wait:
+            return
+        elif queue:
+            time.sleep(POLL)
+
+
+def _waiting(holder: Holder) -> str:
+    return f"waiting for {holder}, which is making what this board's trials rest on"
 
 
 def _nothing_to_do(standing: Standing, store: RecordStore, options: Options, watcher: Watcher) -> Run | None:
@@ -129,22 +180,21 @@ def _nothing_to_do(standing: Standing, store: RecordStore, options: Options, wat
     plan = None if options.rerun else standing.planned()
     if plan is None or not store.ids().issuperset(plan.ids):
         return None
-    with alone(standing.file.parent):
-        store.sweep()
-        rendered, reading = standing.rendered(), None
-        if rendered is not None:
-            ids, failed = store.ids(), rendered.failed
-        else:
-            reading = standing.read(store)
-            ids = {record.id for record in reading.records}
-            failed = {record.id: record.error for record in reading.records if record.status == "failed"}
-        failed = {name: failed[name] for name in plan.ids if name in failed}
-        if not ids.issuperset(plan.ids) or (options.retry and failed):
-            return None
-        for line in plan.said:
-            watcher.say(line)
-        watcher.planned(len(plan.ids), [])
-        return Run(standing=standing, planned=len(plan.ids), failed=failed, rendered=rendered, reading=reading)
+    store.sweep()
+    rendered, reading = standing.rendered(), None
+    if rendered is not None:
+        ids, failed = store.ids(), rendered.failed
+    else:
+        reading = standing.read(store)
+        ids = {record.id for record in reading.records}
+        failed = {record.id: record.error for record in reading.records if record.status == "failed"}
+    failed = {name: failed[name] for name in plan.ids if name in failed}
+    if not ids.issuperset(plan.ids) or (options.retry and failed):
+        return None
+    for line in plan.said:
+        watcher.say(line)
+    watcher.planned(len(plan.ids), [])
+    return Run(standing=standing, planned=len(plan.ids), failed=failed, rendered=rendered, reading=reading)
 
 
 def leaderboard(run: Run) -> list[Path]:
@@ -161,20 +211,6 @@ def leaderboard(run: Run) -> list[Path]:
     files = render(standing.file, named, reading.records, plugged.outdated)
     standing.note_rendering(files, FOLDER, reading)
     return files
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the board's lock; the system drops it when this process ends, however it ends."""
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise BoardError(f"{folder}: another giftbench run is at work on this board; wait for it, or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def commit() -> str:

@@ -50,6 +50,16 @@ def bundles(
     return [list(bundle.trials) for bundle in _ordered([*_bundled(trials, costs, device, stack, planned or trials)])]
 
 
+def share(trials: Sequence[Trial], costs: Costs, device: str, stack: int, index: int, count: int) -> list[Trial]:
+    """Return the trials of one of a board's `count` shares, in the board's order: every `count`-th bundle, from `index` on.
+
+    All shares together are the board, and none has a trial of another's, where all are asked for on machines of the same kind: on
+    a GPU other trials may be bundled than on a CPU. What has a record already plays no part, so that a share stays what it is.
+    """
+    ids = {trial.id for bundle in bundles(trials, costs, device, stack)[index::count] for trial in bundle}
+    return [trial for trial in trials if trial.id in ids]
+
+
 def _bundled(trials: Sequence[Trial], costs: Costs, device: str, stack: int, planned: Sequence[Trial]) -> Iterator[Bundle]:
     """Yield bundles: of a scenario that trains seeds together by itself, of one training pass, or of one trial."""
     from harness.running.grouping import limit

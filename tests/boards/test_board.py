@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.boards.board import Board, board_path, load_board
+from harness.boards.board import Board, board_path, checked, load_board
 from harness.boards.protocol import Protocol
+from harness.boards.setup import Setup
+from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.core.spec import Spec
 
@@ -223,3 +225,14 @@ def test_a_folder_without_a_board_is_named(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "absent"):
         with pytest.raises(BoardError, match=rf"{place}: no board here; expected a folder with board\.toml, or the file itself"):
             load_board(place)
+
+
+def test_a_timeout_is_the_whole_boards_and_none_of_its_trials_says_it(refused) -> None:
+    base = {"dataset": "digits", "sets": [{"method": "random", "ipc": 1}], "scenarios": ["cross-optimizer"]}
+    assert checked(Board, base, "b").timeout == 0
+    assert checked(Board, base | {"timeout": 90, "parts": [{"dataset": "digits"}]}, "b").timeout == 90
+    assert not {"timeout"} & {*Trial.model_fields, *Setup.model_fields, *Protocol.model_fields}
+    with refused(BoardError, "b: timeout", "greater than or equal to 0", -1):
+        checked(Board, base | {"timeout": -1}, "b")
+    with refused(BoardError, "timeout is the whole board's: it goes above [[parts]]"):
+        checked(Board, base | {"parts": [{"timeout": 3}]}, "b")

@@ -107,6 +107,24 @@ def test_trials_whose_worker_died_are_counted_once_when_they_run_again() -> None
     assert estimate.left() == 10.0
 
 
+def test_what_another_runner_has_ended_is_not_waited_for() -> None:
+    now = [0.0]
+    trials = [trial(seed=seed) for seed in range(4)]
+    estimate = Estimate(COSTS, [[trials[0]], [trials[1]], trials[2:]], 1, clock=lambda: now[0])
+    estimate.started(trials[0])
+    now[0] = 10.0
+    estimate.ended(trials[0], Record.of(trials[0], "done", timing={"total": 10.0}))
+    left = estimate.left()
+    assert left is not None
+    estimate.elsewhere(trials[1])
+    estimate.elsewhere(trials[1])
+    assert estimate.left() == pytest.approx(left - 10.0)
+    estimate.elsewhere(trials[2])
+    estimate.elsewhere(trials[3])
+    assert estimate.left() == 0
+    estimate.started(trials[2])  # to make its stack whole
+
+
 def test_failed_trials_teach_nothing() -> None:
     seconds, given = Seconds(COSTS), trial()
     seconds.learn(given, Record.of(given, "failed", error="", timing={"total": 0.1}))

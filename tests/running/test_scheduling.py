@@ -12,7 +12,7 @@ from harness import Outcome, Scenario, scenarios
 from harness.boards.trial import Trial
 from harness.core.spec import Spec
 from harness.running.costs import Costs, Facts
-from harness.running.scheduling import Needed, bundles, finish
+from harness.running.scheduling import Needed, bundles, finish, share
 from tests.simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
 
 
@@ -115,6 +115,18 @@ def test_a_scenario_that_trains_seeds_together_gets_them_together_and_whole() ->
 
 def test_streams_are_handed_out_one_by_one() -> None:
     assert all(len(bundle) == 1 for bundle in bundles(streams((5, 10)), COSTS, "cpu", 8))
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+@pytest.mark.parametrize("stack", [1, 0])
+def test_shares_are_the_board_in_whole_bundles_and_none_has_a_trial_of_anothers(count: int, stack: int) -> None:
+    trials = BOARDS["one kind"]
+    shares = [share(trials, COSTS, "cpu", stack, index, count) for index in range(count)]
+    assert sorted(one.id for part in shares for one in part) == sorted(one.id for one in trials)
+    order = bundles(trials, COSTS, "cpu", stack)
+    for index, part in enumerate(shares):
+        assert {one.id for one in part} == {one.id for bundle in order[index::count] for one in bundle}
+        assert part == [one for one in trials if one in part]
 
 
 def test_workers_that_become_free_take_the_next() -> None:

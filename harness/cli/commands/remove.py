@@ -38,7 +38,7 @@ def remove(
     from harness.core.errors import BoardError, at
     from harness.leaderboard.render import render
     from harness.running.opening import read_board, say
-    from harness.running.run import alone
+    from harness.running.queue import alone
     from harness.running.scenario import named
 
     file, _, left_out = read_board(board, plugin or (), allow_plugins)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,18 +19,24 @@ from typing import Any, Self
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core import shipped
-from harness.running.executors.protocol import Event, Settings, reason
+from harness.running.executors.protocol import Event, Settings, reason, too_long
 
 
 @dataclass
 class _Worker:
-    """A process, its number, the trials of its bundle that have not ended, and how many of these have started."""
+    """A process, its number, the trials of its bundle that have not ended, how many of these have started, and when they end."""
 
     process: Any
     pipe: Connection
     number: int = 0
     bundle: list[Trial] = field(default_factory=list)
     started: int = 0
+    deadline: float = math.inf
+    late: bool = False
+
+
+#: How often a worker is started anew where that fails, before the run gives up.
+ATTEMPTS = 3
 
 
 class Workers:
@@ -35,10 +44,15 @@ class Workers:
 
     On the CPU under Linux they are forked from a process that has loaded the libraries and computed nothing, so that these are
     loaded once; elsewhere each starts by itself. Workers end when this process ends, however it ends.
+
+    Args:
+        jobs: how many; with devices, of all together.
+        devices: as CUDA_VISIBLE_DEVICES names them, among which workers are divided: each sees one of them and no other, from
+            before torch loads. Empty where all see what this process sees.
     """
 
-    def __init__(self, settings: Settings, jobs: int) -> None:
-        self.settings, self.jobs = settings, jobs
+    def __init__(self, settings: Settings, jobs: int, devices: Sequence[str] = ()) -> None:
+        self.settings, self.jobs, self.devices = settings, jobs, tuple(devices)
         self._forked = forks(settings.device)
         self._ready: list[_Worker] = []
         self._workers: dict[Connection, _Worker] = {}
@@ -49,7 +63,7 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         left = [*self._workers.values(), *self._ready]
         for worker in left:
-            worker.process.terminate()
+            worker.process.kill()
         for worker in left:
             worker.process.join()
 
@@ -58,7 +72,7 @@ class Workers:
         if self._forked:
             preload(self.settings.device, self.settings.threads)
         elif not self._ready:
-            self._ready.append(self._start())
+            self._ready.append(self._start(0))
 
     def run(self, bundles: Iterator[Sequence[Trial]]) -> Iterator[Event]:
         """Run bundles, pulled in their order as workers are free; yield events as they come.
@@ -69,24 +83,25 @@ class Workers:
         workers, queue = self._workers, _Queue(bundles)
         while True:
             while len(workers) < self.jobs and (bundle := queue.take()) is not None:
-                worker = self._ready.pop() if self._ready else self._start()
-                worker.number = min({*range(self.jobs)} - {other.number for other in workers.values()})
+                number = min({*range(self.jobs)} - {other.number for other in workers.values()})
+                worker = self._ready.pop() if self._ready else self._start(number)
                 workers[worker.pipe] = worker
                 _give(worker, bundle)
             if not workers:
                 return
-            for pipe in wait(list(workers)):
+            for pipe in wait(list(workers), self._patience()):
                 assert isinstance(pipe, Connection)
                 worker = workers[pipe]
                 try:
                     kind, content = pipe.recv()
                 except (EOFError, OSError):
                     del workers[pipe]
-                    yield from _bury(worker, queue)
+                    yield from _bury(worker, queue, self.settings.timeout)
                     continue
                 if kind == "start":
                     begun = worker.bundle[worker.started : worker.started + content]
                     worker.started += content
+                    worker.deadline = time.monotonic() + (self.settings.timeout or math.inf) * worker.started
                     yield from (Event("start", trial, worker=worker.number) for trial in begun)
                 elif kind == "record":
                     worker.started -= 1
@@ -98,17 +113,35 @@ class Workers:
                     _send(pipe, None)
                     worker.process.join()
 
-    def _start(self) -> _Worker:
+    def _patience(self) -> float | None:
+        """End the workers whose trials take longer than they may; return the seconds until the next would."""
+        now = time.monotonic()
+        for worker in self._workers.values():
+            if worker.deadline <= now and not worker.late:
+                worker.late = True
+                with suppress(OSError):
+                    os.kill(worker.process.pid, signal.SIGKILL)  # `kill` does nothing once the fork server has died
+        left = [worker.deadline - now for worker in self._workers.values() if not worker.late]
+        return None if min(left, default=math.inf) == math.inf else max(0.0, min(left))
+
+    def _start(self, number: int) -> _Worker:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(OSError, EOFError):  # the process that workers are forked from has been killed: the next is another
+                return self._begin(number)
+        return self._begin(number)
+
+    def _begin(self, number: int) -> _Worker:
+        pinned = {"CUDA_VISIBLE_DEVICES": self.devices[number % len(self.devices)]} if self.devices else {}
         context: Any = multiprocessing.get_context("forkserver" if self._forked else "spawn")
         ours, theirs = context.Pipe()
         if self._forked:
             self.prepare()
         with _threads(self.settings.threads):
-            process = context.Process(target=_work, args=(theirs, self.settings, dict(os.environ)), daemon=True)
-            with shipped.first_on_path():
+            process = context.Process(target=_work, args=(theirs, self.settings, {**os.environ, **pinned}), daemon=True)
+            with shipped.first_on_path(), _uninterrupted():
                 process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, number)
 
 
 def forks(device: str) -> bool:
@@ -117,15 +150,39 @@ def forks(device: str) -> bool:
     return cpu and sys.platform == "linux"
 
 
+def visible(device: str) -> tuple[str, ...]:
+    """Return the GPUs to divide workers among, as CUDA_VISIBLE_DEVICES names them; none where there is one, or one is named."""
+    if device != "cuda":
+        return ()
+    import torch
+
+    count = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return tuple((named or [str(number) for number in range(count)])[:count]) if count > 1 else ()
+
+
 def preload(device: str, threads: int) -> None:
     """Let the process that workers are forked from load the libraries, where there is one, and return at once."""
     if not forks(device):
         return
     from multiprocessing import forkserver
 
-    with _threads(threads), shipped.first_on_path():
+    with _threads(threads), shipped.first_on_path(), _uninterrupted():
         forkserver.set_forkserver_preload(["harness.running.executors.libraries"])
         forkserver.ensure_running()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Have processes that are started in the block be deaf to Ctrl-C: a terminal sends it to all, and it is for their parent."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -168,7 +225,7 @@ class _Queue:
 
 
 def _give(worker: _Worker, bundle: list[Trial]) -> None:
-    worker.bundle, worker.started = bundle, 0
+    worker.bundle, worker.started, worker.deadline = bundle, 0, math.inf
     _send(worker.pipe, [trial.model_dump_json() for trial in worker.bundle])
 
 
@@ -177,18 +234,20 @@ def _send(pipe: Connection, message: object) -> None:
         pipe.send(message)
 
 
-def _bury(worker: _Worker, queue: _Queue) -> Iterator[Event]:
+def _bury(worker: _Worker, queue: _Queue, timeout: float) -> Iterator[Event]:
     """Have what a dead worker has not ended run again; what kills a worker for the second time has failed."""
     worker.process.join()
     begun, rest = worker.bundle[: worker.started], worker.bundle[worker.started :]
-    if queue.died(begun) and len(begun) == 1:
-        yield Event("end", begun[0], Record.of(begun[0], "failed", error=reason(worker.process.exitcode)), worker.number)
+    if (queue.died(begun) or worker.late) and len(begun) == 1:
+        error = too_long(timeout) if worker.late else reason(worker.process.exitcode)
+        yield Event("end", begun[0], Record.of(begun[0], "failed", error=error), worker.number)
         begun = []
     queue.put([*([trial] for trial in begun), rest])
 
 
 def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> None:
     """Run bundles until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(environment)  # which may have changed since the process was started that this one is forked from
     threading.Thread(target=_end_with_parent, daemon=True).start()

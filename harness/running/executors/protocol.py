@@ -75,3 +75,8 @@ def reason(code: int | None) -> str:
     if code and code < 0:
         return f"its worker process died: killed by signal {-code}{', probably out of memory' if code == -9 else ''}"
     return f"its worker process died: exit status {code}"
+
+
+def too_long(seconds: float) -> str:
+    """Return what the record of a trial says that was ended because it took longer than this."""
+    return f"longer than the board's timeout of {seconds:g} s"

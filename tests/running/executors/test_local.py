@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -49,7 +50,9 @@ class Process(threading.Thread):
         self.pipe = Connection(os.dup(pipe.fileno()))  # as a process has, for this one closes its own
         self.bundles: list[list[int]] = []
         self.exitcode: int | None = None
-        self.terminated = False
+        self.killed = False
+        self.ended = threading.Event()
+        self.pid = len(self.started)
         self.threads = os.environ.get("OMP_NUM_THREADS")
         self.started.append(self)
 
@@ -66,11 +69,11 @@ class Process(threading.Thread):
                 self.pipe.send(("idle", None))
             self.exitcode = 0
 
-    def terminate(self) -> None:
-        self.terminated = True
+    def kill(self) -> None:
+        self.killed = True
 
     def join(self, timeout: float | None = None) -> None:
-        if not self.terminated:
+        if not self.killed:
             super().join(timeout)
 
 
@@ -213,6 +216,58 @@ def test_a_worker_that_dies_between_two_bundles_fails_nothing(run: Callable[...,
     assert [process.bundles for process in processes] == [[[0]], [[1, 2]]]
 
 
+def test_a_trial_that_takes_longer_than_it_may_is_ended_and_failed_and_not_tried_again(
+    run: Callable[..., list[Event]], processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of several at once each is tried alone; trials that follow each other have their time each."""
+    killed: list[int] = []
+
+    def kill(number: int, sign: int) -> None:
+        killed.append(sign)
+        process = processes[number]
+        process.exitcode = -9
+        process.ended.set()
+
+    def script(bundle: Sequence[Trial]) -> Iterator[Message | int]:
+        yield "start", len(bundle)
+        if any(one.seed == 1 for one in bundle):
+            processes[-1].ended.wait(20)
+            yield -9
+        for one in bundle:
+            yield ended(one)
+
+    monkeypatch.setattr(local.os, "kill", kill)
+    monkeypatch.setattr(Process, "script", staticmethod(script))
+    with Workers(Settings("cpu", 1, tmp_path, timeout=0.2), 1) as workers:
+        events = list(workers.run(iter([[TRIALS[0]], [TRIALS[1], TRIALS[2]], [TRIALS[3]]])))
+    assert [(kind, seed) for kind, seed in told(events) if kind != "start"] == [
+        *(("done", 0), ("failed", 1), ("done", 2), ("done", 3))
+    ]
+    (record,) = [event.record for event in events if event.record is not None and event.record.status == "failed"]
+    assert record.error == "longer than the board's timeout of 0.2 s"
+    assert killed == [signal.SIGKILL] * 2
+    assert [process.bundles for process in processes] == [[[0], [1, 2]], [[1]], [[2], [3]]]
+
+
+def test_a_worker_that_cannot_be_started_is_started_again_and_not_for_ever(
+    processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    left = [2]
+
+    def start(process: Process) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ConnectionRefusedError("the fork server is gone")
+        threading.Thread.start(process)
+
+    monkeypatch.setattr(Process, "start", start)
+    with Workers(Settings("cpu", 1, tmp_path), 1) as workers:
+        assert len(list(workers.run(iter([[TRIALS[0]]])))) == 2
+        left[0] = 3
+        with pytest.raises(ConnectionRefusedError):
+            list(workers.run(iter([[TRIALS[0]]])))
+
+
 # -- what they are started with ----------------------------------------------------------------------------------------------
 
 
@@ -224,7 +279,7 @@ def test_workers_are_ended_with_whatever_they_are_on(
     with workers:
         events = workers.run(iter([[TRIALS[0]], [TRIALS[1]]]))
         next(events)
-    assert [process.terminated for process in processes] == [True, True]
+    assert [process.killed for process in processes] == [True, True]
 
 
 def test_a_worker_that_was_prepared_is_the_first_to_be_given_a_bundle_and_ended_if_it_is_given_none(
@@ -236,8 +291,8 @@ def test_a_worker_that_was_prepared_is_the_first_to_be_given_a_bundle_and_ended_
             workers.prepare()
             list(workers.run(iter(bundles)))
     used, unused = processes
-    assert (used.bundles, used.terminated) == ([[0]], False)
-    assert (unused.bundles, unused.terminated) == ([], True)
+    assert (used.bundles, used.killed) == ([[0]], False)
+    assert (unused.bundles, unused.killed) == ([], True)
 
 
 def test_a_worker_has_its_own_threads_and_this_processs_environment_which_stays_as_it_was(
@@ -254,6 +309,45 @@ def test_a_worker_has_its_own_threads_and_this_processs_environment_which_stays_
     assert process.environment["GIFTBENCH_TROUBLE"] == "said"
     assert process.settings is settings
     assert (os.environ["OMP_NUM_THREADS"], "MKL_NUM_THREADS" in os.environ) == ("7", False)
+
+
+def test_each_worker_sees_one_of_several_devices_and_its_successor_the_same(
+    run: Callable[..., list[Event]], processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5")
+    monkeypatch.setattr(Process, "script", staticmethod(dies(1)))
+    with Workers(Settings("cpu", 1, tmp_path), 4, ("3", "GPU-5")) as workers:
+        workers.prepare()
+        events = list(workers.run(iter([[one] for one in TRIALS])))
+    seen = [process.environment["CUDA_VISIBLE_DEVICES"] for process in processes]
+    assert seen[:4] == ["3", "GPU-5", "3", "GPU-5"]
+    assert {event.worker for event in events if event.trial.seed == 1} <= {1}, "it died on the second, and runs there again"
+    assert set(seen[4:]) == {"GPU-5"}
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3,GPU-5"
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "named", "expected"),
+    [
+        ("cpu", 2, None, ()),
+        ("cuda", 1, None, ()),
+        ("cuda:1", 2, None, ()),
+        ("cuda", 2, None, ("0", "1")),
+        ("cuda", 2, "4, 6", ("4", "6")),
+        ("cuda", 2, "GPU-a,GPU-b", ("GPU-a", "GPU-b")),
+        ("cuda", 3, "", ("0", "1", "2")),
+    ],
+)
+def test_workers_are_divided_among_the_gpus_that_this_process_sees(
+    monkeypatch: pytest.MonkeyPatch, device: str, count: int, named: str | None, expected: tuple[str, ...]
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert local.visible(device) == expected
 
 
 @pytest.mark.parametrize(

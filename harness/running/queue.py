@@ -1,0 +1,116 @@
+"""The folder of records is the queue: any number of runners take from it what has no record, and no other's claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING
+
+from harness.core.errors import BoardError
+from harness.files.claims import Claims
+
+if TYPE_CHECKING:
+    from harness.boards.trial import Trial
+
+#: The claims of a board's runners lie in this folder beside the board: trials by their ids, and the plan while it is made.
+CLAIMS, PLAN = "claims", "plan"
+#: When, how long and which file.
+Stamp = tuple[int, int, int]
+
+
+class Queue:
+    """A board's missing bundles, as one of its runners sees them.
+
+    Trials are claimed one by one, and a bundle by all that are missing of it: runners may plan other bundles of the same trials,
+    by other options or on another device.
+
+    Args:
+        bundles: in the order in which they are to be taken.
+        missing: the trials that are to be recorded, by id, each with the `stamp` of its record as it was when that was decided,
+            None where it had none: whoever has recorded it since has done it. Other trials of a bundle only complete it.
+        records: the folder of records.
+        claims: of this runner.
+        elsewhere: is told of each missing trial that another runner has recorded; returns whether the record is a good one.
+    """
+
+    def __init__(
+        self,
+        bundles: Sequence[Sequence[Trial]],
+        missing: Mapping[str, Stamp | None],
+        records: Path,
+        claims: Claims,
+        elsewhere: Callable[[Trial], bool] = lambda trial: True,
+    ) -> None:
+        self._records, self._claims, self._elsewhere = records, claims, elsewhere
+        self._left = dict(enumerate(bundles))
+        self._before = dict(missing)
+        self._own: set[str] = set()
+
+    def __bool__(self) -> bool:
+        """Whether there are bundles that are neither recorded, nor have been yielded here."""
+        return bool(self._left)
+
+    def free(self) -> Iterator[Sequence[Trial]]:
+        """Yield the bundles that are free, each claimed when it is pulled; end where all others are claimed."""
+        for number in [*self._left]:
+            bundle = self._left[number]
+            names = [trial.id for trial in self._missing(bundle)]
+            if names and self._claims.take(names):
+                rest = [trial.id for trial in self._missing(bundle)]  # others may have recorded some, and let go, just now
+                self._claims.release({*names} - {*rest})
+                self._own.update(rest)
+                names = rest
+                if rest:
+                    del self._left[number]
+                    yield bundle
+                    continue
+            if not names:
+                del self._left[number]
+
+    def owns(self, trial: Trial) -> bool:
+        """Whether the trial's record is to be written by this runner."""
+        return trial.id in self._own
+
+    def recorded(self, trial: Trial) -> None:
+        """Let go of a trial whose record has been written."""
+        self._own.discard(trial.id)
+        self._before.pop(trial.id, None)
+        self._claims.release([trial.id])
+
+    def _missing(self, bundle: Sequence[Trial]) -> list[Trial]:
+        """Return the trials of a bundle that nobody has recorded since this runner has looked."""
+        missing = []
+        for trial in bundle:
+            if trial.id not in self._before or trial.id in self._own:
+                continue
+            now = stamp(self._records / f"{trial.id}.json")
+            if now in (None, self._before[trial.id]) or not self._elsewhere(trial):
+                missing.append(trial)
+            else:
+                del self._before[trial.id]
+        return missing
+
+
+def stamp(record: Path) -> Stamp | None:
+    """Return what tells a record's file from one that is written later; None where there is no file."""
+    try:
+        status = record.stat()
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if S_ISREG(status.st_mode) else None
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep runners from a board while the block lasts. Raises BoardError where one is at work on it."""
+    with Claims(folder / CLAIMS) as claims:
+        taken = claims.take([PLAN])
+        others = claims.holders()
+        if taken:
+            del others[PLAN]
+        if others:
+            holder = next(iter(others.values()))
+            raise BoardError(f"{folder}: {holder} is at work on this board; wait for it, or stop it")
+        yield
