@@ -24,7 +24,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
@@ -141,10 +141,15 @@ def module_file(module: str) -> Path | None:
 
 def is_outside(file: Path) -> bool:
     """Return whether a file comes neither with Python, nor with an installed package, nor with giftbench."""
+    packages = tuple(folder for folder in sys.path if folder.endswith(("site-packages", "dist-packages")))
+    return not str(file).startswith(_installed(packages)) and not _ships(file)
+
+
+@cache
+def _installed(packages: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the folders of Python's own modules and of packages, links followed, each with a separator at its end."""
     known = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    known += [folder for folder in sys.path if folder.endswith(("site-packages", "dist-packages"))]
-    folders = tuple(f"{Path(folder).resolve()}{os.sep}" for folder in {*known})
-    return not str(file).startswith(folders) and not _ships(file)
+    return tuple(f"{Path(folder).resolve()}{os.sep}" for folder in {*known, *packages})
 
 
 def file_digest(file: Path) -> str:
@@ -208,12 +213,11 @@ def _imports(name: str, file: Path) -> Iterator[tuple[str, Path]]:
             if place is not None:
                 yield other, place
     held = [*vars(sys.modules[name]).values()] if name in sys.modules else []
-    for value in held:
-        if isinstance(value, (ModuleType, FunctionType, type)):
-            other = value.__name__ if isinstance(value, ModuleType) else value.__module__
-            place = module_file(other) if other in sys.modules else None
-            if place is not None:
-                yield other, place
+    things = [value for value in held if isinstance(value, (ModuleType, FunctionType, type))]
+    for other in dict.fromkeys(value.__name__ if isinstance(value, ModuleType) else value.__module__ for value in things):
+        place = module_file(other) if other in sys.modules else None
+        if place is not None:
+            yield other, place
 
 
 def _named(tree: ast.Module, package: str) -> Iterator[str]:
