@@ -17,6 +17,7 @@ import pytest
 from harness import scenarios
 from harness.boards.records import Record, RecordStore
 from harness.leaderboard.render import render
+from harness.running.executors import local
 from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
 from harness.running.run import run_board
@@ -27,6 +28,7 @@ BOARD = board_text(losses=["gift", "ce"], seeds=2, scenarios=[{"name": "cross-op
 
 PLUGIN = """
 import os, signal, time
+from pathlib import Path
 from harness import Outcome, Scenario, ScenarioOptions, scenarios
 
 @scenarios.register("troubled")
@@ -48,6 +50,14 @@ class Troubled(Scenario):
             time.sleep(0.3)
         if trouble == "environment":
             value = 99.0 if os.environ.get("GIFTBENCH_TROUBLE") == "said" else 1.0
+            return Outcome({"accuracy": value, "best_accuracy": value, "top5_accuracy": value})
+        if trouble == "device":
+            value = float(os.environ["CUDA_VISIBLE_DEVICES"])
+            here = Path(__file__).parent
+            (here / f"on-{value}").touch()
+            began = time.monotonic()
+            while len([*here.glob("on-*")]) < 2 and time.monotonic() < began + 60:  # until each device has a trial
+                time.sleep(0.01)
             return Outcome({"accuracy": value, "best_accuracy": value, "top5_accuracy": value})
         if trouble == "diverged":
             return Outcome({"accuracy": 10.0, "best_accuracy": 12.0, "top5_accuracy": 50.0}, status="diverged")
@@ -213,6 +223,24 @@ def test_workers_see_the_environment_of_the_run_that_they_work_for(board: Path, 
     assert [r.metrics["accuracy"] for r in run(troubled(board, "environment")).records] == [1.0, 1.0]
     monkeypatch.setenv("GIFTBENCH_TROUBLE", "said")
     assert [r.metrics["accuracy"] for r in run(board, rerun=True).records] == [99.0, 99.0]
+
+
+def test_where_a_machine_has_several_devices_each_has_workers_of_its_own(board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices that are simulated: workers are pinned as to GPUs, and compute on the CPU."""
+    monkeypatch.setattr(local, "visible", lambda device: ("4", "7"))
+    watcher = run(troubled(board, "device"), jobs=1)
+    assert {r.metrics["accuracy"] for r in watcher.records} == {4.0, 7.0}
+
+
+def test_a_trial_that_takes_longer_than_the_boards_timeout_is_failed_and_its_id_does_not_say_so(board: Path) -> None:
+    troubled(board, "slow")
+    file = board / "board.toml"
+    file.write_text("timeout = 0.1\n" + file.read_text())
+    records = run(board).records
+    assert {r.error for r in records} == {"longer than the board's timeout of 0.1 s"}
+    file.write_text(file.read_text().replace("timeout = 0.1", "timeout = 100"))
+    again = run(board, retry=True).records
+    assert {(r.id, r.status) for r in again} == {(r.id, "done") for r in records}
 
 
 def test_trials_stacked_in_a_worker_that_is_killed_run_again_each_alone(board: Path) -> None:
