@@ -24,7 +24,10 @@ from harness.running.executors.protocol import Event, Settings, reason, too_long
 
 @dataclass
 class _Worker:
-    """A process, its number, the trials of its bundle that have not ended, how many of these have started, and when they end."""
+    """A process, its number, the trials of its bundle that have not ended, and how many of these have started.
+
+    They may run until `deadline`; `late` says that the process was ended because they did not, `lost` why it gave up by itself.
+    """
 
     process: Any
     pipe: Connection
@@ -33,8 +36,11 @@ class _Worker:
     started: int = 0
     deadline: float = math.inf
     late: bool = False
+    lost: str = ""
 
 
+#: In the error of a trial that has left its process without a device: whatever it trained next would fail too.
+BROKEN = "CUDA error"
 #: How often a worker is started anew where that fails, before the run gives up.
 ATTEMPTS = 3
 
@@ -106,6 +112,8 @@ class Workers:
                 elif kind == "record":
                     worker.started -= 1
                     yield Event("end", worker.bundle.pop(0), Record.model_validate_json(content), worker.number)
+                elif kind == "lost":  # and ends
+                    worker.lost = content
                 elif (bundle := queue.take()) is not None:  # idle
                     _give(worker, bundle)
                 else:
@@ -239,7 +247,7 @@ def _bury(worker: _Worker, queue: _Queue, timeout: float) -> Iterator[Event]:
     worker.process.join()
     begun, rest = worker.bundle[: worker.started], worker.bundle[worker.started :]
     if (queue.died(begun) or worker.late) and len(begun) == 1:
-        error = too_long(timeout) if worker.late else reason(worker.process.exitcode)
+        error = too_long(timeout) if worker.late else worker.lost or reason(worker.process.exitcode)
         yield Event("end", begun[0], Record.of(begun[0], "failed", error=error), worker.number)
         begun = []
     queue.put([*([trial] for trial in begun), rest])
@@ -278,6 +286,9 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
         waiting = len(trials) - at_once(trials)
         pipe.send(("start", len(trials) - waiting))
         for record in run_bundle(trials, workbench, settings.facts):
+            if record.status == "failed" and BROKEN in record.error:
+                pipe.send(("lost", record.error))
+                return
             pipe.send(("record", record.model_dump_json(by_alias=True)))
             if waiting:
                 waiting -= 1

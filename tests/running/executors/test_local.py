@@ -207,6 +207,59 @@ def test_of_several_trials_at_once_each_is_run_again_alone_and_the_one_that_kill
     assert [process.bundles for process in processes] == [[[0, 1, 2]], [[1]], [[2], [3]]]
 
 
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_worker_whose_device_is_lost_ends_and_its_trial_is_run_once_more_by_another(
+    run: Callable[..., list[Event]], processes: list[Process], times: int
+) -> None:
+    error = "AcceleratorError: CUDA error: an illegal memory access was encountered"
+
+    def script(bundle: Sequence[Trial]) -> Iterator[Message | int]:
+        for one in bundle:
+            yield "start", 1
+            if one.seed == 1 and len(processes) <= times:
+                yield "lost", error
+                yield 0
+            yield ended(one)
+
+    events = run([0, 1, 2], script=script)
+    last = ("done", 1) if times == 1 else ("failed", 1)
+    assert [pair for pair in told(events) if pair[0] != "start"] == [("done", 0), last, ("done", 2)]
+    assert [event.record.error for event in events if event.record is not None and event.record.status == "failed"] == (
+        [] if times == 1 else [error]
+    )
+
+
+def test_a_worker_gives_up_after_a_trial_that_has_broken_its_device_and_after_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from harness.core import plugins
+    from harness.running.executors import memory, work
+
+    errors = iter(["ValueError: CUDA is a word", "RuntimeError: CUDA error: device-side assert triggered", "never reached"])
+    monkeypatch.setattr(local, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(local.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(memory, "keep_freed", lambda: True)
+    monkeypatch.setattr(plugins, "load_files", lambda files: None)
+    monkeypatch.setattr(work, "at_once", len)
+    monkeypatch.setattr(work, "run_bundle", lambda trials, *_: (Record.of(one, "failed", error=next(errors)) for one in trials))
+    ours, theirs = multiprocessing.Pipe()
+    ours.send([one.model_dump_json() for one in TRIALS[:3]])
+    local._work(theirs, Settings("cpu", torch_threads(), tmp_path), dict(os.environ))
+    theirs.close()
+    messages = []
+    with suppress(EOFError):
+        while True:
+            messages.append(ours.recv())
+    assert [kind for kind, _ in messages] == ["start", "record", "lost"]
+    assert messages[-1][1] == "RuntimeError: CUDA error: device-side assert triggered"
+
+
+def torch_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
 def test_a_worker_that_dies_between_two_bundles_fails_nothing(run: Callable[..., list[Event]], processes: list[Process]) -> None:
     def script(bundle: Sequence[Trial]) -> Iterator[Message | int]:
         yield from good(bundle)
