@@ -13,10 +13,19 @@ from pydantic_core import ErrorDetails
 
 from harness.augmentation.words import BORDER, Cutout
 from harness.boards.protocol import Augmentation, Count, Frozen, Precision, Protocol
-from harness.core.errors import BoardError, GiftbenchError, suggest
+from harness.boards.trial import SEEDS
+from harness.core.errors import BoardError, DataError, GiftbenchError, suggest
 from harness.core.spec import Spec
+from harness.files import paths
 
 M = TypeVar("M", bound=BaseModel)
+
+#: Bytes of a board's file; those of the paper have four thousand.
+MAX_BYTES = 16 << 20
+#: Tables and arrays in one another; a board of parts has five.
+MAX_DEPTH = 32
+#: Seeds of a board or a scenario.
+MAX_SEEDS = 100_000
 
 
 def _listed(value: object) -> object:
@@ -28,14 +37,20 @@ Specs = Annotated[tuple[Spec, ...], BeforeValidator(_listed), Field(min_length=1
 
 
 def _seeds(value: object) -> object:
+    counted = isinstance(value, int) and not isinstance(value, bool)
+    count = value if counted else len(value) if isinstance(value, (list, tuple)) else 0
+    if isinstance(count, int) and count > MAX_SEEDS:
+        raise ValueError(f"{count} seeds; a board has at most {MAX_SEEDS}")
     if isinstance(value, (list, tuple)):
         return value
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and counted and value > 0:
         return list(range(value))
     raise ValueError(f"must be how many (1 or more) or a list such as [4, 7], not {value!r}")
 
 
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], BeforeValidator(_seeds), Field(min_length=1)]
+#: Where a stream of random numbers starts.
+Seed = Annotated[int, Field(ge=0, lt=SEEDS, strict=True)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_seeds), Field(min_length=1)]
 
 
 class SetSpec(BaseModel):
@@ -59,7 +74,7 @@ class SetSpec(BaseModel):
     title: str = ""
     native: Spec | None = None
     distilled_on: str = ""
-    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _one_source(self) -> SetSpec:
@@ -119,7 +134,7 @@ class TeacherSpec(Frozen):
     augmentation: Augmentation = "color_crop_cutout_flip_scale_rotate"
     cutout: Cutout = BORDER
     precision: Precision = "float32"
-    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -235,12 +250,28 @@ def load_board(path: str | Path) -> Board:
     """Read and check a board file. Raises BoardError that names the place in the file and what would be right."""
     file = board_path(path)
     try:
-        content = tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(paths.content(file, MAX_BYTES).decode())
+    except (DataError, FileNotFoundError) as error:
+        raise BoardError(str(error)) from None
+    except RecursionError:
+        raise BoardError(f"{file}: {TOO_DEEP}") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise BoardError(f"{file}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise BoardError(f"{file}: cannot be read: {error.strerror}") from None
+    if _too_deep(content):
+        raise BoardError(f"{file}: {TOO_DEEP}")
     return checked(Board, content, str(file))
+
+
+TOO_DEEP = f"arrays or tables nested too deep; at most {MAX_DEPTH} stand in one another"
+
+
+def _too_deep(content: object) -> bool:
+    """Tell whether more than `MAX_DEPTH` arrays and tables stand in one another."""
+    level = [content]
+    for _ in range(MAX_DEPTH + 1):
+        inner = [part for part in level if isinstance(part, (dict, list))]
+        level = [value for part in inner for value in (part.values() if isinstance(part, dict) else part)]
+    return bool(level)
 
 
 def checked(model: type[M], content: object, source: str) -> M:

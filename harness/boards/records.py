@@ -7,8 +7,11 @@ import json
 import logging
 import math
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,7 +23,8 @@ from harness.boards.board import board_path
 from harness.boards.labels import Stated
 from harness.boards.setup import Setups
 from harness.boards.trial import Trial
-from harness.files import atomic
+from harness.core.errors import DataError
+from harness.files import atomic, paths
 from harness.files.claims import clock
 
 if TYPE_CHECKING:
@@ -31,6 +35,10 @@ log = logging.getLogger("giftbench")
 SCHEMA = "giftbench.record/1"
 #: Seconds after which a file that is not written to any more, and has not been given its name, is nobody's: a record takes none.
 ABANDONED = 600.0
+#: What every schema of records, a later one's too, is called before its number.
+FAMILY = "giftbench.record/"
+#: Bytes of a record's file; one of a thousand evaluations has a tenth of a megabyte.
+MAX_BYTES = 64 << 20
 Status = Literal["done", "diverged", "failed"]
 
 
@@ -118,10 +126,11 @@ class Record(BaseModel):
         environment: Environment | Mapping[str, object] | None = None,
     ) -> Record:
         """Return a record of `trial`, stamped with the time. Metrics that no JSON can hold make it a failed one that says so."""
-        odd = [f"{name} = {value}" for name, value in (metrics or {}).items() if not math.isfinite(value)]
+        odd = odd_numbers(metrics or {}, history, timing or {})
         if odd:
             status, metrics, history = "failed", None, ()
-            error = f"the scenario returned metrics that are not finite: {', '.join(odd)}"
+            error = f"the scenario returned what no measure can be: {'; '.join(odd)}"
+            timing = {name: value for name, value in (timing or {}).items() if math.isfinite(value)}
         return cls(
             schema=SCHEMA,
             id=trial.id,
@@ -136,36 +145,108 @@ class Record(BaseModel):
         )
 
 
+class NoRecord(ValueError):
+    """A JSON file that is nobody's record."""
+
+
+class NewerRecord(ValueError):
+    """A record whose schema came after this giftbench; the message is that schema."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a folder of records holds.
+
+    Attributes:
+        records: those that can be read, by id.
+        newer: {id: schema} of those that a newer giftbench made, which stay as they are.
+    """
+
+    records: list[Record]
+    newer: Mapping[str, str]
+
+    @property
+    def said(self) -> str:
+        """A line on the records that a newer giftbench made; empty where there is none."""
+        if not self.newer:
+            return ""
+        count = len(self.newer)
+        schemas = ", ".join(sorted({*self.newer.values()})[:3])
+        return (
+            f"{count} record{'s' * (count > 1)} made by a newer giftbench ({schemas}; this one reads {SCHEMA}) "
+            f"{'are' if count > 1 else 'is'} left alone; a newer giftbench shows {'them' if count > 1 else 'it'}"
+        )
+
+
+def odd_numbers(metrics: Mapping[str, float], history: Sequence[Mapping[str, float]], timing: Mapping[str, float]) -> list[str]:
+    """Return what is wrong with a record's numbers, a line each: those not finite, and accuracies that are no percentage."""
+    parts = [("metrics", metrics), *((f"history[{i}]", entry) for i, entry in enumerate(history)), ("timing", timing)]
+    lines = []
+    for part, numbers in parts:
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                lines.append(f"{part}.{name}: {value} is not finite")
+            elif name.endswith("accuracy") and not 0 <= value <= 100:
+                lines.append(f"{part}.{name}: {value:g} is outside of 0 to 100 percent")
+    return lines
+
+
 class RecordStore:
-    """The records of one board, in a folder: `ID.json` each."""
+    """The records of one board, in a folder: `ID.json` each.
+
+    Other things may lie there: each is passed over with a warning, and stays, unless a record needs its name.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._passed: set[str] = set()
 
     def write(self, record: Record) -> Path:
-        """Write a record whole or not at all, and return its path."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Write a record whole or not at all, and return its path; what is no record and has its name is set aside.
+
+        Raises: WriteError, and then the folder is what it was.
+        """
+        atomic.make_folder(self.folder)
         path = self.folder / f"{record.id}.json"
+        if path.name in self._passed or (os.path.lexists(path) and not path.is_file()):
+            with atomic.told(path):
+                log.warning("%s: set aside as %s: a record needs its name", path, self._set_aside(path))
+            self._passed.discard(path.name)
         content = json.dumps(record.model_dump(mode="json", by_alias=True), indent=1, sort_keys=True, allow_nan=False)
         atomic.write(path, content + "\n")
         return path
 
-    def __iter__(self) -> Iterator[Record]:
-        """Yield every record, by id. A broken one is named in a warning and moved to `broken/`."""
+    def contents(self) -> Contents:
+        """Return all that the folder holds. A broken record is named in a warning and moved to `broken/`."""
+        records: list[Record] = []
+        newer: dict[str, str] = {}
         reader = Reader()
-        for name in _names(self.folder):
-            record = self._read(self.folder / name, reader)
-            if record is not None:
-                yield record
+        with uncollected():
+            for name in _names(self.folder):
+                path = self.folder / name
+                try:
+                    record = self._read(path, reader)
+                except NewerRecord as error:
+                    newer[path.stem] = str(error)
+                    continue
+                if record is not None:
+                    records.append(record)
+        return Contents(records, newer)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield every record, by id, as `read` returns them."""
+        return iter(self.read())
 
     def ids(self) -> set[str]:
         """Return the ids of all records, by the names of their files; none of them is read."""
         return {name.removesuffix(".json") for name in _names(self.folder)}
 
     def read(self) -> list[Record]:
-        """Return every record, by id, as iterating does, in less time."""
-        with uncollected():
-            return list(self)
+        """Return every record that can be read, by id; on what else there is, a line each is said."""
+        contents = self.contents()
+        if contents.said:
+            log.warning("%s: %s", self.folder, contents.said)
+        return contents.records
 
     def get(self, name: str) -> Record | None:
         """Return the record of an id; None where there is none, or a broken one."""
@@ -173,40 +254,86 @@ class RecordStore:
         return self._read(path, Reader()) if path.is_file() else None
 
     def _read(self, path: Path, reader: Reader) -> Record | None:
+        """Return the record of a file; None for what is none, which is said. Raises NewerRecord."""
         try:
-            record = reader.read(path.read_bytes())
-            if record.schema_ != SCHEMA:
-                raise ValueError(f"schema {record.schema_!r}, expected {SCHEMA!r}")
-            if record.id != path.stem or record.trial.id != record.id:
-                raise ValueError("its id is not the hash of its trial")
-            return record
-        except (ValidationError, ValueError) as error:
-            aside = self.folder / "broken" / path.name
-            aside.parent.mkdir(exist_ok=True)
-            path.replace(aside)
-            reason = str(error).splitlines()[0]
-            log.warning("%s: broken record, set aside in %s: %s", path, aside.parent, reason)
+            content = paths.content(path, MAX_BYTES)
+        except FileNotFoundError:  # another process has taken it away
             return None
+        except DataError as error:
+            self._pass_over(path, str(error).removeprefix(f"{path}: "))
+            return None
+        try:
+            return reader.record(content, path.stem)
+        except NewerRecord:
+            raise
+        except NoRecord as error:
+            self._pass_over(path, str(error))
+            return None
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            reason = reason_of(error)
+        try:
+            log.warning("%s: broken record, set aside in %s: %s", path, self._set_aside(path).parent, reason)
+        except FileNotFoundError:  # as above
+            return None
+        except OSError as error:
+            self._pass_over(path, f"broken record ({reason}), and it cannot be set aside: {error.strerror}")
+        return None
+
+    def _pass_over(self, path: Path, reason: str) -> None:
+        if path.name not in self._passed:
+            log.warning("%s: passed over: %s", path, reason)
+        self._passed.add(path.name)
+
+    def _set_aside(self, path: Path) -> Path:
+        """Move an entry into `broken/`, or where that is no folder into one beside it; return where it is now.
+
+        It keeps its name, with a number where that is taken. Raises OSError.
+        """
+        names = ("broken", *(f"broken-{number}" for number in range(2, 100)))
+        folder = next(self.folder / name for name in names if _free(self.folder / name) or (self.folder / name).is_dir())
+        folder.mkdir(exist_ok=True)
+        number, place = 1, folder / path.name
+        while not _free(place):
+            number += 1
+            place = folder / f"{path.stem}.{number}{path.suffix}"
+        return path.rename(place)
 
     def set_aside(self, ids: Iterable[str], folder: Path) -> None:
-        """Move records into another folder; one of the same id that lies there is replaced."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Move records into another folder; one of the same id that lies there is replaced. Raises WriteError."""
+        atomic.make_folder(folder)
         for name in ids:
-            (self.folder / f"{name}.json").replace(folder / f"{name}.json")
+            with atomic.told(folder / f"{name}.json"):
+                (self.folder / f"{name}.json").replace(folder / f"{name}.json")
 
     def sweep(self) -> None:
         """Remove what writers that were killed have left, so long ago that no other can still be writing it."""
         temporary = [*self.folder.glob(".*.tmp")]
         now = clock(self.folder) if temporary else 0.0
         for path in temporary:
-            with suppress(OSError):  # which another may have removed by now
+            with suppress(OSError):  # which another may have removed by now, or which is in nobody's way
                 if now - path.stat().st_mtime > ABANDONED:
                     path.unlink()
+
+    def statuses(self) -> Counter[str]:
+        """Return how many files there are of each status, as they state it; nothing is checked, moved or said."""
+        counts: Counter[str] = Counter()
+        for name in _names(self.folder):
+            try:
+                content = json.loads(paths.content(self.folder / name, MAX_BYTES))
+                _check_kind(content)
+                counts[paths.line(content["status"])] += 1
+            except NewerRecord:
+                counts["made by a newer giftbench"] += 1
+            except NoRecord:
+                counts["no record"] += 1
+            except (OSError, ValueError, LookupError, TypeError, RecursionError):
+                counts["broken"] += 1
+        return counts
 
     def frame(self) -> pandas.DataFrame:
         """Return the records as a DataFrame: see `to_frame`."""
         with uncollected():
-            return to_frame(list(self))
+            return to_frame(self.read())
 
 
 def records(board: str | Path) -> pandas.DataFrame:
@@ -238,16 +365,66 @@ def _names(folder: Path) -> list[str]:
     return []
 
 
+def _free(path: Path) -> bool:
+    return not os.path.lexists(path)
+
+
+def _check_kind(content: object) -> None:
+    """Raise NoRecord or NewerRecord for JSON that no record of this giftbench can be."""
+    schema = content.get("schema") if isinstance(content, Mapping) else None
+    named = isinstance(schema, str) and schema.startswith(FAMILY)
+    if not isinstance(content, Mapping) or not (named or "trial" in content):
+        raise NoRecord("no record of a trial")
+    number = re.fullmatch(r"[1-9][0-9]{0,8}", str(schema).removeprefix(FAMILY)) if named else None
+    if number is not None and int(number[0]) > int(SCHEMA.removeprefix(FAMILY)):
+        raise NewerRecord(schema)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a record cannot be read, in one line: `metrics.accuracy: …`, the field first."""
+    if not isinstance(error, ValidationError):
+        return paths.line(error) or type(error).__name__
+    first = error.errors(include_url=False)[0]
+    steps = [str(step) for step in first["loc"] if step != "setup"]  # which the file does not have: a trial is flat there
+    message = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    shown = (
+        f", not {value!r}"
+        if isinstance(value, (str, int, float)) and first["type"] not in ("value_error", "json_invalid")
+        else ""
+    )
+    return paths.line(": ".join([*([".".join(steps)] if steps else []), message + shown]))
+
+
 class Reader:
     """Reads records, and checks the setup that trials share once for all of them."""
 
     def __init__(self) -> None:
         self.setups = Setups()
 
+    def record(self, content: bytes, name: str) -> Record:
+        """Return the record of a file's bytes, whose id is `name`.
+
+        Raises: NewerRecord, NoRecord; ValidationError or another ValueError for a record that is broken.
+        """
+        record = self.read(content)
+        if record.schema_ != SCHEMA:
+            raise ValueError(f"schema: {record.schema_!r}, expected {SCHEMA!r}")
+        if record.id != name or record.trial.id != record.id:
+            raise ValueError("id: its id is not the hash of its trial")
+        odd = odd_numbers(record.metrics, record.history, record.timing)
+        if odd:
+            raise ValueError(odd[0])
+        return record
+
     def read(self, content: bytes) -> Record:
-        """Return the record of a file's bytes. Raises ValidationError."""
+        """Return the record of a file's bytes. Raises ValidationError, NewerRecord, NoRecord."""
         try:
             record = from_json(content)
+        except (ValueError, RecursionError):
+            return Record.model_validate_json(content)  # which says what is wrong with it
+        _check_kind(record)
+        try:
             trial = record["trial"]
             own = {name: trial.pop(name) for name in ("seed", "labels")}
             record["trial"] = {"setup": self.setups.read(trial), **own}

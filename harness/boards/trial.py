@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_serializer, model_validator
 
@@ -12,6 +12,9 @@ from harness.boards.labels import Labels
 from harness.boards.protocol import Frozen, Protocol
 from harness.boards.setup import OPTIONAL, DatasetReference, PluginSource, Setup, short_hash
 from harness.core.spec import Spec
+
+#: Seeds are below this: tables hold them in 64 bits, with a sign.
+SEEDS = 2**63
 
 
 class Trial(Frozen):
@@ -21,12 +24,12 @@ class Trial(Frozen):
 
     Attributes:
         setup: all that the number rests on but the seed; one object for the seeds that were planned, or read, together.
-        seed: the student's.
+        seed: the student's, in [0, 2**63).
         labels: what it says of itself to people; its id does not rest on them.
     """
 
     setup: Setup
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)]
     labels: Labels = Field(default_factory=Labels)
 
     @model_validator(mode="before")

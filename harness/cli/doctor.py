@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
 import textwrap
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.boards.board import board_path
+from harness.boards.records import RecordStore
 from harness.cli.checkup import Examined, Finding, check_up
 from harness.core.errors import BoardError, GiftbenchError
 from harness.planning.supplies import Supplies
@@ -209,7 +208,7 @@ def _names(names: Iterable[str]) -> str:
 def _overview(all_: Sequence[Examined], width: int, data_dir: Path | None) -> list[str]:
     lines = ["Boards"]
     for examined in all_:
-        records = sum(1 for _ in (examined.file.parent / "records").glob("*.json"))
+        records = len(RecordStore(examined.file.parent / "records").ids())
         text = verdict(examined) + (f"; {records} records" if records else "")
         lines += ["", f"  {_name(examined.file)}", *_wrapped(text, width, 4), *command(examined, data_dir, width, 4)]
     return lines
@@ -259,12 +258,7 @@ def _listed(what: str, names: Sequence[str]) -> list[str]:
 
 def _records(folder: Path) -> list[str]:
     """Return how many trials have a record, by status, or nothing when none has."""
-    counts: Counter[str] = Counter()
-    for path in folder.glob("*.json"):
-        try:
-            counts[str(json.loads(path.read_bytes())["status"])] += 1
-        except (OSError, ValueError, LookupError, TypeError):
-            counts["broken"] += 1
+    counts = RecordStore(folder).statuses()
     return ["  records: " + ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))] if counts else []
 
 

@@ -6,8 +6,10 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from harness.cli.commands.compare import compare
 from harness.cli.commands.distill import distill
@@ -22,10 +24,28 @@ from harness.cli.commands.status import status
 from harness.cli.commands.table import table
 from harness.cli.commands.work import work
 from harness.core.errors import GiftbenchError
+from harness.files.paths import UNFIT
 from harness.running.stopping import Stopped, signals
+
+#: Characters of a line on standard error; longer ones lose their middle, for what is wrong stands first and the remedy last.
+LONGEST = 480
+
+
+class _Group(TyperGroup):
+    """Commands whose complaints about the command line are as short as all others."""
+
+    def make_context(self, *words: Any, **settings: Any) -> Any:
+        with _shortened():
+            return super().make_context(*words, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _shortened():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="giftbench",
+    cls=_Group,
     help="How much is a distilled dataset worth, whoever trains on it, with whatever loss, optimizer and architecture?",
     no_args_is_help=True,
     add_completion=False,
@@ -37,23 +57,44 @@ for _command in (run, work, status, table, remove, list_, new, distill, import_,
 
 
 def main() -> None:
-    """Run the command line. The user's mistakes end in one line and exit status 2."""
+    """Run the command line. The user's mistakes, and what the system refuses, end in one line and exit status 2."""
     try:
         with _warnings_shown(), signals(lambda line: print(line, file=sys.stderr)):
             app()
     except GiftbenchError as error:
-        print("giftbench:", *str(error).split("\n"), file=sys.stderr)  # one line, whatever a library's message brings
+        print("giftbench:", line(str(error)), file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # of reading; what writes says more
+        place = "" if error.filename is None else f"{error.filename}: "
+        print("giftbench:", line(f"{place}{error.strerror or error}"), file=sys.stderr)
         sys.exit(2)
     except Stopped as error:
         print(f"giftbench: {error}", file=sys.stderr)
         sys.exit(error.status)
 
 
+def line(message: str) -> str:
+    """Return a message as one line of at most `LONGEST` printable characters, whatever a library's or a file's brings."""
+    text = UNFIT.sub(lambda match: " " if match[0].isspace() else "?", message)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 2 // 3]} … {text[3 - LONGEST // 3 :]}"
+
+
+@contextmanager
+def _shortened() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        words = getattr(error, "message", None)
+        if isinstance(words, str) and hasattr(error, "format_message"):  # of the library that parses the command line
+            error.message = line(words)  # type: ignore[attr-defined]
+        raise
+
+
 class _Lines(logging.Handler):
     """Prints each message, as it stands, on what is standard error by then: a bar that is being drawn makes room for it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        print(line(self.format(record)), file=sys.stderr)
 
 
 @contextmanager

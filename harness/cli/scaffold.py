@@ -7,7 +7,8 @@ import keyword
 import re
 from pathlib import Path
 
-from harness.core.errors import GiftbenchError, UnknownName, suggest
+from harness.core.errors import GiftbenchError, UnknownName, WriteError, suggest
+from harness.files import atomic
 
 LOSS = '''\
 """The loss {name}, a plugin of giftbench."""
@@ -144,8 +145,12 @@ def scaffold(kind: str, name: str, folder: Path = Path()) -> tuple[Path, Path]:
     if importlib.util.find_spec(stem) is not None:
         raise GiftbenchError(f"{stem}.py would hide the Python module {stem!r}; choose another name")
     words = {"name": name, "stem": stem, "title": "".join(word.capitalize() for word in stem.split("_"))}
-    for path, text in zip(paths, (plugin, test), strict=True):
-        _write(path, text.format(**words))
+    atomic.write(paths[0], plugin.format(**words))
+    try:
+        atomic.write(paths[1], test.format(**words))
+    except WriteError:
+        paths[0].unlink(missing_ok=True)  # a plugin comes with its test, or not at all
+        raise
     return paths
 
 
@@ -158,11 +163,3 @@ def _check_name(kind: str, plural: str, name: str) -> None:
     if name in registry(plural):
         origin = registry(plural).describe(name).origin
         raise GiftbenchError(f"there is a {kind} {name!r} already, from {origin}; choose another name")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except OSError as error:
-        raise GiftbenchError(f"{path} cannot be written: {error.strerror}") from None

@@ -39,6 +39,10 @@ class PluginError(GiftbenchError):
     """A plugin that could not be loaded, or two things under one name."""
 
 
+class WriteError(GiftbenchError, OSError):
+    """A file that cannot be written: the disk is full, its folder is read-only or another user's."""
+
+
 def suggest(name: str, valid: Iterable[str]) -> str:
     """Return a did-you-mean clause for `name`, or the list of valid names when none is near."""
     choices = sorted(valid)

@@ -59,7 +59,9 @@ def whitening(dataset: Dataset, device: str) -> Whitening:
 
 def _fitted(dataset: Dataset, device: str) -> Path:
     path = home() / "whitening" / f"{dataset.digest[:20]}-zca-{EPS}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        return path
+    atomic.make_folder(path.parent)
     with claims.lock(path):
         if not path.is_file():
             _fit(dataset, device, path)
@@ -68,12 +70,10 @@ def _fitted(dataset: Dataset, device: str) -> Path:
 
 def _fit(dataset: Dataset, device: str, path: Path) -> None:
     from kornia.enhance import ZCAWhitening
-    from safetensors.torch import save_file
 
     pixels = dataset.train.images[:].to(device).float() / 255
     fitted = ZCAWhitening(eps=EPS, compute_inv=True).fit(pixels)
-    with atomic.replacing(path) as temporary:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in fitted.state_dict().items()}, temporary)
+    safetensors.save(path, {name: tensor.cpu().contiguous() for name, tensor in fitted.state_dict().items()})
 
 
 @lru_cache(maxsize=2)

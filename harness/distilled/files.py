@@ -56,8 +56,10 @@ def read_set_header(path: Path) -> SetFile:
         raise DataError(f"{path}: not a distilled set")
     try:
         metadata = json.loads(header.metadata["set"])
-        if not isinstance(metadata["provenance"], dict) or not isinstance(metadata["classes"], int):
+        if not isinstance(metadata["provenance"], dict) or type(metadata["classes"]) is not int:
             raise TypeError("provenance or classes")
+        if metadata["classes"] < 1:
+            raise ValueError(f"a set of {metadata['classes']} classes")
         return SetFile(path, header.metadata["digest"], header.tensors["labels"].shape[0], metadata)
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a distilled set, or truncated: {line(error)}") from None

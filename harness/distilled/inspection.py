@@ -78,10 +78,7 @@ def draw(distilled: DistilledSet, path: Path) -> Path:
     pixels = (grid * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     zoom = max(1, min(4, 64 // distilled.shape[1]))
     picture = Image.fromarray(pixels).resize((pixels.shape[1] * zoom, pixels.shape[0] * zoom), Image.Resampling.NEAREST)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.writing(path) as stream:
-            picture.save(stream, format="PNG")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error}") from None
+    atomic.make_folder(path.parent)
+    with atomic.writing(path) as stream:
+        picture.save(stream, format="PNG")
     return path

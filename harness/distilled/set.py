@@ -17,7 +17,7 @@ from harness import datasets
 from harness.core.digests import digest
 from harness.core.errors import DataError, GiftbenchError
 from harness.distilled.files import FORMAT
-from harness.files import atomic, safetensors
+from harness.files import safetensors
 from harness.files.paths import UNFIT, line
 from harness.training.replay import Replay
 
@@ -263,18 +263,10 @@ class DistilledSet:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write a safetensors file, whole or not at all, and return its path. Raises DataError when it cannot be written."""
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
+        """Write a safetensors file, whole or not at all, and return its path. Raises WriteError when it cannot be written."""
         path = Path(path)
         metadata = {"format": FORMAT, "digest": self.digest, "set": json.dumps(self.metadata, sort_keys=True)}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic.replacing(path) as temporary:
-                save_file(self._tensors(), temporary, metadata=metadata)
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"{path}: cannot be written: {error}") from None
+        safetensors.save(path, self._tensors(), metadata)
         return path
 
     @classmethod

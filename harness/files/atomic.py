@@ -9,9 +9,42 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from harness.core.errors import WriteError
+from harness.core.home import home
+
+#: What a user can do about it, by what the system says.
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space, and the same command goes on"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "its folder must be writable"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file has the place of a folder"),
+}
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn an OSError of writing `path` into a WriteError: one line that says which file, why, and what can be done."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno or 0, "")
+        other = "GIFTBENCH_HOME names another cache folder" if path.is_relative_to(home()) else ""
+        words = "; ".join(part for part in (remedy, other) if part)
+        reason = (error.strerror or str(error) or type(error).__name__).lower()
+        failure = WriteError(f"{path}: cannot be written: {reason}" + (f"; {words}" if words else ""))
+        failure.errno = error.errno
+        raise failure from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where there is none. Raises WriteError."""
+    with told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file; text as UTF-8. Raises OSError, and then `path` is what it was."""
+    """Write a file; text as UTF-8. Raises WriteError, and then `path` is what it was."""
     with writing(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
@@ -19,8 +52,9 @@ def write(path: Path, content: str | bytes) -> None:
 def update(path: Path, content: str | bytes) -> bool:
     """Write a file as `write` does, unless it holds these bytes already: then it is not touched. Returns whether it changed."""
     content = content.encode() if isinstance(content, str) else content
-    if path.is_file() and path.read_bytes() == content:
-        return False
+    with suppress(OSError):  # what cannot be read holds something else, as far as anybody knows
+        if path.is_file() and path.read_bytes() == content:
+            return False
     write(path, content)
     return True
 
@@ -29,9 +63,9 @@ def update(path: Path, content: str | bytes) -> bool:
 def writing(path: Path) -> Iterator[IO[bytes]]:
     """Give a stream, to be written, read and mapped under its `name`; what is in it becomes `path` when the block ends.
 
-    A block that raises leaves `path` as it was, and nothing beside it. Raises OSError.
+    A block that raises leaves `path` as it was, and nothing beside it. Raises WriteError, for an OSError of the block too.
     """
-    with _beside(path) as temporary, temporary.open("x+b") as stream:
+    with told(path), _beside(path) as temporary, temporary.open("x+b") as stream:
         yield stream
         stream.flush()
         os.fsync(stream.fileno())
@@ -44,8 +78,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give the path of an empty file, for what writes by path; what it holds becomes `path` when the block ends, as of `writing`.
 
     Whatever wrote it, it has the mode of a file that this process makes: safetensors' would be readable by its owner alone.
+    Raises WriteError as `writing` does.
     """
-    with _beside(path) as temporary:
+    with told(path), _beside(path) as temporary:
         with temporary.open("xb") as stream:
             mode = os.fstat(stream.fileno()).st_mode & 0o777
         yield temporary
@@ -59,7 +94,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _beside(path: Path) -> Iterator[Path]:
     """Give a name in `path`'s folder that nobody else uses, hidden; when the block raises, its file is removed."""
     if path.exists() and not path.is_file():
-        raise FileExistsError(errno.EEXIST, "there is something else than a file", str(path))  # a device would be gone
+        raise WriteError(f"{path}: cannot be written: there is something else than a file in its place")  # a device would be gone
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         yield temporary

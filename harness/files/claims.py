@@ -22,6 +22,8 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from harness.files import atomic
+
 #: Seconds between two heartbeats, and after how many without one a claim is taken over: above the minute for which clients of
 #: network file systems may keep a file's old time.
 BEAT, STALE = 15.0, 150.0
@@ -160,7 +162,7 @@ class Claims:
             self.folder.rmdir()
 
     def take(self, names: Sequence[str]) -> bool:
-        """Claim all of these names, or none where another holds one of them; return whether they are held now. Raises OSError."""
+        """Claim all of these names, or none where another holds one; return whether they are held now. Raises WriteError."""
         self._beat()
         made: dict[str, Path] = {}
         taken = False
@@ -193,7 +195,7 @@ class Claims:
 
     @contextmanager
     def held(self, name: str, waiting: Callable[[Holder], None] = lambda holder: None) -> Iterator[None]:
-        """Hold a name, once whoever has it lets it go or is gone; `waiting` is told who that is, once. Raises OSError."""
+        """Hold a name, once whoever has it lets it go or is gone; `waiting` is told who that is, once. Raises WriteError."""
         told = False
         while not self.take([name]):
             holder = None if told else self.holders().get(name)
@@ -224,23 +226,24 @@ class Claims:
         return path
 
     def _create(self, path: Path, content: bytes) -> bool:
-        """Make a file, unless there is one; return whether it was made."""
-        while True:
+        """Make a file, unless there is one; return whether it was made. Raises WriteError."""
+        with atomic.told(path):
+            while True:
+                try:
+                    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+                    break
+                except FileExistsError:
+                    return False
+                except FileNotFoundError:  # the folder, which whoever let go of its last claim has removed
+                    self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-                break
-            except FileExistsError:
-                return False
-            except FileNotFoundError:  # the folder, which whoever let go of its last claim has removed
-                self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            os.write(descriptor, content)
-        except OSError:
-            with suppress(OSError):
-                path.unlink()
-            raise
-        finally:
-            os.close(descriptor)
+                os.write(descriptor, content)
+            except OSError:
+                with suppress(OSError):
+                    path.unlink()
+                raise
+            finally:
+                os.close(descriptor)
         return True
 
     def _contested(self, made: dict[str, Path]) -> bool:
@@ -281,7 +284,7 @@ class Claims:
 
 @contextmanager
 def lock(path: Path, waiting: Callable[[Holder], None] = lambda holder: None) -> Iterator[None]:
-    """Let one process at a time into the block, of all that name this path; see `Claims.held`. Raises OSError.
+    """Let one process at a time into the block, of all that name this path; see `Claims.held`. Raises WriteError.
 
     Claims lie in a folder beside the path's, so that nothing is left where the path is.
     """

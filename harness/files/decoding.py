@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy
 
 from harness.core.cores import cores
-from harness.core.errors import DataError
+from harness.core.errors import DataError, WriteError
 from harness.files import atomic
 from harness.files.pixels import Done, Form, Item, Reader, fill
 
@@ -145,7 +145,7 @@ def _reserve(stream: IO[bytes], size: int, file: Path) -> None:
         else:
             os.ftruncate(stream.fileno(), size)
     except OSError as error:
-        raise DataError(f"{file}: no room for {size / 2**30:.1f} GiB of decoded images ({error.strerror})") from None
+        raise WriteError(f"{file}: no room for {size / 2**30:.1f} GiB of decoded images ({error.strerror})") from None
 
 
 def _here(items: Sequence[Item], pixels: Pixels, form: Form, hashed: bool, progress: Progress | None) -> Done:

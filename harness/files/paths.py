@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -145,6 +146,40 @@ def size(path: Path, limit: int) -> int:
     if status.st_size > limit:
         raise DataError(f"{path}: {status.st_size / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB")
     return status.st_size
+
+
+def content(path: Path, limit: int) -> bytes:
+    """Return a regular file's bytes; opening it waits for nobody, whatever else it turns out to be.
+
+    Raises: FileNotFoundError where there is nothing; DataError, one line, for what is no such file, cannot be read or has more
+    than `limit` bytes.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if not path.is_symlink():
+            raise
+        raise DataError(f"{path}: a link that leads nowhere") from None
+    except OSError as error:
+        socket = error.errno == errno.ENXIO
+        raise DataError(f"{path}: {'not a regular file' if socket else cannot_be_read(error)}") from None
+    try:
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}")
+        if status.st_size > limit:
+            raise DataError(f"{path}: {status.st_size / 2**20:.0f} MiB, above the limit of {limit / 2**20:.0f} MiB")
+        with os.fdopen(number, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    except OSError as error:
+        raise DataError(f"{path}: {cannot_be_read(error)}") from None
+    finally:
+        os.close(number)
+
+
+def cannot_be_read(error: OSError) -> str:
+    """Return in words that a file cannot be read, and why: `cannot be read: permission denied`."""
+    return f"cannot be read: {(error.strerror or type(error).__name__).lower()}"
 
 
 def stamps(path: Path) -> list[tuple[str, int, int]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -10,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import DataError
-from harness.files.paths import line
+from harness.files import atomic
+from harness.files.paths import cannot_be_read, line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,15 +57,17 @@ def read_header(path: Path, what: str = "a safetensors file") -> Header:
     Raises: DataError, one line that names the file.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path}: not {what}: not a regular file")  # opening a pipe would wait for its other end
         with path.open("rb") as stream:
-            size = path.stat().st_size
+            size = os.fstat(stream.fileno()).st_size
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(MAX_HEADER, size - 8):
                 raise ValueError(f"a header of {length} bytes in a file of {size}")
             content = json.loads(stream.read(length).decode(), object_pairs_hook=_once)
         return _checked(content, size - 8 - length)
     except OSError as error:
-        raise DataError(f"{path}: not {what}, or truncated: {error.strerror or type(error).__name__}") from None
+        raise DataError(f"{path}: {cannot_be_read(error)}") from None
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not {what}, or truncated: {line(error)}") from None
 
@@ -89,6 +95,22 @@ def tensor(path: Path, name: str, what: str = "a safetensors file") -> Tensor:
             return loaded
     except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"{path}: not {what}, or truncated: {line(error)}") from None
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a file whole or not at all, and the folder that it lies in where there is none. Raises WriteError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    atomic.make_folder(path.parent)
+    with atomic.replacing(path) as temporary:
+        try:
+            save_file(dict(tensors), temporary, metadata=None if metadata is None else dict(metadata))
+        except SafetensorError as error:  # which is no OSError, and holds the system's words
+            system = re.search(r"code: (\d+)", str(error))
+            raise OSError(
+                int(system[1]) if system else errno.EIO, os.strerror(int(system[1])) if system else line(error)
+            ) from None
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

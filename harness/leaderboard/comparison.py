@@ -125,7 +125,7 @@ def compare(board_file: Path, reported: Path | None = None, outdated: Outdated =
     if reported is not None and not {cell.table for cell in everything} & {*tables}:
         tables = []
     cells = of_tables(everything, tables, str(source))
-    shown, note = of_today(RecordStore(file.parent / "records").read(), board, outdated)
+    shown, note = of_today(RecordStore(file.parent / "records").contents(), board, outdated)
     matches = match(cells, shown)
     rows = [Row(cell, matches.get(cell)) for cell in cells]
     text = _markdown(file, board, source.name, rows, everything, note)

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.files.atomic import update
+from harness.files.atomic import make_folder, update
 from harness.leaderboard.cores import on_cores
 from harness.leaderboard.figures import Figure, Panel
 from harness.leaderboard.text import without_paths
@@ -68,7 +68,7 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
             stream = BytesIO()
             drawing.savefig(stream, format=kind, metadata=metadata)
             contents[kind] = stream.getvalue()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for kind, content in contents.items():
         update(folder / f"{figure.name}.{kind}", content)
     return [folder / f"{figure.name}.{kind}" for kind in contents]

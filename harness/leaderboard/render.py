@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,9 @@ import pandas
 
 from harness.boards.board import Board, board_path, load_board
 from harness.boards.protocol import TRIED_OUT
-from harness.boards.records import Record, RecordStore, to_frame, uncollected
+from harness.boards.records import Contents, RecordStore, to_frame, uncollected
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
-from harness.files.atomic import update
+from harness.files.atomic import told, update
 from harness.leaderboard.cores import on_cores
 from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
@@ -24,6 +25,8 @@ from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, short_error
 from harness.leaderboard.today import Outdated, none_is, of_today
+
+log = logging.getLogger("giftbench")
 
 #: The folder beside a board that its figures are drawn into; every SVG and PNG there is the leaderboard's.
 FOLDER = "figures"
@@ -64,9 +67,7 @@ class Section:
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render(
-    board_file: Path, scenarios: Scenarios, records: list[Record] | None = None, outdated: Outdated = none_is
-) -> list[Path]:
+def render(board_file: Path, scenarios: Scenarios, contents: Contents | None = None, outdated: Outdated = none_is) -> list[Path]:
     """Write README.md, table.csv, timing.csv and figures beside a board from its records, and return their paths.
 
     Figures are drawn into `figures/`, from which SVG and PNG files that no section names any more are removed.
@@ -74,27 +75,36 @@ def render(
     Args:
         board_file: the board's file, or its folder.
         scenarios: gives the scenarios that the records name.
-        records: the board's, by id, where they have been read already.
+        contents: of the board's folder of records, where that has been read already.
         outdated: tells which of them were made by plugins as they no longer are.
     Raises: BoardError when the board cannot be read.
     """
     file = board_path(board_file).resolve()
     with uncollected():
         board = load_board(file)
-        records = RecordStore(file.parent / "records").read() if records is None else records
-        shown, note = of_today(records, board, outdated)
+        contents = contents or _contents(file)
+        shown, note = of_today(contents, board, outdated)
         frame = tried_out_last(to_frame(shown))
         sections = sections_of(board, frame, scenarios)
-        contents = {
+        texts = {
             "README.md": _readme(file, board, frame, sections, note),
             "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
             "timing.csv": timing_csv(frame),
         }
         drawn = draw_all([figure for section in sections for figure in section.figures], file.parent / FOLDER)
-    for name, text in contents.items():
+    for name, text in texts.items():
         update(file.parent / name, text)
     _remove_others(file.parent / FOLDER, drawn)
-    return [*(file.parent / name for name in contents), *drawn]
+    return [*(file.parent / name for name in texts), *drawn]
+
+
+def _contents(file: Path) -> Contents:
+    """Return what a board's folder of records holds; that a newer giftbench made some is said."""
+    folder = file.parent / "records"
+    contents = RecordStore(folder).contents()
+    if contents.said:
+        log.warning("%s: %s", folder, contents.said)
+    return contents
 
 
 def insert(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = none_is) -> bool:
@@ -124,7 +134,7 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Out
         raise BoardError(f"{readme}: no place for board {name!r}; put the lines {start} and {end} where its tables shall stand")
     with uncollected():
         board = load_board(file)
-        shown, note = of_today(RecordStore(file.parent / "records").read(), board, outdated)
+        shown, note = of_today(_contents(file), board, outdated)
         frame = tried_out_last(to_frame(shown))
     sections = [replace(section, figures=[]) for section in sections_of(board, frame, scenarios)]
 
@@ -136,7 +146,7 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Out
                 f"{readme}: {match[1]}: no scenario {match[2]!r} here; {suggest(match[2], {s.name for s in sections})}"
             )
         trials = frame if match[2] is None else frame[frame["scenario"] == match[2]]
-        body = [f"{_status(trials)}{note} Rendered from the records by `giftbench table {_place(file, readme)}`."]
+        body = [f"{_status(trials, note)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
         body += [section.markdown(3, fold=True).rstrip("\n") for section in wanted]
         lines = "\n\n" + "\n\n".join(body) + "\n\n"
         return match[1] + (lines.replace("\n", "\r\n") if "\r\n" in text else lines) + match[4]
@@ -220,9 +230,11 @@ def _remove_others(folder: Path, drawn: Sequence[Path]) -> None:
     """Remove the figures that are not among those drawn, and the folder when nothing is left in it."""
     stale = {path for kind in ("svg", "png") for path in folder.glob(f"*.{kind}")} - {*drawn}
     for path in sorted(stale):
-        path.unlink()
+        with told(path):
+            path.unlink()
     if stale and not any(folder.iterdir()):
-        folder.rmdir()
+        with told(folder):
+            folder.rmdir()
 
 
 def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section], note: str) -> str:
@@ -232,17 +244,19 @@ def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterabl
         f"# {board.title or file.parent.name}",
         board.description.strip(),
         f"Run or continue this board with `giftbench run {name}`; `giftbench table {name}` renders its records again.",
-        _status(frame) + note + (f" `giftbench run {name} --retry` repeats the failed ones." if failed else ""),
+        _status(frame, note) + (f" `giftbench run {name} --retry` repeats the failed ones." if failed else ""),
         *(section.markdown(2).rstrip("\n") for section in sections),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _status(frame: pandas.DataFrame) -> str:
-    if frame.empty:
+def _status(frame: pandas.DataFrame, note: str) -> str:
+    """Return how many trials ended in which way, and the note on records that are not shown."""
+    if frame.empty and not note:
         return "No records yet: nothing has been run."
-    counts = frame["status"].value_counts()
-    return "Trials: " + ", ".join(f"{int(counts.get(status, 0))} {status}" for status in ("done", "diverged", "failed")) + "."
+    ended = [] if frame.empty else frame["status"].tolist()
+    statuses = (f"{ended.count(status)} {status}" for status in ("done", "diverged", "failed"))
+    return f"Trials: {', '.join(statuses)}.{note}"
 
 
 def _place(file: Path, readme: Path) -> str:

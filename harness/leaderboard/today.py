@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from harness.boards.board import Board
-from harness.boards.records import Record
+from harness.boards.records import Contents, Record
 from harness.boards.setup import Setup
 from harness.leaderboard.text import escape, listed
 
@@ -19,8 +19,10 @@ def none_is(setup: Setup, unnoted: Mapping[str, str]) -> tuple[str, ...]:
     return ()
 
 
-def of_today(records: Sequence[Record], board: Board, outdated: Outdated) -> tuple[list[Record], str]:
-    """Return the records whose plugins are as they were, and a sentence on the others."""
+def of_today(contents: Contents, board: Board, outdated: Outdated) -> tuple[list[Record], str]:
+    """Return the records whose plugins are as they were, and a sentence on the others and on those that cannot be read yet."""
+    records, newer = contents.records, len(contents.newer)
+    later = f" Not shown: {newer} record{'s' * (newer > 1)} made by a newer giftbench." if newer else ""
     earlier: dict[int, tuple[str, ...]] = {}
     for record in records:
         setup = record.trial.setup
@@ -29,6 +31,6 @@ def of_today(records: Sequence[Record], board: Board, outdated: Outdated) -> tup
     shown = [record for record in records if not earlier[id(record.trial.setup)]]
     hidden = len(records) - len(shown)
     if not hidden:
-        return shown, ""
+        return shown, later
     names = sorted({name for words in earlier.values() for name in words})
-    return shown, f" Not shown: {hidden} record{'s' * (hidden > 1)} made by an earlier {listed([*map(escape, names)])}."
+    return shown, f" Not shown: {hidden} record{'s' * (hidden > 1)} made by an earlier {listed([*map(escape, names)])}.{later}"

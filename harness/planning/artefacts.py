@@ -39,7 +39,7 @@ class Artefacts:
         file = known()
         if file is not None:
             return file
-        self.cache.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(self.cache)
         with claims.lock(self.cache / key[:20]):  # another process may train the same teacher
             return known() or teachers.read_header(self._kept(make(self.cache).path))[0]
 
@@ -108,7 +108,7 @@ class Artefacts:
     def _kept(self, path: Path) -> Path:
         kept = self.folder / path.name
         if not kept.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            atomic.make_folder(self.folder)
             with atomic.replacing(kept) as temporary:
                 shutil.copyfile(path, temporary)
         return kept

@@ -74,7 +74,7 @@ def check(
         return Checked(tuple(map(str, json.loads(note.read_text("utf-8")))))
     lines = _lines(load(), card, dataset, None)
     with suppress(OSError):  # a cache that cannot be written; the next time is looked again
-        note.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(note.parent)
         atomic.write(note, json.dumps(lines))
     return Checked(lines)
 

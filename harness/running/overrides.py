@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.boards.board import Board, ScenarioSpec, checked
+from harness.boards.board import MAX_SEEDS, Board, ScenarioSpec, checked
 from harness.boards.protocol import Protocol
+from harness.core.errors import BoardError
 from harness.core.spec import Spec
 from harness.running.scenario import named
 
@@ -41,6 +42,8 @@ class Overrides:
         if self.losses:
             changes["losses"] = tuple(Spec.model_validate(loss) for loss in self.losses)
         if self.seeds is not None:
+            if self.seeds > MAX_SEEDS:
+                raise BoardError(f"--seeds: {self.seeds} seeds; a board has at most {MAX_SEEDS}")
             changes["seeds"] = tuple(range(self.seeds))
 
         def protocol(current: Protocol) -> Protocol:

@@ -13,6 +13,9 @@ from harness.running.names import check_names
 from harness.running.overrides import Overrides
 from harness.running.scenario import code_of, named
 
+#: Trials of a board: their plan is held in memory.
+MAX_TRIALS = 500_000
+
 __all__ = ["Overrides", "describe", "plan"]
 
 
@@ -34,6 +37,8 @@ def plan(preparation: Preparation, counter: Iterator[int] | None = None) -> list
                     f"{view.place}: scenario {spec.name!r} yields two trials with one id ({describe(trial)}); "
                     "name a thing once, and put what differs into the trial's options"
                 )
+            if len(trials) + len(within) > MAX_TRIALS:
+                raise BoardError(f"{view.place}: the board asks for more than {MAX_TRIALS} trials; make it several boards")
             within.add(trial.id)
             trials.setdefault(trial.id, trial)
     return list(trials.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.boards.board import board_path
 from harness.boards.records import RecordStore
+from harness.core.errors import BoardError
 from harness.files.claims import Claims, Holder
 from harness.planning.artefacts import Artefacts
 from harness.running import plugged, readiness
@@ -30,6 +32,8 @@ from harness.running.stopping import Stop
 if TYPE_CHECKING:
     from harness.boards.trial import Trial
     from harness.running.overrides import Overrides
+
+log = logging.getLogger("giftbench")
 
 
 @dataclass(kw_only=True)
@@ -109,6 +113,7 @@ def run_board(
         known = {} if options.rerun else {record.id: record for record in reading.records}
         kept = {i: record for i, record in known.items() if record.status != "failed" or not options.retry}
         missing = [trial for trial in wanted if trial.id not in kept]
+        _check_newer(reading, missing, store)
         for line in plugged.said(missing, reading.records, board.unnoted):
             watcher.say(line)
         watcher.planned(len(wanted), missing)
@@ -191,6 +196,8 @@ def _nothing_to_do(standing: Standing, store: RecordStore, options: Options, wat
     failed = {name: failed[name] for name in plan.ids if name in failed}
     if not ids.issuperset(plan.ids) or (options.retry and failed):
         return None
+    if reading is not None:
+        _check_newer(reading, (), store)
     for line in plan.said:
         watcher.say(line)
     watcher.planned(len(plan.ids), [])
@@ -208,9 +215,22 @@ def leaderboard(run: Run) -> list[Path]:
 
     open_board(standing.file, standing.options.plugins, standing.options.allow_plugins)
     reading = run.reading or standing.read(RecordStore(standing.file.parent / "records"))
-    files = render(standing.file, named, reading.records, plugged.outdated)
+    files = render(standing.file, named, reading.contents, plugged.outdated)
     standing.note_rendering(files, FOLDER, reading)
     return files
+
+
+def _check_newer(reading: Reading, missing: Sequence[Trial], store: RecordStore) -> None:
+    """Say that a newer giftbench made some of the records. Raises BoardError when those of missing trials are among them."""
+    contents = reading.contents
+    repeated = sum(trial.id in contents.newer for trial in missing)
+    if repeated:
+        raise BoardError(
+            f"{store.folder}: {contents.said}; {repeated} of them are trials of this run, which does not repeat them: "
+            "update giftbench, or move them elsewhere"
+        )
+    if contents.said:
+        log.warning("%s: %s", store.folder, contents.said)
 
 
 def commit() -> str:

@@ -33,7 +33,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness import datasets
 from harness.boards.board import Board, load_board
-from harness.boards.records import Record, RecordStore
+from harness.boards.records import Contents, Record, RecordStore
 from harness.boards.setup import Setup
 from harness.boards.trial import Trial
 from harness.core import plugins
@@ -79,10 +79,15 @@ class Rendered(Note):
 
 @dataclass(frozen=True)
 class Reading:
-    """A board's records, and a hash of what their files were before they were read."""
+    """What a board's folder of records holds, and a hash of what its files were before they were read."""
 
-    records: list[Record]
+    contents: Contents
     stamps: str
+
+    @property
+    def records(self) -> list[Record]:
+        """The records that can be read."""
+        return self.contents.records
 
 
 class Standing:
@@ -154,7 +159,7 @@ class Standing:
     def read(self, store: RecordStore) -> Reading:
         """Return the board's records; a broken one is set aside."""
         stamps = self._records()
-        return Reading(store.read(), stamps)
+        return Reading(store.contents(), stamps)
 
     def _records(self) -> str:
         return _stamped(self.file.parent / "records", ".json")
@@ -259,5 +264,5 @@ def _read(kind: type[N], note: Path) -> N | None:
 
 def _write(path: Path, note: Note) -> None:
     with suppress(OSError):  # a cache that cannot be written; the next run plans by itself
-        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(path.parent)
         atomic.write(path, note.model_dump_json())

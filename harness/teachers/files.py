@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness import models
 from harness.core.digests import digest, digest_json
 from harness.core.errors import DataError
-from harness.files import atomic, safetensors
+from harness.files import safetensors
 from harness.files.paths import line
 
 if TYPE_CHECKING:
@@ -51,19 +51,15 @@ class TeacherFile:
 def save(
     network: nn.Module, blueprint: dict[str, Any], accuracy: float, folder: Path, notes: tuple[str, ...] = ()
 ) -> TeacherFile:
-    """Write the weights by digest, whole or not at all."""
-    from safetensors.torch import save_file
-
+    """Write the weights by digest, whole or not at all. Raises WriteError."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     sha = _digest(state, blueprint)
     label = models.registry.label(blueprint["model"])
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"teacher-{sha[:20]}.safetensors"
     # on disk a blueprint is a "recipe": files keep that name
     described = {"recipe": blueprint, "key": digest_json(blueprint), "accuracy": accuracy, "model": label, "digest": sha}
     described |= {"notes": list(notes)} if notes else {}
-    with atomic.replacing(path) as temporary:
-        save_file(state, temporary, metadata={"format": FORMAT, "teacher": json.dumps(described, sort_keys=True)})
+    safetensors.save(path, state, {"format": FORMAT, "teacher": json.dumps(described, sort_keys=True)})
     return TeacherFile(path, sha, label, accuracy, blueprint, notes)
 
 

@@ -165,6 +165,10 @@ def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) 
             'file = "a"\ntitel = "b"',
             "sets[1]: unknown key 'titel'; a file takes title, classes, native and ipc",
         ),
+        ("seeds = [4, 7]", "seeds = [18446744073709551616]", "seeds[0]: Input should be less than 9223372036854775808, not 184"),
+        ("seeds = [4, 7]", "seeds = [9223372036854775808]", "seeds[0]: Input should be less than 9223372036854775808, not 922"),
+        ("seeds = [4, 7]", "seeds = 300000000", "seeds: 300000000 seeds; a board has at most 100000"),
+        ("seed = 1\n", "seed = 9223372036854775808\n", "teacher.seed: Input should be less than 9223372036854775808"),
         ("seeds = [4, 7]", "seeds = 0", "seeds: must be how many (1 or more) or a list such as [4, 7], not 0"),
         ("seeds = [4, 7]", 'seeds = "3"', "seeds: must be how many (1 or more) or a list such as [4, 7], not '3'"),
         ("seeds = [4, 7]", "seeds = [4, -7]", "seeds[1]: Input should be greater than or equal to 0, not -7"),
@@ -236,3 +240,28 @@ def test_a_timeout_is_the_whole_boards_and_none_of_its_trials_says_it(refused) -
         checked(Board, base | {"timeout": -1}, "b")
     with refused(BoardError, "timeout is the whole board's: it goes above [[parts]]"):
         checked(Board, base | {"parts": [{"timeout": 3}]}, "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "[" * 3000 + "]" * 3000, "arrays or tables nested too deep; at most 32 stand in one another"),
+        ("x = " + "[" * 40 + "]" * 40, "arrays or tables nested too deep; at most 32 stand in one another"),
+        ("x = " + "{ a = " * 40 + "1" + " }" * 40, "arrays or tables nested too deep; at most 32 stand in one another"),
+        (".".join("abcdefgh" * 500) + " = 1", "arrays or tables nested too deep; at most 32 stand in one another"),
+        ("x = " + "9" * 5000, "not valid TOML: "),
+        ("x = \x00", "not valid TOML: "),
+    ],
+)
+def test_toml_made_to_exhaust_its_reader_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "board.toml").write_text(text)
+    with pytest.raises(BoardError) as caught:
+        load_board(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'board.toml'}: {words}")
+
+
+def test_a_board_file_of_any_size_takes_no_memory(tmp_path: Path) -> None:
+    with (tmp_path / "board.toml").open("wb") as stream:
+        stream.truncate(2**40)
+    with pytest.raises(BoardError, match=r"board\.toml: 1048576 MiB, above the limit of 16 MiB"):
+        load_board(tmp_path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 import harness
 from harness.boards.protocol import Protocol
-from harness.boards.records import FACTS, REST, SCHEMA, Record, RecordStore, to_frame
+from harness.boards.records import FACTS, MAX_BYTES, REST, SCHEMA, Record, RecordStore, to_frame
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.core.spec import Spec
@@ -183,24 +185,54 @@ def edited(content: bytes, **changes: Any) -> bytes:
     return json.dumps(json.loads(content) | changes).encode()
 
 
+def other(content: bytes, part: str, **changes: Any) -> bytes:
+    return edited(content, **{part: json.loads(content)[part] | changes})
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda content: content[: len(content) // 2], "validation error"),
-        (lambda content: b"", "validation error"),
-        (lambda content: b"\xff\xfe", "validation error"),
-        (lambda content: b"[]", "validation error"),
-        (lambda content: edited(content, id="0" * 20), "its id is not the hash of its trial"),
+        (lambda content: content[: len(content) // 2], "Invalid JSON: EOF while parsing"),
+        (lambda content: b"", "Invalid JSON: EOF while parsing"),
+        (lambda content: b"\xff\xfe", "Invalid JSON: expected value"),
+        (lambda content: edited(content, id="0" * 20), "id: its id is not the hash of its trial"),
+        (lambda content: other(content, "trial", seed=9), "id: its id is not the hash of its trial"),
         (
-            lambda content: edited(content, trial=json.loads(content)["trial"] | {"seed": 9}),
-            "its id is not the hash of its trial",
+            lambda content: other(content, "trial", seed=2**64),
+            "trial.seed: Input should be less than 9223372036854775808, not 184",
+        ),
+        (lambda content: other(content, "trial", seed="one"), "trial.seed: Input should be a valid integer"),
+        (lambda content: other(content, "trial", epochs=3), "trial.epochs: Extra inputs are not permitted, not 3"),
+        (lambda content: other(content, "trial", protocol={"epochs": -1}), "trial.protocol.epochs: "),
+        (lambda content: other(content, "trial", model="convnet1(("), "trial.model: "),
+        (
+            lambda content: other(content, "trial", labels={"epochs": "many"}),
+            "trial.labels.epochs: Input should be a valid integer",
         ),
         (
             lambda content: edited(content, schema="giftbench.record/0"),
-            "schema 'giftbench.record/0', expected 'giftbench.record/1'",
+            "schema: 'giftbench.record/0', expected 'giftbench.record/1'",
         ),
-        (lambda content: edited(content, status="perfect"), "validation error"),
-        (lambda content: edited(content, surprise=1), "validation error"),
+        (lambda content: edited(content, schema="giftbench.record/1.5"), "schema: 'giftbench.record/1.5', expected"),
+        (lambda content: edited(content, schema=7), "schema: Input should be a valid string, not 7"),
+        (
+            lambda content: edited(content, status="perfect"),
+            "status: Input should be 'done', 'diverged' or 'failed', not 'perfect'",
+        ),
+        (lambda content: edited(content, surprise=1), "surprise: Extra inputs are not permitted, not 1"),
+        (
+            lambda content: edited(content, environment={"versions": {"torch": 2}}),
+            "environment.versions.torch: Input should be a",
+        ),
+        (lambda content: edited(content, metrics={"accuracy": "high"}), "metrics.accuracy: Input should be a valid number"),
+        (lambda content: edited(content, metrics={"accuracy": 250}), "metrics.accuracy: 250 is outside of 0 to 100 percent"),
+        (
+            lambda content: edited(content, metrics={"own_accuracy": -50}),
+            "metrics.own_accuracy: -50 is outside of 0 to 100 percent",
+        ),
+        (lambda content: edited(content, metrics={"forgetting": float("inf")}), "metrics.forgetting: inf is not finite"),
+        (lambda content: edited(content, history=[{"accuracy": 101}]), "history[0].accuracy: 101 is outside of 0 to 100 percent"),
+        (lambda content: edited(content, timing={"total": float("nan")}), "timing.total: nan is not finite"),
     ],
 )
 def test_a_broken_record_is_named_and_set_aside_and_the_others_are_read(
@@ -229,13 +261,187 @@ def test_a_record_under_another_trials_name_is_broken(store: RecordStore, caplog
     assert "its id is not the hash of its trial" in caplog.text
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_metrics_that_are_not_finite_make_a_failed_record_that_names_them(store: RecordStore, value: float) -> None:
-    made = record(metrics=METRICS | {"forgetting": value})
-    assert (made.status, made.metrics) == ("failed", {})
-    assert made.error == f"the scenario returned metrics that are not finite: forgetting = {value}"
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"metrics": METRICS | {"forgetting": float("nan")}}, "metrics.forgetting: nan is not finite"),
+        ({"metrics": METRICS | {"accuracy": float("-inf")}}, "metrics.accuracy: -inf is not finite"),
+        ({"metrics": METRICS | {"accuracy": 250.0}}, "metrics.accuracy: 250 is outside of 0 to 100 percent"),
+        ({"metrics": METRICS | {"top5_accuracy": -50.0}}, "metrics.top5_accuracy: -50 is outside of 0 to 100 percent"),
+        ({"history": [{"epoch": 1.0, "accuracy": 1e9}]}, "history[0].accuracy: 1e+09 is outside of 0 to 100 percent"),
+        ({"timing": {"total": 1.0, "train": float("inf")}}, "timing.train: inf is not finite"),
+    ],
+)
+def test_numbers_that_no_trial_can_give_make_a_failed_record_that_names_them(
+    store: RecordStore, given: dict[str, Any], reason: str
+) -> None:
+    made = record(**given)
+    assert (made.status, made.metrics, made.history) == ("failed", {}, [])
+    assert made.error == f"the scenario returned what no measure can be: {reason}"
     store.write(made)
-    assert statuses(store) == {trial().id: "failed"}
+    assert list(store) == [made]
+
+
+def test_percentages_at_the_ends_and_measures_that_are_none_are_taken(store: RecordStore) -> None:
+    written = [record(0, metrics={"accuracy": 0.0, "best_accuracy": 100.0, "forgetting": -12.5, "steps": 5000.0})]
+    store.write(written[0])
+    assert store.read() == written
+
+
+# -- what else lies in the folder ------------------------------------------------------------------------------------------
+
+
+def plant(kind: str, place: Path) -> None:
+    """Put something that is no record at `place`."""
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "dangling link":
+        place.symlink_to("nowhere")
+    elif kind == "link in a circle":
+        place.symlink_to(place.name)
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            here = Path.cwd()
+            os.chdir(place.parent)  # a socket's path is short
+            try:
+                one.bind(place.name)
+            finally:
+                os.chdir(here)
+    elif kind == "huge":
+        with place.open("wb") as stream:
+            stream.truncate(MAX_BYTES + 1)
+    else:
+        place.write_text(kind)
+
+
+ODD = {
+    "folder": "a folder",
+    "dangling link": "a link that leads nowhere",
+    "link in a circle": "cannot be read: too many levels of symbolic links",
+    "pipe": "not a regular file",
+    "socket": "not a regular file",
+    "huge": "64 MiB, above the limit of 64 MiB",
+    '{"name": "a package"}': "no record of a trial",
+    "[1, 2]": "no record of a trial",
+    "null": "no record of a trial",
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_no_record_is_passed_over_with_a_line_and_makes_room_for_a_record(
+    store: RecordStore, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    kept = record(0)
+    store.write(kept)
+    for name in ("odd", trial(1).id):
+        plant(kind, store.folder / f"{name}.json")
+    before = sorted(store.folder.iterdir())
+    assert store.read() == list(store) == [kept]
+    lines = [f"{store.folder / name}.json: passed over: {ODD[kind]}" for name in sorted(["odd", trial(1).id])]
+    assert caplog.messages == lines  # once, however often the folder is read
+    assert sorted(store.folder.iterdir()) == before
+    assert store.statuses()["done"] == 1
+    store.sweep()
+    store.write(record(1))
+    assert statuses(store) == {trial(seed).id: "done" for seed in range(2)}
+    assert [*(store.folder / "broken").iterdir()] == [store.folder / "broken" / f"{trial(1).id}.json"]
+
+
+def test_a_record_that_may_not_be_read_is_called_so_and_stays(
+    store: RecordStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = store.write(record()), os.open
+
+    def refuse(place: Any, *rest: Any, **more: Any) -> int:
+        if Path(place) == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return opened(place, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)  # whoever runs the tests may be allowed to read everything
+    assert store.read() == []
+    assert caplog.messages == [f"{path}: passed over: cannot be read: permission denied"]
+    assert path.exists()
+
+
+def test_a_record_that_another_process_takes_away_meanwhile_is_none(
+    store: RecordStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(record())
+    monkeypatch.setattr("harness.boards.records._names", lambda folder: ["0.json", f"{trial().id}.json"])
+    assert len(store.read()) == 1
+    assert not caplog.messages
+
+
+def test_broken_records_of_one_name_are_all_kept(store: RecordStore) -> None:
+    path = store.folder / f"{trial().id}.json"
+    store.folder.mkdir()
+    for damage in ("one", "two", "three"):
+        path.write_text(damage)
+        assert store.read() == []
+    kept = {place.name: place.read_text() for place in (store.folder / "broken").iterdir()}
+    assert kept == {path.name: "one", f"{path.stem}.2.json": "two", f"{path.stem}.3.json": "three"}
+
+
+def test_broken_records_are_set_aside_elsewhere_where_broken_is_a_file(
+    store: RecordStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = store.write(record())
+    path.write_text("half")
+    (store.folder / "broken").write_text("a note")
+    assert store.read() == []
+    assert f"set aside in {store.folder / 'broken-2'}: " in caplog.text
+    assert (store.folder / "broken-2" / path.name).read_text() == "half"
+    assert (store.folder / "broken").read_text() == "a note"
+
+
+def test_a_broken_record_that_cannot_be_moved_is_named_and_stays(
+    store: RecordStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, path = record(1), store.write(record(0))
+    store.write(kept)
+    path.write_text("half")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert store.read() == store.read() == [kept]
+    (said,) = caplog.messages
+    assert said.startswith(f"{path}: passed over: broken record (Invalid JSON: ")
+    assert said.endswith("), and it cannot be set aside: Read-only file system")
+    assert path.read_text() == "half"
+
+
+# -- records of another time -----------------------------------------------------------------------------------------------
+
+
+def newer(store: RecordStore, seeds: range, schema: str = "giftbench.record/2") -> list[Path]:
+    """Plant records that a later giftbench made, which may hold anything."""
+    paths = [store.write(record(seed)) for seed in seeds]
+    for path in paths:
+        path.write_text(json.dumps({"schema": schema, "id": path.stem, "verdict": {"accuracy": [1, 2]}}))
+    return paths
+
+
+def test_records_of_a_newer_giftbench_stay_and_are_named_once(store: RecordStore, caplog: pytest.LogCaptureFixture) -> None:
+    paths = newer(store, range(3))
+    before = [path.read_bytes() for path in paths]
+    kept = record(3)
+    store.write(kept)
+    contents = store.contents()
+    assert contents.records == [kept]
+    assert contents.newer == dict.fromkeys(sorted(path.stem for path in paths), "giftbench.record/2")
+    assert not caplog.messages
+    assert store.read() == [kept]
+    assert caplog.messages == [
+        f"{store.folder}: 3 records made by a newer giftbench (giftbench.record/2; this one reads giftbench.record/1) are left "
+        "alone; a newer giftbench shows them"
+    ]
+    assert [path.read_bytes() for path in paths] == before
+    assert not (store.folder / "broken").exists()
+    assert store.statuses() == {"made by a newer giftbench": 3, "done": 1}
 
 
 def test_all_records_at_once_are_those_of_the_folder_and_collecting_garbage_goes_on(store: RecordStore) -> None:

@@ -123,7 +123,7 @@ def test_what_a_run_made_is_at_hand_and_its_records_are_counted() -> None:
     (teacher,) = preparation.teacher_files()
     (folder / "records").mkdir()
     for i, status in enumerate(("done", "done", "failed")):
-        (folder / "records" / f"{i}.json").write_text(json.dumps({"status": status}))
+        (folder / "records" / f"{i}.json").write_text(json.dumps({"trial": {}, "status": status}))
     text = diagnose(folder)
     assert all(line(text, prepared.name, f"made: artefacts/{name}") for name, prepared in made.items())
     assert line(text, "convnet1(width=4)", f"trained, {teacher.accuracy:.1f} %: artefacts/{teacher.path.name}")

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness import DistilledSet, losses, scenarios
+from harness.cli import main
 from harness.distilled.files import FORMAT
 from tests.conftest import Giftbench, board_text
 
@@ -357,7 +358,7 @@ def with_broken_record(board: Callable[..., Path], tmp_path: Path) -> tuple[Path
     """A board with a record that is none, and the line that says so."""
     records = tmp_path / "records"
     records.mkdir()
-    (records / "0.json").write_text("{}")
+    (records / "0.json").write_text('{"trial": {}}')
     return board(), f"{records.resolve() / '0.json'}: broken record, set aside in {records.resolve() / 'broken'}: "
 
 
@@ -376,7 +377,7 @@ def test_from_python_it_is_shown_too_and_can_be_left_out(with_broken_record: tup
     program = "import logging, sys; from harness.boards.records import RecordStore;{} print(RecordStore(sys.argv[1]).read())"
     for told, shown in (("", True), (" logging.getLogger('giftbench').setLevel('ERROR');", False)):
         records = with_broken_record[0].parent / "records"
-        (records / "0.json").write_text("{}")
+        (records / "0.json").write_text('{"trial": {}}')
         words = [sys.executable, "-c", program.format(told), str(records.resolve())]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert done.stdout == "[]\n"
@@ -388,3 +389,36 @@ def test_the_command_line_leaves_no_trace_in_a_process_that_calls_it(answer: Ans
     before = log.handlers[:], log.propagate
     answer("table", "absent")
     assert (log.handlers, log.propagate) == before
+
+
+# -- how long a line may be ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["list", "x" * 9999], ["table", "x/" * 9999], ["table", "--" + "x" * 9999], ["x" * 9999]])
+def test_a_line_is_short_whatever_the_command_line_brings(giftbench: Giftbench, words: list[str]) -> None:
+    lines = giftbench(*words, status=2).err.splitlines()
+    assert lines
+    assert max(map(len, lines)) < 500
+    assert "xxx" in lines[-1] or "x/x/" in lines[-1]
+
+
+def test_a_long_line_loses_its_middle_and_control_characters() -> None:
+    assert main.line("a\tb\nc\x1b[2Jd\ud800") == "a b c?[2Jd?"
+    shown = main.line("what" + "x" * 9999 + "remedy")
+    assert shown.startswith("whatx")
+    assert shown.endswith("xremedy")
+    assert len(shown) == main.LONGEST
+
+
+def test_what_the_harness_warns_of_is_as_short(capsys: pytest.CaptureFixture[str]) -> None:
+    with main._warnings_shown():
+        logging.getLogger("giftbench").warning("x" * 9999)
+    assert len(capsys.readouterr().err) == main.LONGEST + 1
+
+
+def test_what_the_system_refuses_is_one_line(answer: Answer, board: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(5, "Input/output error", "some/file")
+
+    monkeypatch.setattr("harness.running.opening.load_board", refuse)
+    assert answer("table", board()) == "some/file: Input/output error"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness import datasets
 from harness.boards.board import TeacherSpec
-from harness.core.errors import DataError
+from harness.core.errors import DataError, WriteError
 from harness.datasets import decoded
 from harness.datasets.base import Dataset
 from harness.datasets.class_folders import by_class
@@ -212,7 +212,7 @@ def test_an_unreadable_train_image_is_named_when_it_is_asked_for(root: Path, ref
 def test_a_cache_that_cannot_be_written_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "file"))
-    with refused(DataError, tmp_path / "file", "GIFTBENCH_HOME"):
+    with refused(WriteError, tmp_path / "file", "GIFTBENCH_HOME"):
         load(root)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harness import DistilledSet
-from harness.core.errors import DataError
+from harness.core.errors import DataError, WriteError
 from harness.distilled.files import FORMAT, read_set_header
 
 DRAWS = torch.Generator().manual_seed(0)
@@ -86,10 +86,10 @@ def test_the_header_alone_says_what_a_set_is(file: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named_and_left_clean(tmp_path: Path, refused) -> None:
     (tmp_path / "plain").write_text("a file")
-    with refused(DataError, tmp_path / "plain" / "set.safetensors", "cannot be written"):
+    with refused(WriteError, tmp_path / "plain", "cannot be written: file exists; a file has the place of a folder"):
         SETS["uint8"].save(tmp_path / "plain" / "set.safetensors")
     (tmp_path / "set.safetensors").mkdir()
-    with refused(DataError, tmp_path / "set.safetensors", "cannot be written"):
+    with refused(WriteError, tmp_path / "set.safetensors", "cannot be written"):
         SETS["uint8"].save(tmp_path / "set.safetensors")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plain", "set.safetensors"]
 
@@ -232,3 +232,12 @@ def test_changed_bytes_give_a_clean_refusal_or_the_same_set(tmp_path: Path, kind
             assert "\n" not in str(error)
         else:
             assert found.digest == SETS[kind].digest or read is read_set_header
+
+
+@pytest.mark.parametrize("classes", [0, -1, True, 1.0, "2"])
+def test_a_header_that_states_no_count_of_classes_is_refused(tmp_path: Path, classes: object, refused) -> None:
+    described = json.dumps({"classes": classes, "provenance": {}})
+    labels = {"labels": torch.zeros(4, dtype=torch.int64), "images": torch.zeros(4, 1, 2, 2)}
+    save_file(labels, tmp_path / "x.safetensors", metadata={"format": FORMAT, "digest": "d", "set": described})
+    with refused(DataError, tmp_path / "x.safetensors", "not a distilled set, or truncated: "):
+        read_set_header(tmp_path / "x.safetensors")

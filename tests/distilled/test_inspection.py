@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from harness import DistilledSet
-from harness.core.errors import DataError
+from harness.core.errors import DataError, WriteError
 from harness.distilled.inspection import describe, draw
 
 
@@ -101,5 +101,5 @@ def test_a_picture_that_cannot_be_drawn_or_written_is_refused(tmp_path: Path, re
     with refused(DataError, "5 channels"):
         draw(made([0], channels=5), tmp_path / "grid.png")
     (tmp_path / "folder.png").mkdir()
-    with refused(DataError, tmp_path / "folder.png", "cannot be written"):
+    with refused(WriteError, tmp_path / "folder.png", "cannot be written"):
         draw(made([0]), tmp_path / "folder.png")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from harness.core.errors import WriteError
 from harness.files import atomic
 
 
@@ -137,7 +138,7 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, write: Callable[
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     for name in ("folder", "pipe"):
-        with pytest.raises(FileExistsError, match=name):
+        with pytest.raises(WriteError, match=f"{name}: cannot be written: there is something else than a file in its place"):
             write(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -150,10 +152,28 @@ def test_the_length_of_a_header_is_bounded_before_it_is_read(
 
 
 def test_what_is_no_file_is_named(tmp_path: Path, refused: Any) -> None:
-    for path, words in ((tmp_path / "absent", "No such file"), (tmp_path, "Is a directory")):
+    os.mkfifo(tmp_path / "pipe")  # which nobody waits for
+    reasons = {
+        "absent": "absent: cannot be read: no such file or directory",
+        ".": ": not a teacher file: not a regular file",
+        "pipe": "pipe: not a teacher file: not a regular file",
+    }
+    for name, words in reasons.items():
         for read in (safetensors.read_header, safetensors.load):
-            with refused(DataError, path, "not a teacher file, or truncated: ", words):
-                read(path, "a teacher file")
+            with refused(DataError, words):
+                read(tmp_path / name, "a teacher file")
+
+
+def test_a_file_that_may_not_be_read_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Any) -> None:
+    path = packed(tmp_path / "x.safetensors", {"x": tensor()}, b"0000")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "open", refuse)  # whoever runs the tests may be allowed to read everything
+    for read in (safetensors.read_header, safetensors.load):
+        with refused(DataError, f"{path}: cannot be read: permission denied"):
+            read(path, "a teacher file")
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -25,13 +25,46 @@ pytestmark = pytest.mark.usefixtures("planted")
 def test_records_that_have_been_read_are_not_read_again(planter, tmp_path, monkeypatch):
     a_few(planter)
     file = planter.board(tmp_path)
-    records = RecordStore(tmp_path / "records").read()
+    held = RecordStore(tmp_path / "records").contents()
     render(file, named)
     before = contents(tmp_path)
-    monkeypatch.setattr(RecordStore, "read", lambda store: pytest.fail("read again"))
+    monkeypatch.setattr(RecordStore, "contents", lambda store: pytest.fail("read again"))
     (tmp_path / "README.md").unlink()
-    render(file, named, records)
+    render(file, named, held)
     assert contents(tmp_path) == before
+
+
+def test_records_of_a_newer_giftbench_are_counted_and_the_others_shown(planter, tmp_path, caplog):
+    a_few(planter)
+    file = planter.board(tmp_path)
+    render(file, named)
+    before = contents(tmp_path)
+    for name in "ab":
+        (tmp_path / "records" / f"{name * 20}.json").write_text('{"schema": "giftbench.record/3"}')
+    render(file, named)
+    after = contents(tmp_path)
+    said = " Not shown: 2 records made by a newer giftbench."
+    text = after.pop("README.md").decode()
+    assert f" failed.{said}" in text
+    assert text.replace(said, "") == before.pop("README.md").decode()
+    assert after == before
+    assert [line.partition(" (")[0] for line in caplog.messages] == [
+        f"{tmp_path / 'records'}: 2 records made by a newer giftbench"
+    ]
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- giftbench: {tmp_path.name} -->\n<!-- /giftbench -->\n")
+    insert(page, file, named)
+    assert said in page.read_text("utf-8")
+
+
+def test_a_board_that_has_only_records_of_a_newer_giftbench_has_not_none(planter, tmp_path):
+    file = planter.board(tmp_path)
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / f"{'a' * 20}.json").write_text('{"schema": "giftbench.record/2"}')
+    render(file, named)
+    assert "\nTrials: 0 done, 0 diverged, 0 failed. Not shown: 1 record made by a newer giftbench.\n" in (
+        tmp_path / "README.md"
+    ).read_text("utf-8")
 
 
 # -- the files -----------------------------------------------------------------------------------------------------------

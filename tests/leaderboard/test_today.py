@@ -29,9 +29,9 @@ def test_records_of_an_earlier_plugin_are_counted_and_their_plugin_is_named(plan
     from harness.boards.board import load_board
     from harness.boards.records import RecordStore
 
-    records, board = RecordStore(planted.folder / "records").read(), load_board(planted.folder)
-    assert of_today(records, board, none_is) == (records, "")
-    shown, note = of_today(records, board, earlier)
+    contents, board = RecordStore(planted.folder / "records").contents(), load_board(planted.folder)
+    assert of_today(contents, board, none_is) == (contents.records, "")
+    shown, note = of_today(contents, board, earlier)
     assert {record.trial.loss.name for record in shown} == {"kl"}
     assert note == " Not shown: 2 records made by an earlier my\\_\\<loss>.py (01234567)."
 

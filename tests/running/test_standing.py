@@ -543,8 +543,8 @@ def test_a_record_that_came_while_the_leaderboard_was_rendered_is_in_the_next(
     board: Path, go: Go, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = next(records_for([planned(board / "board.toml")[0].model_copy(update={"seed": 7})]))
-    read = RecordStore.read
-    monkeypatch.setattr(RecordStore, "read", lambda store: (read(store), store.write(other))[0])
+    read = RecordStore.contents
+    monkeypatch.setattr(RecordStore, "contents", lambda store: (read(store), store.write(other))[0])
     go(board)
     monkeypatch.undo()
     monkeypatch.setenv("GIFTBENCH_HOME", str(board.parent / "home"))
