@@ -50,10 +50,13 @@ def logged_board(folder: Path, seeds: int, **changes: object) -> Path:
 
 
 def started(command: str, board: Path, *words: object, **environment: str) -> subprocess.Popen[str]:
-    """Start `giftbench COMMAND BOARD`, the leader of a process group of its own; what it says is kept for `communicate`."""
+    """Start `giftbench COMMAND BOARD`, the leader of a process group of its own; what it says is kept for `communicate`.
+
+    It works in the board's folder, whose plugins may run.
+    """
     line = [sys.executable, "-m", "harness.cli", command, str(board), *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(line, start_new_session=True, env={**os.environ, **environment}, **pipes)  # type: ignore[call-overload]
+    return subprocess.Popen(line, start_new_session=True, cwd=board, env={**os.environ, **environment}, **pipes)  # type: ignore[call-overload]
 
 
 def lines(board: Path, word: str) -> Counter[str]:

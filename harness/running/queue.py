@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from harness.core.errors import BoardError
+from harness.files import atomic
 from harness.files.claims import Claims
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 #: The claims of a board's runners lie in this folder beside the board: trials by their ids, and the plan while it is made.
 CLAIMS, PLAN = "claims", "plan"
+#: The ids of the board's trials, as whoever ran it last has planned them, beside the claims until all have a record.
+PLANNED = "planned.json"
 #: When, how long and which file.
 Stamp = tuple[int, int, int]
 
@@ -100,6 +104,27 @@ def stamp(record: Path) -> Stamp | None:
     except OSError:
         return None
     return (status.st_mtime_ns, status.st_size, status.st_ino) if S_ISREG(status.st_mode) else None
+
+
+def note(folder: Path, ids: Sequence[str]) -> None:
+    """Note the ids of a board's trials, in order, for whoever asks where it stands. Raises OSError."""
+    (folder / CLAIMS).mkdir(parents=True, exist_ok=True)
+    atomic.write(folder / CLAIMS / PLANNED, json.dumps(list(ids)))
+
+
+def noted(folder: Path) -> tuple[str, ...] | None:
+    """Return the ids that were noted; None where none are."""
+    try:
+        ids = json.loads((folder / CLAIMS / PLANNED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return tuple(ids) if isinstance(ids, list) and all(isinstance(name, str) for name in ids) else None
+
+
+def forget(folder: Path) -> None:
+    """Forget what was noted, once all of it is done."""
+    with suppress(OSError):
+        (folder / CLAIMS / PLANNED).unlink()
 
 
 @contextmanager

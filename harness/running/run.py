@@ -23,7 +23,7 @@ from harness.running.executors import local
 from harness.running.executors.protocol import Event, Executor, Settings
 from harness.running.opening import check_scenarios, open_board
 from harness.running.options import Options, Silent, Summary, Watcher, default_jobs
-from harness.running.queue import CLAIMS, PLAN, Queue, stamp
+from harness.running.queue import CLAIMS, PLAN, Queue, forget, note, stamp
 from harness.running.scenario import trainings
 from harness.running.scheduling import bundles, share
 from harness.running.standing import Reading, Rendered, Standing
@@ -138,6 +138,7 @@ def run_board(
         here = {record.id for record in reading.records}
         before = {trial.id: stamps.get(trial.id) if trial.id in here else None for trial in missing}
         queue = Queue(order, before, store.folder, claims, elsewhere)
+        note(file.parent, [trial.id for trial in trials])
         with stop.ending():
             for event in _events(queue, workers, stop, options.wait):
                 if event.record is None:
@@ -153,6 +154,8 @@ def run_board(
                 summary.ran += 1
                 summary.take(event.record)
                 watcher.ended(event.trial, event.record)
+        if store.ids().issuperset(trial.id for trial in trials):
+            forget(file.parent)
     return summary
 
 

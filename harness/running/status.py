@@ -11,14 +11,14 @@ from harness.boards.board import board_path
 from harness.boards.records import RecordStore
 from harness.core.errors import BoardError
 from harness.files.claims import Claims, Holder
-from harness.running.options import Silent, Summary
-from harness.running.queue import CLAIMS, PLAN
+from harness.running.options import Options, Silent, Summary
+from harness.running.overrides import Overrides
+from harness.running.queue import CLAIMS, PLAN, noted
 from harness.running.standing import Standing
 
 if TYPE_CHECKING:
     from harness.boards.records import Record
-    from harness.running.options import Options, Watcher
-    from harness.running.overrides import Overrides
+    from harness.running.options import Watcher
 
 #: Seconds between two looks at a board that is watched, and how many that find nobody at work end it.
 POLL, LOOKS = 1.0, 3
@@ -29,7 +29,7 @@ class Status:
     """What is known of a board.
 
     Attributes:
-        planned: how many trials it has; None where no plan is noted here that still holds.
+        planned: how many trials it has; None where no plan of it is noted.
         failed: the records of those that failed.
         done: how many have another record.
         running: who is on which trial, by its id.
@@ -55,52 +55,61 @@ class _Known:
     id: str
 
 
-def status(path: str | Path, overrides: Overrides, options: Options) -> Status:
-    """Return where a board stands, as a run with these words would plan it. Raises BoardError when it cannot be read."""
+def status(path: str | Path) -> Status:
+    """Return where a board stands, as whoever runs it has planned it. Raises BoardError when it cannot be read."""
     file = board_path(path)
-    plan = Standing(file, overrides, options).planned()
+    ids = _ids(file)
     holders = Claims(file.parent / CLAIMS).holders()
     planning = holders.pop(PLAN, None)
     records = {record.id: record for record in RecordStore(file.parent / "records")}
-    if plan is not None:
-        records = {name: records[name] for name in plan.ids if name in records}
-        holders = {name: holders[name] for name in plan.ids if name in holders}
+    if ids is not None:
+        records = {name: records[name] for name in ids if name in records}
+        holders = {name: holders[name] for name in ids if name in holders}
     failed = [record for record in records.values() if record.status == "failed"]
     running = {name: holder for name, holder in holders.items() if name not in records}
-    return Status(len(plan.ids) if plan else None, len(records) - len(failed), failed, running, planning)
+    return Status(None if ids is None else len(ids), len(records) - len(failed), failed, running, planning)
 
 
-def watch(path: str | Path, overrides: Overrides, options: Options, watcher: Watcher | None = None) -> Summary:
+def _ids(file: Path) -> tuple[str, ...] | None:
+    """Return the ids of a board's trials: as those who are at work on it planned them, else as the last run here did."""
+    ids = noted(file.parent)
+    if ids is None:
+        plan = Standing(file, Overrides(), Options()).planned()
+        ids = plan.ids if plan is not None else None
+    return ids
+
+
+def watch(path: str | Path, watcher: Watcher | None = None) -> Summary:
     """Tell a watcher what others do on a board, until it is done or nobody is at work on it.
 
     Raises: BoardError where no plan of the board is noted here.
     """
     file, watcher = board_path(path), watcher or Silent()
-    plan = Standing(file, overrides, options).planned()
-    if plan is None:
-        raise BoardError(f"{file}: no plan of it is known here, so nothing can be watched; giftbench run {path} makes one")
+    ids = _ids(file)
+    if ids is None:
+        raise BoardError(f"{file}: nobody has planned it, so there is nothing to watch; giftbench run {path} does")
     store, claims = RecordStore(file.parent / "records"), Claims(file.parent / CLAIMS)
-    seen = store.ids() & {*plan.ids}
-    summary, begun, idle = Summary(planned=len(plan.ids)), set[str](), 0
+    seen = store.ids() & {*ids}
+    summary, begun, idle = Summary(planned=len(ids)), set[str](), 0
     for name in seen:
         _take(store, name, summary)
-    watcher.planned(len(plan.ids), [_Known(name) for name in plan.ids if name not in seen])
-    while len(seen) < len(plan.ids) and idle < LOOKS:
+    watcher.planned(len(ids), [_Known(name) for name in ids if name not in seen])
+    while len(seen) < len(ids) and idle < LOOKS:
         holders = claims.holders()
-        for name in [name for name in plan.ids if name in holders and name not in begun | seen]:
+        for name in [name for name in ids if name in holders and name not in begun | seen]:
             begun.add(name)
             watcher.started(_Known(name))
-        for name in sorted((store.ids() & {*plan.ids}) - seen):
+        for name in sorted((store.ids() & {*ids}) - seen):
             record = _take(store, name, summary)
             if record is not None:
                 seen.add(name)
                 watcher.ended(record.trial, record)
         idle = 0 if holders else idle + 1
-        if len(seen) < len(plan.ids):
+        if len(seen) < len(ids):
             time.sleep(POLL)
-    if len(seen) < len(plan.ids):
-        left = len(plan.ids) - len(seen)
-        watcher.say(f"nobody is at work on it, and {left} of {len(plan.ids)} trials are left; giftbench run {path} goes on")
+    if len(seen) < len(ids):
+        left = len(ids) - len(seen)
+        watcher.say(f"nobody is at work on it, and {left} of {len(ids)} trials are left; giftbench run {path} goes on")
     summary.ran = len(seen)
     return summary
 

@@ -21,7 +21,7 @@ def test_runners_on_one_board_train_every_trial_once_though_one_is_killed(
     board = logged_board(tmp_path / "board", TRIALS)
     runners = [started("run", board, "--jobs", 1, "--device", "cpu", LOGGED_SECONDS="0.5") for _ in range(RUNNERS)]
     first = runners[0]
-    assert until(lambda: len({path.name.partition(".")[0] for path in (board / "claims").glob("*")} - {"plan"}) >= RUNNERS)
+    assert until(lambda: len({path.name.partition(".")[0] for path in (board / "claims").glob("*.claim")} - {"plan"}) >= RUNNERS)
     os.killpg(first.pid, signal.SIGKILL)
     begun, done = lines(board, "begin"), recorded(board)
     interrupted = set(begun) - done

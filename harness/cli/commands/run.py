@@ -66,7 +66,7 @@ def run(
         if watch:
             from harness.running.status import watch as watched
 
-            summary = watched(board, overrides, options, reporter)
+            summary = watched(board, reporter)
             raise typer.Exit(1 if summary.failed or summary.ran < summary.planned else 0)
         from harness.running.run import leaderboard, run_board
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import (
+    AllowPluginsOption,
     BoardArgument,
     DataOption,
     DeviceOption,
@@ -43,6 +44,7 @@ def work(
     device: DeviceOption = "auto",
     data_dir: DataOption = None,
     plugin: PluginOption = None,
+    allow_plugins: AllowPluginsOption = False,
     set_: SetOption = None,
     teacher: TeacherOption = None,
     retry: RetryOption = False,
@@ -62,6 +64,7 @@ def work(
         *(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, False, supplies, force),
         shard=parsed(shard) if shard else None,
         wait=False,
+        allow_plugins=allow_plugins,
     )
     with Reporter() as reporter, signals(reporter.say) as stop:
         summary = run_board(board, overrides, options, reporter, stop)

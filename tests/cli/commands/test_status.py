@@ -42,8 +42,12 @@ def test_a_board_says_what_is_done_running_where_left_and_failed(giftbench: Gift
             f"running: 1 by process {holder.pid} on {holder.host}, since {holder.since}",
             "failed: random, IPC 1, ce, convnet1(width=8), sgd, seed 0: out of luck",
         ]
-    said = giftbench("status", board, "--seeds", 1).out
-    assert said.startswith("1 done, 0 running, 1 failed; how many are left is known here once giftbench run has planned")
+
+
+def test_a_board_that_nobody_has_planned_says_so(giftbench: Giftbench, board: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIFTBENCH_HOME", str(board.parent / "other home"))
+    said = giftbench("status", board).out
+    assert said.startswith("1 done, 0 running, 1 failed; how many are left is known once giftbench run has planned the board")
 
 
 def test_a_board_that_is_watched_says_what_is_left_when_nobody_is_at_work(

@@ -38,4 +38,4 @@ def test_shares_are_the_board_and_what_is_claimed_is_left_and_nothing_is_rendere
         giftbench("work", *words)
         assert store.ids() == {share, left}
     assert not (tmp_path / "README.md").exists()
-    assert not (tmp_path / "claims").exists()
+    assert {path.name for path in (tmp_path / "claims").iterdir()} == {"planned.json"}
