@@ -52,6 +52,11 @@ class Environment(Stated):
         precision: of the trial's protocol.
         commit: of the checkout that the harness ran from, with a plus when it was changed; empty outside of one.
         together: how many trainings were made in the same pass, of whose time this one's is a share.
+        trained: in which way: `alone`, `stacked`, `captured` as a CUDA graph, `captured stacked`, or `side by side`; empty in
+            records from before this was noted.
+        trained_with: the ids of all trials of that pass, in the order in which they were stacked, its own among them.
+        taken_up: how many epochs, or steps of a stream, were made by a run that was cut off.
+        deterministic: whether torch was held to operations that repeat themselves.
     """
 
     versions: dict[str, str] = Field(default_factory=dict)
@@ -60,6 +65,10 @@ class Environment(Stated):
     precision: str = ""
     commit: str = ""
     together: int = 1
+    trained: str = ""
+    trained_with: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    taken_up: int = 0
+    deterministic: bool = False
 
 
 class Provenance(Stated):

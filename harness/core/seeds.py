@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,32 @@ def begin(seed: int, role: str) -> None:
     torch.manual_seed(number)
     numpy.random.seed(number % (1 << 32))
     random.seed(number)
+
+
+def states(device: str | torch.device) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return where the streams of torch (on the host and on `device`), numpy and Python are: tensors, and the rest as JSON."""
+    import numpy
+    import torch
+
+    tensors = {"torch": torch.get_rng_state()}
+    if torch.device(device).type == "cuda":
+        tensors["cuda"] = torch.cuda.get_rng_state(device)
+    kind, keys, *rest = numpy.random.get_state(legacy=True)
+    return tensors, {"numpy": [kind, [int(key) for key in keys], *rest], "python": random.getstate()}
+
+
+def set_states(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], device: str | torch.device) -> None:
+    """Put the streams to where `states` found them."""
+    import numpy
+    import torch
+
+    torch.set_rng_state(tensors["torch"])
+    if "cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["cuda"], device)
+    kind, keys, *rest = facts["numpy"]
+    numpy.random.set_state((kind, numpy.array(keys, dtype=numpy.uint32), *rest))
+    version, numbers, gauss = facts["python"]
+    random.setstate((version, tuple(numbers), gauss))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -91,9 +92,17 @@ def run_board(
     device = resolve_device(options.device)
     devices = local.visible(device)
     jobs = (options.jobs or default_jobs(device, options.threads)) * max(1, len(devices))
-    artefacts, facts = Artefacts(file.parent / "artefacts"), {"commit": commit()}
+    artefacts, facts, held = Artefacts(file.parent / "artefacts"), {"commit": commit()}, file.parent / "checkpoints"
     settings = Settings(
-        device, options.threads, artefacts.folder, options.data_dir, plugin_files, facts, options.stack, board.timeout
+        device,
+        options.threads,
+        artefacts.folder,
+        options.data_dir,
+        plugin_files,
+        facts,
+        options.stack,
+        timeout=board.timeout,
+        checkpoints=held,
     )
     with Claims(file.parent / CLAIMS) as claims, local.Workers(settings, jobs, devices) as workers:
         if early:
@@ -150,13 +159,23 @@ def run_board(
                 if not queue.owns(event.trial):  # it has a record, and was made again only to complete a stack
                     continue
                 store.write(parts.noted(event.record))
+                let_go(held, event.trial)
                 queue.recorded(event.trial)
                 summary.ran += 1
                 summary.take(event.record)
                 watcher.ended(event.trial, event.record)
         if store.ids().issuperset(trial.id for trial in trials):
             forget(file.parent)
+    with suppress(OSError):
+        held.rmdir()  # unless another trial is kept there
     return summary
+
+
+def let_go(folder: Path, trial: Trial) -> None:
+    """Remove what was kept of a trial while it lasted, in a board's folder of checkpoints."""
+    for pattern in (f"{trial.id}*.safetensors", f".{trial.id}*.tmp"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _events(queue: Queue, executor: Executor, stop: Stop, wait: bool) -> Iterator[Event]:

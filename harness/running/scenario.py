@@ -32,7 +32,8 @@ class Outcome:
     """What a trial gave.
 
     `metrics` hold at least `accuracy`, in percent; `history` one entry an evaluation; `timing` seconds by phase; `together`
-    how many trainings were made in the same pass, of whose time this one's is a share.
+    how many trainings were made in the same pass, of whose time this one's is a share; `facts` what else the record's environment
+    shall say of how it was made.
     """
 
     metrics: dict[str, float]
@@ -40,6 +41,7 @@ class Outcome:
     status: Literal["done", "diverged"] = "done"
     timing: dict[str, float] = field(default_factory=dict)
     together: int = 1
+    facts: dict[str, object] = field(default_factory=dict)
 
 
 class Scenario:
@@ -133,7 +135,8 @@ class Scenario:
             if all(material is materials[0] for material in materials):
                 fits = workbench.fit_together(trials, materials[0], [self.loss(trial, workbench) for trial in trials])
         if fits is not None:
-            yield from (_outcome(fit, together=len(fits)) for fit in fits)
+            ids = tuple(trial.id for trial in trials)
+            yield from (_outcome(fit, ids) for fit in fits)
             return
         for trial in trials:
             yield self.run(trial, workbench)
@@ -161,8 +164,8 @@ class Scenario:
         yield from view.vary(**changes)
 
 
-def _outcome(fit: Fit, together: int = 1) -> Outcome:
-    """Return what a training of the whole protocol gave."""
+def _outcome(fit: Fit, together: tuple[str, ...] = ()) -> Outcome:
+    """Return what a training of the whole protocol gave; `together` are the ids of all that were made in its pass."""
     last = fit.history[-1]
     return Outcome(
         metrics={
@@ -175,7 +178,12 @@ def _outcome(fit: Fit, together: int = 1) -> Outcome:
         history=fit.history,
         status="diverged" if fit.diverged else "done",
         timing={"train": fit.train_seconds, "evaluate": fit.evaluate_seconds},
-        together=together,
+        together=len(together) or 1,
+        facts={
+            "trained": fit.way,
+            **({"trained_with": together} if together else {}),
+            **({"taken_up": fit.taken_up} if fit.taken_up else {}),
+        },
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import distributions
+from functools import cache
+from importlib.metadata import distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +35,20 @@ def sources() -> Iterator[list[str]]:
         for name, _, _ in paths.stamps(folder):
             if "__pycache__" not in name:
                 yield [f"{folder}/{name}", sha256(folder / name)]
+
+
+@cache
+def making() -> dict[str, object]:
+    """Return what a training that is taken up again has to have in common with its beginning: code, versions, threads."""
+    import torch
+
+    return {
+        "code": hashlib.sha256("".join(sorted(digest for _, digest in sources())).encode()).hexdigest(),
+        "versions": {"giftbench": version("giftbench"), "torch": torch.__version__, "Python": sys.version},
+        "processor": [platform.machine(), torch.backends.cpu.get_cpu_capability()],
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        "threads": torch.get_num_threads(),
+    }
 
 
 def homes() -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,15 @@ from harness.boards.protocol import DATASET, Precision
 from harness.boards.trial import Trial
 from harness.core import seeds
 from harness.core.errors import DataError
+from harness.core.resolved import resolved_from
 from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets
 from harness.models.fitting import Renormalised
 from harness.planning.artefacts import Artefacts
-from harness.running import grouping
+from harness.running import grouping, surroundings
+from harness.training.checkpoints import Checkpoint
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import evaluate
 from harness.training.overlap import signature
@@ -41,6 +44,7 @@ class Workbench:
         sets: distilled sets that lie in memory instead, by digest.
         stack: how trainings are made together, as `harness.running.grouping.group` takes it.
         capture: whether steps on a GPU are captured as CUDA graphs.
+        checkpoints: the folder that long trials are kept in while they last, or None.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Workbench:
         sets: Mapping[str, DistilledSet] | None = None,
         stack: int = 0,
         capture: bool = True,
+        checkpoints: Path | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.artefacts = artefacts
@@ -59,6 +64,8 @@ class Workbench:
         self._trainer = Trainer(self.device, stack, capture)
         self._sets = dict(sets or {})
         self._kept: dict[Any, Any] = {}
+        self._checkpoints = checkpoints
+        self._trainings: Counter[str] = Counter()
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._kept:
@@ -202,7 +209,9 @@ class Workbench:
         given: dict[str, Any] = {"loss": self.loss(trial), "seed": trial.seed, "evaluate": self._tested(trial)} | changes
         teacher = given.pop("teacher") if "teacher" in given else self.soft_labels(trial)
         own = "teacher" not in changes
-        return self._trainer.train([Member(student, **given)], material, recipe(trial), teacher, capture=own)[0]
+        kept = self.checkpoint([trial], [given["loss"]]) if changes.keys() <= {"loss", "seed"} else None
+        member = Member(student, **given)
+        return self._trainer.train([member], material, recipe(trial), teacher, capture=own, checkpoint=kept)[0]
 
     def fit_together(
         self, trials: Sequence[Trial], material: Material, losses: Sequence[Callable[[Tensor, Targets], Tensor]]
@@ -231,7 +240,35 @@ class Workbench:
             self.soft_labels(first),
             kind=groups.pop(),
             model=(first.model.model_dump_json(), dataset.digest),
+            checkpoint=self.checkpoint(trials, losses),
         )
+
+    def begin(self, trials: Sequence[Trial]) -> None:
+        """Note that these trials begin, anew if need be: a trial's trainings are told apart by their number."""
+        for trial in trials:
+            self._trainings[trial.id] = 0
+
+    def checkpoint(
+        self, trials: Sequence[Trial], losses: Sequence[Callable[[Tensor, Targets], Tensor]] = ()
+    ) -> Checkpoint | None:
+        """Return where the next training of a trial, or the one that several share, is kept while it lasts.
+
+        None where there is no folder for it, and where a part of the training may remember what no checkpoint holds: a loss that
+        is an object, or that a scenario made of others, and a schedule that does not ship.
+
+        Args:
+            losses: one a trial.
+        """
+        first = trials[0]
+        self._trainings[first.id] += 1
+        if self._checkpoints is None or not all(map(_forgets, losses)):
+            return None
+        if optimizers.schedules.origin(first.protocol.schedule.name) != "giftbench":
+            return None
+        number = self._trainings[first.id]
+        name = f"{first.id}{f'-{number}' if number > 1 else ''}.safetensors"
+        making = {"trials": [trial.id for trial in trials], "training": number, "device": self.device}
+        return Checkpoint(self._checkpoints / name, lambda: {**making, **surroundings.making()})
 
     def _tested(self, trial: Trial) -> Callable[[nn.Module], dict[str, float]]:
         return lambda network: self.evaluate(network, trial)
@@ -251,6 +288,12 @@ class _Logits(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.teacher.logits(images)
+
+
+def _forgets(loss: Callable[[Tensor, Targets], Tensor]) -> bool:
+    """Whether a loss is a function, made of its name and parameters alone."""
+    resolved = resolved_from(loss)
+    return resolved is not None and not isinstance(resolved.target, type)
 
 
 def _statistics(dataset: Dataset, normalisation: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -203,21 +203,21 @@ class Shuffled:
         self.material = material
         self.device = material.images.device
         self.sizes = batch_sizes(len(material.labels), recipe.batch_size)
-        self._orders = [torch.Generator() for _ in seeds]
+        self.orders = [torch.Generator() for _ in seeds]
         self.streams = [torch.Generator(self.device) for _ in seeds]
         self.restart(seeds)
         self._alteration = Alteration(recipe, material.factor)
 
     def restart(self, seeds: Sequence[int]) -> None:
         """Begin all random streams anew, as trainings of these seeds do."""
-        for streams, role in ((self._orders, "order"), (self.streams, "augmentation")):
+        for streams, role in ((self.orders, "order"), (self.streams, "augmentation")):
             for stream, seed in zip(streams, seeds, strict=True):
                 stream.manual_seed(derive(seed, role))
 
     def epoch(self, number: int) -> Iterator[Tensor]:
         """Yield what `step` makes each step of an epoch of (1 the first): which images each training is given, [S, B] int64."""
         count = len(self.material.labels)
-        order = torch.stack([torch.randperm(count, generator=stream) for stream in self._orders])
+        order = torch.stack([torch.randperm(count, generator=stream) for stream in self.orders])
         yield from torch.split(order.to(self.device, non_blocking=True), self.sizes, dim=1)
 
     def step(self, index: Tensor) -> Step:

@@ -25,6 +25,7 @@ from harness.losses.targets import Loss
 from harness.optimizers.eager import SGD
 from harness.optimizers.optimizers import ELEMENTWISE
 from harness.training.batches import Given, Shuffled
+from harness.training.checkpoints import Checkpoint
 from harness.training.devices import arithmetic
 from harness.training.loop import Job, run
 from harness.training.stack import undisturbed
@@ -81,10 +82,10 @@ class Captured:
             for size in sorted({*self.job.source.sizes}):
                 self._capture(size)
 
-    def fit(self, members: Sequence[Member], recipe: Recipe) -> list[Fit]:
+    def fit(self, members: Sequence[Member], recipe: Recipe, checkpoint: Checkpoint | None = None) -> list[Fit]:
         """Train other members of the same kind in place; `recipe` may differ in epochs, evaluations and schedule."""
         with self.begun(members, recipe) as end_epoch:
-            return run(self.job, recipe, self.step, end_epoch)
+            return run(self.job, recipe, self.step, end_epoch, checkpoint)
 
     @contextmanager
     def begun(self, members: Sequence[Member], recipe: Recipe) -> Iterator[Callable[[], None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol, TypeVar, cast
 
 import torch
@@ -14,7 +15,9 @@ from harness.boards.protocol import Precision
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.losses.targets import Loss
+from harness.training import checkpoints
 from harness.training.batches import Batch, Criterion, Given, Replayed, Shuffled, Step
+from harness.training.checkpoints import Checkpoint
 from harness.training.devices import arithmetic, autocast
 from harness.training.stack import Alone, Stacked, undisturbed
 from harness.training.values import NOT_FINITE, Fit, Material, Member, Recipe
@@ -35,6 +38,7 @@ def fit(
     seed: int,
     teacher: Callable[[Tensor], Tensor] | None = None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Train `student` in place on its device.
 
@@ -45,11 +49,12 @@ def fit(
         teacher: images [B, C, H, W] -> logits [B, C]; called on every batch, augmented and mixed, without gradient. Not asked
             where the material has stored augmentations, whose soft labels are stored with them.
         evaluate: called at `recipe.evaluations` evenly spaced epochs, the last among them, with the student in eval mode.
+        checkpoint: where the training is kept while it lasts, and taken up when it was cut off.
 
     A loss that is not finite ends the training within `STEPS_PER_CHECK` steps, with `diverged`; it is then evaluated once more.
     What the last update gave is looked at too: a weight, or a logit of the last evaluation, that is not finite is `diverged`.
     """
-    return fit_together([Member(student, loss, seed, evaluate)], material, recipe, teacher=teacher)[0]
+    return fit_together([Member(student, loss, seed, evaluate)], material, recipe, teacher=teacher, checkpoint=checkpoint)[0]
 
 
 def fit_together(
@@ -58,6 +63,7 @@ def fit_together(
     recipe: Recipe,
     *,
     teacher: Callable[[Tensor], Tensor] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Fit]:
     """Train students of one architecture in place, all in the same pass, each as `fit` would train it alone.
 
@@ -69,11 +75,12 @@ def fit_together(
             `harness.optimizers.optimizers.ELEMENTWISE`.
         material: without stored augmentations when there is more than one member.
         teacher: as in `fit`; asked for the images of all members at once, [S * B, C, H, W].
+        checkpoint: where these trainings are kept while they last, and taken up when they were cut off.
     """
     with arithmetic(material.images.device, recipe.precision), undisturbed():
         job = Job(members, material, recipe, teacher)
         schedule = optimizers.create_schedule(recipe.schedule, job.optimizer, recipe.epochs)
-        return run(job, recipe, job, schedule.step)
+        return run(job, recipe, job, schedule.step, checkpoint)
 
 
 class Objective:
@@ -152,6 +159,10 @@ class Job:
     def epoch(self, number: int) -> Iterator[Given]:
         return self.source.epoch(number)
 
+    @property
+    def jobs(self) -> Sequence[Job]:
+        return (self,)
+
     def train(self) -> None:
         self.network.train()
 
@@ -197,6 +208,10 @@ class Trained(Protocol[Given_co]):
     def sizes(self) -> Sequence[int]:
         """The images of each step of an epoch."""
 
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """Whose state is all that there is."""
+
     def epoch(self, number: int) -> Iterator[Given_co]:
         """Yield what each step of an epoch (1 the first) is given."""
 
@@ -204,13 +219,26 @@ class Trained(Protocol[Given_co]):
         """Put the students into train mode."""
 
 
-def run(job: Trained[G], recipe: Recipe, step: Callable[[G, float], None], end_epoch: Callable[[], None]) -> list[Fit]:
-    """Train the members of a job for the recipe's epochs: `step` is what makes a step of it, `end_epoch` follows every epoch."""
+def run(
+    job: Trained[G],
+    recipe: Recipe,
+    step: Callable[[G, float], None],
+    end_epoch: Callable[[], None],
+    checkpoint: Checkpoint | None = None,
+) -> list[Fit]:
+    """Train the members of a job for the recipe's epochs: `step` is what makes a step of it, `end_epoch` follows every epoch.
+
+    What `checkpoint` has kept of these trainings is taken up, and the same numbers come of it to the bit on the CPU.
+    """
     steps = len(job.sizes)
     marks = evaluation_epochs(recipe.epochs, recipe.evaluations)
     fits = [Fit() for _ in job.members]
     job.train()
-    for epoch in range(1, recipe.epochs + 1):
+    state = None if checkpoint is None else checkpoint.load()
+    made = 0 if state is None else checkpoints.take_up(state, job.jobs, fits, end_epoch)
+    for member_fit in fits:
+        member_fit.taken_up = made
+    for epoch in range(made + 1, recipe.epochs + 1):
         started = time.perf_counter()
         progress = (epoch - 1) / recipe.epochs
         for given in job.epoch(epoch):
@@ -219,7 +247,8 @@ def run(job: Trained[G], recipe: Recipe, step: Callable[[G, float], None], end_e
         going = [
             (member, fit, index) for index, (member, fit) in enumerate(zip(job.members, fits, strict=True)) if not fit.diverged
         ]
-        if is_checked(epoch, recipe.epochs, steps):
+        checked = is_checked(epoch, recipe.epochs, steps)
+        if checked:
             looked_at = job.finite if epoch < recipe.epochs else job.finite & _finite_weights(job.members)
             finite = looked_at.tolist()
             for _, member_fit, index in going:
@@ -237,6 +266,8 @@ def run(job: Trained[G], recipe: Recipe, step: Callable[[G, float], None], end_e
                 member_fit.evaluate_seconds += time.perf_counter() - started
         if all(member_fit.diverged for member_fit in fits):
             break
+        if checkpoint is not None and (checked or epoch in marks) and epoch < recipe.epochs and checkpoint.due():
+            checkpoint.save(partial(checkpoints.keep, job.jobs, fits))
     return fits
 
 

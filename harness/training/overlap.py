@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from harness.core.resolved import resolved_from
 from harness.losses.targets import Loss
 from harness.training.batches import Given
+from harness.training.checkpoints import Checkpoint
 from harness.training.graphs import Captured, Recorder, capturable, timed
-from harness.training.loop import run
+from harness.training.loop import Job, run
 from harness.training.values import Fit, Material, Member, Recipe
 
 #: How several trainings are made together.
@@ -78,7 +79,11 @@ class Overlapped:
             with _on(stream):
                 part.step(index, progress)
 
-    def fit(self, members: Sequence[Member], recipe: Recipe) -> list[Fit]:
+    @property
+    def jobs(self) -> Sequence[Job]:
+        return [part.job for part in self.parts]
+
+    def fit(self, members: Sequence[Member], recipe: Recipe, checkpoint: Checkpoint | None = None) -> list[Fit]:
         """Train other members of the same kind in place, as `Captured.fit` does."""
         self.members = members
         with ExitStack() as begun:
@@ -89,7 +94,7 @@ class Overlapped:
                 for end in ends:
                     end()
 
-            return run(self, recipe, self.step, end_epoch)
+            return run(self, recipe, self.step, end_epoch, checkpoint)
 
     def seconds_per_step(self, repeats: int = 30) -> float:
         """Return how long it takes until all have made a replayed step of the largest batch; the weights are put back."""

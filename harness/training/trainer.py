@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor
 
+from harness.training.checkpoints import Checkpoint
 from harness.training.graphs import Captured
 from harness.training.loop import fit_together
 from harness.training.overlap import Graphs, Overlapped, Way
@@ -40,12 +41,22 @@ class Trainer:
         *,
         capture: bool = True,
         way: Way = "stacked",
+        checkpoint: Checkpoint | None = None,
     ) -> list[Fit]:
         """Train members in place, as `fit_together` does; on a GPU by captured steps where that can be and `capture` is set."""
         captured = self._captured(members, material, recipe, teacher, way) if capture else None
+        called = "alone" if len(members) == 1 else "stacked"
         if captured is not None:
-            return captured.fit(members, recipe)
-        return fit_together(members, material, recipe, teacher=teacher)
+            called = "side by side" if isinstance(captured, Overlapped) else "captured" + " stacked" * (len(members) > 1)
+        if checkpoint is not None:
+            checkpoint.way = called
+        if captured is not None:
+            fits = captured.fit(members, recipe, checkpoint)
+        else:
+            fits = fit_together(members, material, recipe, teacher=teacher, checkpoint=checkpoint)
+        for fit in fits:
+            fit.way = called
+        return fits
 
     def train_together(
         self,
@@ -56,6 +67,7 @@ class Trainer:
         *,
         kind: Hashable,
         model: Hashable,
+        checkpoint: Checkpoint | None = None,
     ) -> list[Fit] | None:
         """Train members in place in one pass; None, and nothing trained, where each should be trained alone.
 
@@ -67,7 +79,7 @@ class Trainer:
         if way is None:
             return None
         try:
-            return self.train(members, material, recipe, teacher, way=way)
+            return self.train(members, material, recipe, teacher, way=way, checkpoint=checkpoint)
         except torch.OutOfMemoryError:
             self._let_go()
             return None  # one may fit where several do not

@@ -100,7 +100,8 @@ class Fit:
     """What happened: whether it diverged, how many epochs ran, seconds by phase, what `evaluate` returned.
 
     A training has diverged when a loss was not finite, or when the last update left a weight, or an answer of the last
-    evaluation, that is not.
+    evaluation, that is not. `taken_up` is how many of its epochs a run before has made, that was cut off; `way` how it was
+    made: alone, stacked, captured, captured stacked, side by side.
     """
 
     diverged: bool = False
@@ -109,6 +110,8 @@ class Fit:
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    taken_up: int = 0
+    way: str = ""
 
 
 @dataclass

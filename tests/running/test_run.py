@@ -309,3 +309,22 @@ def test_a_board_carried_elsewhere_resumes_without_its_cache(
         "harness.teachers.teacher.train", lambda *a, **k: pytest.fail("trained a teacher that lies beside the board")
     )
     assert not run(moved).began
+
+
+def test_what_was_kept_of_a_trial_goes_with_its_record_and_the_folder_with_the_last(
+    board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = board / "checkpoints"
+    folder.mkdir()
+    run_board(board, Overrides(losses=("ce",), seeds=1), Options(jobs=1))
+    first, other = (record.id for record in RecordStore(board / "records"))
+    for name in (f"{first}.safetensors", f"{first}-2.safetensors", f".{first}.safetensors.0.tmp", f"{other}.safetensors"):
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text("damaged")
+    (board / "records" / f"{first}.json").unlink()
+    monkeypatch.setenv("GIFTBENCH_CHECKPOINT_SECONDS", "0")
+    run_board(board, Overrides(losses=("ce",), seeds=1), Options(jobs=1))
+    assert [path.name for path in folder.iterdir()] == [f"{other}.safetensors"]
+    (board / "records" / f"{other}.json").unlink()
+    run_board(board, Overrides(losses=("ce",), seeds=1), Options(jobs=1))
+    assert not folder.exists()

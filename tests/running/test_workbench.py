@@ -18,6 +18,7 @@ from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.datasets.split import Split
 from harness.planning.artefacts import Artefacts
+from harness.running.executors.work import run_bundle
 from harness.running.workbench import Workbench, recipe
 from harness.teachers.teacher import Teacher
 from harness.training import loop
@@ -284,3 +285,79 @@ def test_a_teacher_that_is_trained_here_may_have_statistics_of_its_own(colours: 
     inner = getattr(network, "model")  # noqa: B009
     expected = inner(normalise(images, mean, std))
     assert torch.allclose(network(normalise(images, *OWN)), expected, atol=1e-4)
+
+
+# -- kept while it lasts -----------------------------------------------------------------------------------------------------
+
+
+class CutOff(BaseException):
+    """Stands for the end of a process."""
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_trial_that_is_cut_off_goes_on_to_the_numbers_it_would_have_had(
+    plan: Planner, artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    protocol = {"name": "quick", "epochs": 4, "batch_size": 5, "evaluations": 4}
+    sets = [{"method": "random", "ipc": 1}]
+    trials = plan(
+        losses=["ce"], seeds=together, model="convnet1(width=8)", protocol=protocol, sets=sets, scenarios=["loss-comparison"]
+    )
+    folder = tmp_path / "checkpoints"
+    monkeypatch.setenv("GIFTBENCH_CHECKPOINT_SECONDS", "0")
+
+    def bench() -> Workbench:
+        return Workbench("cpu", artefacts, stack=together, checkpoints=folder)
+
+    expected = list(run_bundle(trials, Workbench("cpu", artefacts, stack=together)))
+    cut = bench()
+    measured, count = cut.evaluate, 0
+
+    def evaluate(student: Any, trial: Trial) -> dict[str, float]:
+        nonlocal count
+        count += 1
+        if count > 2 * together:
+            raise CutOff
+        return measured(student, trial)
+
+    monkeypatch.setattr(cut, "evaluate", evaluate)
+    with pytest.raises(CutOff):
+        list(run_bundle(trials, cut))
+    assert [path.name for path in folder.iterdir()] == [f"{trials[0].id}.safetensors"]
+    records = list(run_bundle(trials, bench()))
+    assert [record.environment.taken_up for record in records] == [2] * together
+    assert [(r.metrics, r.history, r.status) for r in records] == [(r.metrics, r.history, r.status) for r in expected]
+    if together > 1:  # what a stack has kept is not taken up by one of it
+        (alone,) = run_bundle(trials[:1], bench())
+        assert alone.environment.taken_up == 0
+
+
+def test_what_may_remember_more_than_a_checkpoint_holds_is_not_kept(
+    trials: list[Trial], artefacts: Artefacts, tmp_path: Path
+) -> None:
+    class Remembering:
+        """A loss that counts its calls."""
+
+        def __call__(self, logits: torch.Tensor, targets: Any) -> torch.Tensor:
+            return logits.sum()
+
+    losses.register("remembering")(Remembering)
+    try:
+        bench = Workbench("cpu", artefacts, checkpoints=tmp_path)
+        plain = losses.create("ce")
+        assert bench.checkpoint(trials[:1], [plain]) is not None
+        assert bench.checkpoint(trials[:1], [lambda logits, targets: plain(logits, targets)]) is None
+        assert bench.checkpoint(trials[:1], [plain, losses.create("remembering")]) is None
+        assert Workbench("cpu", artefacts).checkpoint(trials[:1], [plain]) is None
+    finally:
+        losses.registry.remove("remembering")
+
+
+def test_the_trainings_of_a_trial_are_kept_apart_and_begin_anew_with_it(
+    trials: list[Trial], artefacts: Artefacts, tmp_path: Path
+) -> None:
+    bench = Workbench("cpu", artefacts, checkpoints=tmp_path)
+    for _ in range(2):
+        bench.begin(trials)
+        names = [kept.path.name for kept in (bench.checkpoint(trials[:1]), bench.checkpoint(trials[:1])) if kept is not None]
+        assert names == [f"{trials[0].id}.safetensors", f"{trials[0].id}-2.safetensors"]

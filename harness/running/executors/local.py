@@ -274,7 +274,13 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
     if settings.device == "cpu":
         memory.keep_freed()
     plugins.load_files(settings.plugins)
-    workbench = Workbench(settings.device, Artefacts(settings.artefacts), settings.data_dir, stack=settings.stack)
+    workbench = Workbench(
+        settings.device,
+        Artefacts(settings.artefacts),
+        settings.data_dir,
+        stack=settings.stack,
+        checkpoints=settings.checkpoints,
+    )
     while True:
         try:
             message = pipe.recv()

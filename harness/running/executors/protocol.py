@@ -17,7 +17,8 @@ class Settings:
     """What a worker needs: device, threads, where data and artefacts lie, which plugin files to load, facts for records.
 
     `stack` is how trainings are made together, as `harness.running.grouping.group` takes it. `timeout` is how many seconds a
-    trial may take, 0 for any number: one that takes longer is ended and failed, and not tried again.
+    trial may take, 0 for any number: one that takes longer is ended and failed, and not tried again. `checkpoints` is the folder
+    that long trials are kept in while they last.
     """
 
     device: str
@@ -28,6 +29,7 @@ class Settings:
     facts: dict[str, Any] = field(default_factory=dict)
     stack: int = 0
     timeout: float = 0.0
+    checkpoints: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ def _outcomes(scenario: Scenario, trials: Sequence[Trial], workbench: Workbench)
     """Yield what a scenario makes of trials, each in their precision; between them torch's settings are the caller's."""
     for trial in trials:
         plugged.check(trial)
+    workbench.begin(trials)
     own = partial(arithmetic, workbench.device, trials[0].protocol.precision)
     with own():
         outcomes = iter(scenario.run_bundle(tuple(trials), workbench))
@@ -91,14 +92,15 @@ def _let_go() -> None:
 
 
 def _record(trial: Trial, outcome: Outcome, seconds: float, workbench: Workbench, facts: Mapping[str, object] | None) -> Record:
-    together = {"together": outcome.together} if outcome.together > 1 else {}
+    shared = outcome.together > 1
+    how = {**({"together": outcome.together} if shared else {"trained": "alone"}), **outcome.facts}
     return Record.of(
         trial,
         outcome.status,
         metrics=outcome.metrics,
         history=outcome.history,
         timing={"total": seconds, **outcome.timing},
-        environment=environment(trial, workbench, {**(facts or {}), **together}),
+        environment=environment(trial, workbench, {**(facts or {}), **how}),
     )
 
 
