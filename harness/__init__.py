@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.leaderboard.text import fixed
     from harness.losses.targets import Targets
     from harness.planning.plan import Plan
+    from harness.running import executors
     from harness.running.about import Measure, Paper
     from harness.running.api import Evaluation, evaluate
     from harness.running.scenario import Outcome, Scenario
@@ -75,6 +76,7 @@ __all__ = [
     "distillers",
     "dots",
     "evaluate",
+    "executors",
     "fixed",
     "losses",
     "measured",
@@ -119,6 +121,7 @@ _NAMES = {
 _MODULES = {
     "continual": "harness.continual",
     "datasets": "harness.datasets",
+    "executors": "harness.running.executors",
     "losses": "harness.losses",
     "models": "harness.models",
     "optimizers": "harness.optimizers",

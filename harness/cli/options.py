@@ -14,6 +14,10 @@ PluginOption = Annotated[
 AllowPluginsOption = Annotated[
     bool, typer.Option("--allow-plugins", help="let the board's own plugin files run, from now on and until they change")
 ]
+ExecutorOption = Annotated[
+    str, typer.Option(help='what carries the trials: local, ray, with parameters as "ray(gpus=0.5)"', metavar="NAME")
+]
+AddressOption = Annotated[str | None, typer.Option(help="of a Ray cluster: HOST:6379, or auto", metavar="ADDR")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 DataOption = Annotated[Path | None, typer.Option(help="folder of the dataset's files (else GIFTBENCH_DATA)", metavar="PATH")]
 ScenarioOption = Annotated[list[str] | None, typer.Option(help="only this scenario (repeatable)", metavar="NAME")]

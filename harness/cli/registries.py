@@ -1,4 +1,4 @@
-"""The kinds of things that boards name, and where each one's registry is. It loads when it is asked for: help loads none."""
+"""The kinds of things that can be named, and where each one's registry is. It loads when it is asked for: help loads none."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ REGISTRIES = {
     "distillers": "harness.distilled:distillers",
     "readers": "harness.distilled.readers:registry",
     "scenarios": "harness.running.scenario:registry",
+    "executors": "harness.running.executors:registry",
 }
 #: What `giftbench list` shows: protocols have names too, and so have Avalanche's strategies, and no registry.
 LISTED = (*REGISTRIES, "protocols", "strategies")

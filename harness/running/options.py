@@ -9,7 +9,9 @@ from typing import Protocol
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
+from harness.core import spec
 from harness.core.cores import cores
+from harness.core.resolved import Resolved
 from harness.planning.supplies import Supplies
 from harness.running.estimate import Estimate
 
@@ -67,7 +69,8 @@ class Options:
     many trainings are made in one pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again,
     `rerun` all. `force` takes distilled sets whose classes another order fits far better. `shard` (I, N) is the I-th of N shares
     of the board, the first being 0; `wait` says whether a run lasts until other runners have ended what they have claimed.
-    `allow_plugins` lets the board's own plugin files run.
+    `allow_plugins` lets the board's own plugin files run. `executor` names what carries bundles to where they run
+    (`harness.running.executors`).
     """
 
     device: str = "auto"
@@ -83,6 +86,7 @@ class Options:
     shard: tuple[int, int] | None = None
     wait: bool = True
     allow_plugins: bool = False
+    executor: spec.Named | Resolved[object] = "local"
 
 
 def default_jobs(device: str, threads: int) -> int:

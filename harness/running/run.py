@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING
 from harness.boards.board import board_path
 from harness.boards.records import RecordStore
 from harness.core.errors import BoardError
+from harness.core.resolved import Resolved
+from harness.core.spec import read
 from harness.files.claims import Claims, Holder
 from harness.planning.artefacts import Artefacts
-from harness.running import plugged, readiness
+from harness.running import executors, plugged, readiness
 from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
+from harness.running.executors.errand import Errand
 from harness.running.executors.protocol import Event, Executor, Settings
 from harness.running.opening import check_scenarios, open_board
-from harness.running.options import Options, Silent, Summary, Watcher, default_jobs
+from harness.running.options import Options, Silent, Summary, Watcher
 from harness.running.queue import CLAIMS, PLAN, Queue, forget, note, stamp
 from harness.running.scenario import trainings
 from harness.running.scheduling import bundles, share
@@ -58,7 +61,8 @@ def preload(path: str | Path, options: Options) -> bool:
     Called first of all, it lets them load while this process loads torch and plans. Returns whether it did.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    early = options.rerun or not any((folder / "records").glob("*.json"))
+    name = options.executor.name if isinstance(options.executor, Resolved) else read(options.executor)[0]
+    early = name == "local" and (options.rerun or not any((folder / "records").glob("*.json")))
     if early:
         local.preload(options.device, options.threads)
     return early
@@ -90,8 +94,6 @@ def run_board(
     from harness.training.devices import resolve_device
 
     device = resolve_device(options.device)
-    devices = local.visible(device)
-    jobs = (options.jobs or default_jobs(device, options.threads)) * max(1, len(devices))
     artefacts, facts, held = Artefacts(file.parent / "artefacts"), {"commit": commit()}, file.parent / "checkpoints"
     settings = Settings(
         device,
@@ -104,7 +106,8 @@ def run_board(
         timeout=board.timeout,
         checkpoints=held,
     )
-    with Claims(file.parent / CLAIMS) as claims, local.Workers(settings, jobs, devices) as workers:
+    errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files))
+    with Claims(file.parent / CLAIMS) as claims, executors.create(options.executor)(errand) as workers:
         if early:
             workers.prepare()
         parts, seen = Parts(board, file, artefacts, options, watcher), standing.look(board)
@@ -113,6 +116,7 @@ def run_board(
             trials = parts.plan()
         if seen and parts.settled:
             standing.note_plan(trials, parts.said)
+        device = workers.settings.device  # of the workers, which may be on other machines
         costs = Costs.of(trials, (preparation.dataset for preparation in parts.preparations), artefacts, device, trainings)
         wanted = trials if options.shard is None else share(trials, costs, device, options.stack, *options.shard)
         store.sweep()
@@ -133,7 +137,7 @@ def run_board(
             return summary
         readiness.check(missing, device, artefacts, str(file))
         order = bundles(missing, costs, device, options.stack, trials)
-        estimate = Estimate(costs, order, jobs)
+        estimate = Estimate(costs, order, workers.jobs)
         watcher.scheduled(estimate)
 
         def elsewhere(trial: Trial) -> bool:
@@ -253,6 +257,32 @@ def _check_newer(reading: Reading, missing: Sequence[Trial], store: RecordStore)
         )
     if contents.said:
         log.warning("%s: %s", store.folder, contents.said)
+
+
+def words(overrides: Overrides, options: Options, plugins: Sequence[str]) -> tuple[str, ...]:
+    """Return what follows `giftbench work BOARD`, for a runner elsewhere to take up the same trials in the same way.
+
+    Args:
+        plugins: all files that are loaded, the board's among them: on another machine nobody has allowed them yet.
+    """
+    supplies = options.supplies
+    given: dict[str, Iterable[object]] = {
+        "scenario": overrides.scenarios,
+        "loss": overrides.losses,
+        "seeds": [] if overrides.seeds is None else [overrides.seeds],
+        "protocol": [overrides.protocol] if overrides.protocol else [],
+        "precision": [overrides.precision] if overrides.precision else [],
+        "device": [options.device],
+        "jobs": [options.jobs],
+        "threads": [options.threads],
+        "stack": [options.stack],
+        "data-dir": [] if options.data_dir is None else [options.data_dir.absolute()],
+        "plugin": plugins,
+        "set": [supply.text for supply in supplies.sets],
+        "teacher": [supply.text for supply in supplies.teachers],
+    }
+    said = [word for name, values in given.items() for value in values for word in (f"--{name}", str(value))]
+    return (*said, *(["--force"] if options.force else []))
 
 
 def commit() -> str:

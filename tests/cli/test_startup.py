@@ -40,6 +40,7 @@ KINDS = (
     "distillers",
     "readers",
     "scenarios",
+    "executors",
     "protocols",
     "strategies",
 )

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import (
+    AddressOption,
     AllowPluginsOption,
     BoardArgument,
     DataOption,
     DeviceOption,
+    ExecutorOption,
     ForceOption,
     JobsOption,
     LossOption,
@@ -44,6 +46,8 @@ def run(
     allow_plugins: AllowPluginsOption = False,
     set_: SetOption = None,
     teacher: TeacherOption = None,
+    executor: ExecutorOption = "local",
+    address: AddressOption = None,
     retry: RetryOption = False,
     force: ForceOption = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
@@ -51,16 +55,25 @@ def run(
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
     from harness.cli.progress import Reporter
+    from harness.core.plugins import load_files
+    from harness.core.spec import read
     from harness.planning.supplies import Supplies
+    from harness.running import executors
+    from harness.running.opening import given
     from harness.running.options import Options
     from harness.running.overrides import Overrides
     from harness.running.stopping import signals
 
+    if read(executor)[0] not in executors.registry:  # a plugin may bring it
+        load_files(given(plugin or ()))
+    flags = {"address": address}
+    carried = executors.resolve(executor, **{name: value for name, value in flags.items() if value is not None})
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
     supplies = Supplies.parse(set_ or (), teacher or ())
     options = Options(
         *(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies, force),
         allow_plugins=allow_plugins,
+        executor=carried,
     )
     with Reporter() as reporter:
         if watch:

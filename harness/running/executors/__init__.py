@@ -1,1 +1,25 @@
-"""Where trials run: `local` hands bundles to worker processes on this machine; `work` is what every worker does with one."""
+"""Where trials run, by name: `local` hands bundles to worker processes on this machine, `ray` to other machines.
+
+`executors.create("ray(cpus=2)")(errand)` is an `Executor`, as `protocol` has it; nothing of an engine is imported before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from harness.core.registry import Registry
+
+if TYPE_CHECKING:
+    from harness.running.executors.errand import Errand
+    from harness.running.executors.protocol import Executor
+
+registry: Registry[Callable[[Errand], Executor]] = Registry("executor", group="giftbench.executors")
+for _name in ("local", "ray"):
+    registry.add(_name, f"harness.running.executors.{_name}:{_name}")
+
+create = registry.create
+register = registry.register
+resolve = registry.resolve
+
+__all__ = ["create", "register", "registry", "resolve"]

@@ -19,7 +19,9 @@ from typing import Any, Self
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core import shipped
+from harness.running.executors.errand import Errand
 from harness.running.executors.protocol import Event, Settings, reason, too_long
+from harness.running.options import default_jobs
 
 
 @dataclass
@@ -43,6 +45,13 @@ class _Worker:
 BROKEN = "CUDA error"
 #: How often a worker is started anew where that fails, before the run gives up.
 ATTEMPTS = 3
+
+
+def local(errand: Errand) -> Workers:
+    """Worker processes on this machine: one a core on the CPU, one a GPU."""
+    device, devices = errand.settings.device, visible(errand.settings.device)
+    jobs = (errand.jobs or default_jobs(device, errand.settings.threads)) * max(1, len(devices))
+    return Workers(errand.settings, jobs, devices)
 
 
 class Workers:

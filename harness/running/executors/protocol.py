@@ -46,9 +46,11 @@ class Executor(Protocol):
     """Carries bundles to where they are trained; a context manager that ends whatever it has started.
 
     Attributes:
+        settings: what its workers are told; the device is theirs.
         jobs: how many bundles it has in work at once, at most.
     """
 
+    settings: Settings
     jobs: int
 
     def __enter__(self) -> Self: ...
