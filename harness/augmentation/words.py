@@ -129,9 +129,9 @@ def versions(augmentation: str, mixed: str = "none") -> dict[str, int]:
     """Return the versions above 1 of what an augmentation and a mixing, as trials keep them, are made of."""
     names: set[str] = set()
     if augmentation != STORED:
-        made = steps(augmentation) if is_pipeline(augmentation) else [Spec(name="dsa", options={"strategy": augmentation})]
-        names |= {step.name for step in made}
-        names |= {f"dsa:{word}" for step in made if step.name == "dsa" for word in dsa_words(step.options["strategy"])}
+        operations = steps(augmentation) if is_pipeline(augmentation) else [Spec(name="dsa", options={"strategy": augmentation})]
+        names |= {step.name for step in operations}
+        names |= {f"dsa:{word}" for step in operations if step.name == "dsa" for word in dsa_words(step.options["strategy"])}
     mix = mixing(mixed) if mixed != STORED else None
     names |= {mix.name} if mix is not None else set()
     return {f"augmentation {name}": VERSIONS[name] for name in sorted(names) if VERSIONS.get(name, 1) > 1}

@@ -164,18 +164,18 @@ class Claims:
     def take(self, names: Sequence[str]) -> bool:
         """Claim all of these names, or none where another holds one; return whether they are held now. Raises WriteError."""
         self._beat()
-        made: dict[str, Path] = {}
+        paths: dict[str, Path] = {}
         taken = False
         try:
             for name in sorted(set(names)):  # in one order, so that of two who want some of the same one gets on
                 path = self._make(name)
                 if path is None:
                     return False
-                made[name] = path
-            taken = not self._contested(made)
+                paths[name] = path
+            taken = not self._contested(paths)
         finally:
             if not taken:
-                self.release(made)
+                self.release(paths)
         return taken
 
     def release(self, names: Iterable[str]) -> None:
@@ -246,9 +246,9 @@ class Claims:
                 os.close(descriptor)
         return True
 
-    def _contested(self, made: dict[str, Path]) -> bool:
+    def _contested(self, paths: dict[str, Path]) -> bool:
         """Whether another's claim of one of these names is alive; those that are not are removed where nobody's is."""
-        others = [claim for claim in self._listed() if claim.name in made and claim.path != made[claim.name]]
+        others = [claim for claim in self._listed() if claim.name in paths and claim.path != paths[claim.name]]
         if not others:
             return False
         now = clock(self.folder)

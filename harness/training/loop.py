@@ -235,10 +235,10 @@ def run(
     fits = [Fit() for _ in job.members]
     job.train()
     state = None if checkpoint is None else checkpoint.load()
-    made = 0 if state is None else checkpoints.take_up(state, job.jobs, fits, end_epoch)
+    done_before = 0 if state is None else checkpoints.take_up(state, job.jobs, fits, end_epoch)
     for member_fit in fits:
-        member_fit.taken_up = made
-    for epoch in range(made + 1, recipe.epochs + 1):
+        member_fit.taken_up = done_before
+    for epoch in range(done_before + 1, recipe.epochs + 1):
         started = time.perf_counter()
         progress = (epoch - 1) / recipe.epochs
         for given in job.epoch(epoch):
