@@ -39,6 +39,8 @@ ABANDONED = 600.0
 FAMILY = "giftbench.record/"
 #: Bytes of a record's file; one of a thousand evaluations has a tenth of a megabyte.
 MAX_BYTES = 64 << 20
+#: Digits of a number that nobody has measured, and that Python does not write.
+LONG = re.compile(rb"\d{1001}")
 Status = Literal["done", "diverged", "failed"]
 
 
@@ -416,6 +418,8 @@ class Reader:
 
         Raises: NewerRecord, NoRecord; ValidationError or another ValueError for a record that is broken.
         """
+        if LONG.search(content):
+            raise ValueError("a number of more than 1,000 digits")
         record = self.read(content)
         if record.schema_ != SCHEMA:
             raise ValueError(f"schema: {record.schema_!r}, expected {SCHEMA!r}")

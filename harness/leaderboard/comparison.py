@@ -21,7 +21,7 @@ from harness.files.atomic import update
 from harness.leaderboard.markdown import bullets
 from harness.leaderboard.reported import COLUMNS, Match, ReportedCell, deviations, load, match, of_tables
 from harness.leaderboard.statistics import Summary, summary, welch
-from harness.leaderboard.text import escape, fixed, letter, listed, number
+from harness.leaderboard.text import csv_cell, escape, fixed, letter, listed, number
 from harness.leaderboard.today import Outdated, none_is, of_today
 
 #: Runs behind a published number: three, its standard deviation the population's (ddof 0).
@@ -310,7 +310,7 @@ def _csv(rows: Iterable[Row]) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_fields(row) for row in rows)
+    writer.writerows({name: csv_cell(text) for name, text in _fields(row).items()} for row in rows)
     return stream.getvalue()
 
 

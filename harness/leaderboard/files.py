@@ -8,7 +8,7 @@ import pandas
 
 from harness.leaderboard.columns import AXES, labels
 from harness.leaderboard.tables import Table
-from harness.leaderboard.text import fixed, without_paths
+from harness.leaderboard.text import csv_cell, fixed, without_paths
 
 LABELS = ["scenario", "table", "dataset", "method", "ipc", *AXES]
 FIGURES = ["mean", "std", "best_on_test_mean", "top5_mean", "gain", "low", "high"]
@@ -54,5 +54,6 @@ def timing_csv(frame: pandas.DataFrame) -> str:
 
 
 def _csv(frame: pandas.DataFrame) -> str:
-    text: str = frame.to_csv(index=False, lineterminator="\n")
+    cells = frame.map(lambda value: csv_cell(value) if isinstance(value, str) else value).rename(columns=csv_cell)
+    text: str = cells.to_csv(index=False, lineterminator="\n")
     return text

@@ -23,7 +23,7 @@ from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import Table, pivot
-from harness.leaderboard.text import code, escape, short_error
+from harness.leaderboard.text import code, escape, paragraphs, short_error
 from harness.leaderboard.today import Outdated, none_is, of_today
 
 log = logging.getLogger("giftbench")
@@ -59,7 +59,7 @@ class Section:
 
     def markdown(self, level: int, fold: bool = False) -> str:
         """Return heading, summary, note, tables and links to the figures; `level` is the heading's."""
-        parts = [f"{'#' * level} {self.name}", self.summary, self.note]
+        parts = [f"{'#' * level} {escape(self.name)}", self.summary, self.note]
         parts += [markdown(table, level + 1, fold).rstrip("\n") for table in self.tables] or ["No records yet."]
         for figure in self.figures:
             title = re.sub(r"[\[\]]", r"\\\g<0>", escape(" ".join(figure.title.split())))
@@ -146,7 +146,7 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Out
                 f"{readme}: {match[1]}: no scenario {match[2]!r} here; {suggest(match[2], {s.name for s in sections})}"
             )
         trials = frame if match[2] is None else frame[frame["scenario"] == match[2]]
-        body = [f"{_status(trials, note)} Rendered from the records by `giftbench table {_place(file, readme)}`."]
+        body = [f"{_status(trials, note)} Rendered from the records by {code(f'giftbench table {_place(file, readme)}')}."]
         body += [section.markdown(3, fold=True).rstrip("\n") for section in wanted]
         lines = "\n\n" + "\n\n".join(body) + "\n\n"
         return match[1] + (lines.replace("\n", "\r\n") if "\r\n" in text else lines) + match[4]
@@ -241,10 +241,11 @@ def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterabl
     name = _place(file, file)
     failed = len(frame) and (frame["status"] == "failed").any()
     parts = [
-        f"# {board.title or file.parent.name}",
-        board.description.strip(),
-        f"Run or continue this board with `giftbench run {name}`; `giftbench table {name}` renders its records again.",
-        _status(frame, note) + (f" `giftbench run {name} --retry` repeats the failed ones." if failed else ""),
+        f"# {escape(board.title.strip() or file.parent.name)}",
+        paragraphs(board.description),
+        f"Run or continue this board with {code(f'giftbench run {name}')}; {code(f'giftbench table {name}')} renders its records "
+        "again.",
+        _status(frame, note) + (f" {code(f'giftbench run {name} --retry')} repeats the failed ones." if failed else ""),
         *(section.markdown(2).rstrip("\n") for section in sections),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas
 
 from harness.leaderboard.columns import STATED, ascending, each, follows_an_axis, follows_own_axis, uniform
-from harness.leaderboard.text import escape, listed, number
+from harness.leaderboard.text import code, escape, listed, number
 
 #: What makes a setting, in the order in which a heading looks for what differs, and how the heading says it. Whatever else a
 #: trial says of itself makes one too, unless an axis decides it.
@@ -199,7 +199,8 @@ def _phrase(name: str, value: str) -> str:
     value = value[:8] if name == "dataset_digest" else value
     if name == "teacher":
         value = re.sub(r"\((\d+(?:\.\d+)?) %\)", lambda match: f"({float(match[1]):.2f} %)", value)
-    return PHRASES.get(name, name.removeprefix("label ") + " {}").format(escape(value) or "unknown")
+    shown = escape(value) or "unknown"
+    return PHRASES[name].format(shown) if name in PHRASES else f"{escape(name.removeprefix('label '))} {shown}"
 
 
 def _sets_of(records: pandas.DataFrame, generation: int) -> tuple[str, str]:
@@ -208,9 +209,9 @@ def _sets_of(records: pandas.DataFrame, generation: int) -> tuple[str, str]:
     sets = records[several & (records["generation"] == generation)].drop_duplicates(["method", "ipc", "distilled"])
     digests = list(dict.fromkeys(sets["distilled"].str[:8]))
     words = [
-        f"{escape(method)} at IPC {ipc} is `{digest[:8]}`" for method, ipc, digest in each(sets, "method", "ipc", "distilled")
+        f"{escape(method)} at IPC {ipc} is {code(digest[:8])}" for method, ipc, digest in each(sets, "method", "ipc", "distilled")
     ]
-    heading = f"set{'s' if len(digests) > 1 else ''} {', '.join(digests[:3])}{', …' if len(digests) > 3 else ''}"
+    heading = f"set{'s' if len(digests) > 1 else ''} {', '.join(map(escape, digests[:3]))}{', …' if len(digests) > 3 else ''}"
     return heading, f"The board has had several sets of one name, and they are never averaged: here {listed(words)}."
 
 

@@ -10,7 +10,11 @@ from typing import cast
 
 _QUOTED_PATH = re.compile(r"""(['"])(?:file://)?(?:/|[A-Za-z]:[\\/])(?:[^'"]*[/\\])?([^'"/\\]*)[/\\]?\1""")
 _PATH = re.compile(r"""(?:file://|(?<![\w.…~:/\\]))(?:/|(?<!\w)[A-Za-z]:[\\/])(?:[^\s/\\'"(),;]+[/\\])*([^\s/\\'"(),;]+)[/\\]?""")
-_SPECIAL = re.compile(r"[\\`*<|]|(?<!\w)_|_(?!\w)")
+#: What would be markup in a line of GitHub's Markdown: emphasis, code, tags, comments, cells, strokes, formulas, entities, links.
+_SPECIAL = re.compile(r"[\\`*<|~$]|(?<!\w)_|_(?!\w)|(?<=<)!(?=--)|&(?=#?\w+;)|(?<=\])[(\[:]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+_BREAKS = re.compile(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
+#: What spreadsheets take a cell for a formula by (OWASP, CSV injection).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_text(value: object) -> str:
@@ -29,6 +33,8 @@ def as_text(value: object) -> str:
 
 def number(value: float | None) -> str:
     """Return a number in its shortest form; empty when it is missing."""
+    if isinstance(value, int):
+        return str(value)  # of any size, which no float is
     if value is None or math.isnan(value):
         return ""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
@@ -48,13 +54,35 @@ def without_paths(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a label as Markdown that shows it as it is, in a table cell too."""
-    return _SPECIAL.sub(lambda match: "\\" + match.group(), without_paths(text))
+    """Return a label as Markdown that shows it as it is, on one line, in a table cell too."""
+    return _SPECIAL.sub(lambda match: "\\" + match.group(), without_paths(_BREAKS.sub(" ", text)))
+
+
+def paragraphs(text: str) -> str:
+    """Return text as Markdown that shows it as it is; empty lines divide its paragraphs."""
+    parts = (escape(part.strip()) for part in re.split(r"\n[ \t]*\n", text))
+    return "\n\n".join(_first(part) for part in parts if part)
+
+
+def _first(part: str) -> str:
+    number = re.match(r"\d+(?=[.)])|(?=[#>+=-])", part)
+    return part if number is None else f"{number[0]}\\{part[number.end() :]}"
+
+
+def csv_cell(text: str) -> str:
+    """Return a text as a cell of a CSV file that no spreadsheet takes for a formula; numbers stay what they are."""
+    if not text.startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return "'" + text
+    return text
 
 
 def code(text: str) -> str:
     """Return `text` as a Markdown code span."""
-    return "`" + text.replace("`", "'").replace("<!--", "< !--") + "`"
+    return "`" + _BREAKS.sub(" ", text).replace("`", "'").replace("<!--", "< !--") + "`"
 
 
 def short_error(error: str, limit: int = 160) -> str:

@@ -219,6 +219,7 @@ def other(content: bytes, part: str, **changes: Any) -> bytes:
             lambda content: edited(content, status="perfect"),
             "status: Input should be 'done', 'diverged' or 'failed', not 'perfect'",
         ),
+        (lambda content: content.replace(b'"seed": 1', b'"seed": ' + b"9" * 5000), "a number of more than 1,000 digits"),
         (lambda content: edited(content, surprise=1), "surprise: Extra inputs are not permitted, not 1"),
         (
             lambda content: edited(content, environment={"versions": {"torch": 2}}),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +17,13 @@ import pytest
 from harness.boards.records import RecordStore
 from harness.cli.main import main
 from harness.core.errors import BoardError
+from harness.core.spec import Spec
 from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table
 from harness.running import plugged
 from harness.running.scenario import named
+from tests.conftest import toml
+from tests.leaderboard.conftest import BOARD
 from tests.leaderboard.looking import FILES, a_few, contents, table
 
 pytestmark = pytest.mark.usefixtures("planted")
@@ -65,6 +72,40 @@ def test_a_board_that_has_only_records_of_a_newer_giftbench_has_not_none(planter
     assert "\nTrials: 0 done, 0 diverged, 0 failed. Not shown: 1 record made by a newer giftbench.\n" in (
         tmp_path / "README.md"
     ).read_text("utf-8")
+
+
+MARKUP = "<script>x</script> [a](http://b) | # h\n\n# heading"
+
+
+def test_whatever_a_board_or_a_record_says_is_text(planter, tmp_path):
+    """Every name that a record or a board states, and a failed trial's error, at once."""
+    names = ("dataset", "method", "loss", "optimizer", "teacher", "protocol", "adaptation")
+    said = {name: f"{name} {MARKUP}" for name in names} | {"native": f"loss {MARKUP}", f"own {MARKUP}": MARKUP}
+    spec = Spec(name="kl")
+    for seed, status in enumerate(("done", "done", "failed")):
+        planter.plant(50.0, seed=seed, status=status, error=MARKUP, loss_spec=spec, device=f"CPU {MARKUP}", **said)
+    planter.plant(50.0, scenario=MARKUP, versions={MARKUP: MARKUP}, options={MARKUP: MARKUP}, distilled=MARKUP)
+    planter.plant(50.0, scenario=MARKUP, options={MARKUP: "other"}, distilled=MARKUP[::-1])
+    planter.plant(50.0, loss="=1+1", loss_spec=spec, method="@SUM(A1)", optimizer="-x")
+    heads = {"title": toml(MARKUP), "description": toml(f"A line.\n\n{MARKUP}")}
+    text = "".join(f"{key} = {value}\n" for key, value in heads.items())
+    file = planter.board(tmp_path / "one", text + BOARD[BOARD.index("dataset") :])
+    render(file, named)
+    page = contents(tmp_path / "one")["README.md"].decode()
+    shown = re.sub(r"`[^`\n]*`", "", page)  # what is code is none of it
+    assert "script" in shown
+    assert not re.search(r"(?<!\\)<(?!/?u>)", shown)
+    assert not re.search(r"\](?<!\\)\((?!figures/)", shown)
+    assert "http://" not in shown
+    assert not re.search(r"^#+ heading", shown, re.MULTILINE)
+    table = [line for line in shown.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) <= 2 * page.count("\n|:")
+    for name in ("table.csv", "timing.csv"):
+        rows = [*csv.reader(io.StringIO(contents(tmp_path / "one")[name].decode()))]
+        assert [
+            cell for row in rows for cell in row if cell[:1] in "=+-@" and cell and not re.fullmatch(r"[-+][\d.e-]+", cell)
+        ] == []
+        assert any("'=1+1" in row for row in rows)
 
 
 # -- the files -----------------------------------------------------------------------------------------------------------
@@ -380,3 +421,36 @@ def test_a_scenario_on_request_has_no_empty_section(planter, planted, tmp_path):
     board.write_text(board.read_text("utf-8") + '\n[[scenarios]]\nname = "gamma-sweep"\non_request = true\n', "utf-8")
     render(board, named)
     assert "gamma-sweep" not in (tmp_path / "README.md").read_text("utf-8")
+
+
+BIG = 10**400
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *({name: BIG} for name in ("order", "ipc", "images", "learning_rate", "teacher_accuracy", "epochs", "batch_size", "own")),
+        {"options": {"steps": BIG, "classes": [[BIG]]}},
+        {"options": {"loss": {"a": [None]}, "row": []}, "own": True},
+        dict.fromkeys(("accuracy", "id", "status", "seed", "row", "column", "setting", "history", "cell"), "text"),
+        {
+            "metrics": dict.fromkeys(
+                ("seed", "status", "scenario", "history", "options", "id", "order", "method", "warnings"), 1.0
+            )
+        },
+    ],
+    ids=lambda labels: " ".join(labels)[:40],
+)
+def test_a_record_that_states_things_of_another_kind_is_rendered_with_the_others(planter, tmp_path, labels):
+    """Whatever a trial says of itself: its id does not rest on it, so nothing else can have checked it."""
+    planter.cell(50.0, 51.0)
+    record = planter.plant(40.0, loss="mse", **{k: v for k, v in labels.items() if k in ("options", "metrics")})
+    own = {name: value for name, value in labels.items() if name not in ("options", "metrics")}
+    content = record.model_dump(mode="json", by_alias=True)
+    content["trial"]["labels"] |= own
+    file = planter.board(tmp_path)
+    (tmp_path / "records" / f"{record.id}.json").write_text(json.dumps(content))
+    render(file, named)
+    page = contents(tmp_path)["README.md"].decode()
+    assert "tables failed" not in page
+    assert "50.5 ± 0.7" in page
