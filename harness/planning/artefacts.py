@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.core.digests import digest_json
 from harness.core.errors import DataError
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
     from harness.teachers.files import TeacherFile
 
 
+log = logging.getLogger("giftbench")
+H = TypeVar("H")
+
+
 class Artefacts:
     """The artefacts of one board. What is missing beside it is taken from the cache, else made; the cache keeps teachers too."""
 
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
         self.folder = folder
         self.cache = cache if cache is not None else home() / "artefacts"
+        self._passed: set[Path] = set()
         self._headers: dict[tuple[Path, int, int], SetFile] = {}
 
     def teacher(self, blueprint: dict[str, object], make: Callable[[Path], TeacherFile]) -> TeacherFile:
@@ -48,14 +54,14 @@ class Artefacts:
 
         Args:
             key: gives the hash of the blueprint that is looked for, which may take from a file what only the data would tell.
-        Raises: DataError for a file, before it, that is no teacher.
+        Raises: DataError for a file beside the board, before it, that is no teacher; such a one in the cache is passed over.
         """
         from harness import teachers
 
         for path in self._files("teacher"):
-            file, stated = teachers.read_header(path)
-            if stated == key(file):
-                return file
+            header = self._sound(path, teachers.read_header)
+            if header is not None and header[1] == key(header[0]):
+                return header[0]
         return None
 
     def distilled(
@@ -76,7 +82,9 @@ class Artefacts:
         `teacher` is asked only where a set of the blueprint was made with one, so that none is trained that none is made with.
         """
         for path in self._files("set"):
-            file = self._header(path)
+            file = self._sound(path, self._header)
+            if file is None:
+                continue
             provenance = file.metadata["provenance"]
             named = provenance.get("teacher_digest")
             if provenance.get("recipe") == key(file) and (named is None or named == list(teacher())):
@@ -86,6 +94,18 @@ class Artefacts:
     def _files(self, kind: str) -> Iterator[Path]:
         for folder in (self.folder, self.cache):
             yield from sorted(folder.glob(f"{kind}-*.safetensors"))
+
+    def _sound(self, path: Path, read: Callable[[Path], H]) -> H | None:
+        """Return a file's header; None for one in the cache that has none, which is said: others' artefacts lie there."""
+        try:
+            return read(path)
+        except DataError as error:
+            if path.parent != self.cache:
+                raise
+            if path not in self._passed:
+                log.warning("%s; passed over", error)
+            self._passed.add(path)
+            return None
 
     def _header(self, path: Path) -> SetFile:
         """Return a set's header, read once as long as its file stays as it is: every search for a set looks at all of them."""

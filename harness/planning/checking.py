@@ -71,7 +71,9 @@ def check(
         return Checked(_lines(load(), card, dataset, teacher))
     note = home() / "checks" / f"{digest_json([VERSION, digest, dataset.digest])[:32]}.json"
     with suppress(OSError, ValueError, TypeError):
-        return Checked(tuple(map(str, json.loads(note.read_text("utf-8")))))
+        said = json.loads(note.read_text("utf-8"))
+        if isinstance(said, list) and all(isinstance(line, str) for line in said):
+            return Checked(tuple(said))
     lines = _lines(load(), card, dataset, None)
     with suppress(OSError):  # a cache that cannot be written; the next time is looked again
         atomic.make_folder(note.parent)

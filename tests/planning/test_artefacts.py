@@ -284,3 +284,27 @@ def test_a_set_is_asked_about_its_teacher_only_where_it_has_one(artefacts: Artef
     taught = artefacts.distilled(other, lambda: ["t1", "t2"], lambda: distilled(1, teacher_digest=["t1", "t2"]))
     assert artefacts.known_set(lambda _: digest_json(other), lambda: ("t1", "t2")) == taught
     assert artefacts.known_set(lambda _: digest_json(other), lambda: ("t2", "t1")) is None
+
+
+@pytest.mark.parametrize("content", ["", "not safetensors", "pipe", "folder"])
+def test_what_is_no_artefact_in_the_cache_stops_no_board_that_does_not_need_it(
+    artefacts: Artefacts, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    artefacts.cache.mkdir()
+    odd = [artefacts.cache / f"{kind}-0.safetensors" for kind in ("set", "teacher")]
+    for path in odd:
+        if content == "pipe":
+            os.mkfifo(path)
+        elif content == "folder":
+            path.mkdir()
+        else:
+            path.write_text(content)
+    make = Maker()
+    assert artefacts.teacher(BLUEPRINT, make).path.parent == artefacts.folder
+    assert artefacts.distilled({"method": "mine"}, never, distilled).path.parent == artefacts.folder
+    assert make.calls == 1
+    for path in odd:
+        lines = [line for line in caplog.messages if line.startswith(f"{path}: not a ")]
+        assert len(lines) == 1
+        assert lines[0].endswith("; passed over")
+        assert path.exists()

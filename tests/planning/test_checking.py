@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from harness.boards.board import load_board
 from harness.boards.records import Record
 from harness.core.errors import DataError
 from harness.core.spec import Spec
+from harness.datasets.cards import Card
 from harness.distilled.order import Order
 from harness.planning import checking
 from harness.planning.artefacts import Artefacts
@@ -240,3 +242,20 @@ def test_normalised_images_that_are_small_are_compared_with_whitened_ones_too(
     monkeypatch.setattr(checking, "MOST_FITTED", most_fitted)
     import_set(form, write(form, tmp_path / form, DIGITS, 1), "digits")
     assert whitened == [compared]
+
+
+@pytest.mark.parametrize("content", ["", "null", '{"a": 1}', "[1, 2]", '"text"'])
+def test_a_foreign_note_among_the_checks_is_no_answer(cache: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    dataset = SimpleNamespace(digest="d" * 64)
+    card = Card("digits", (1, 8, 8), 10)
+
+    monkeypatch.setattr(checking, "_lines", lambda *_: ("a line",))
+
+    def lines(load: Callable[[], Any]) -> tuple[str, ...]:
+        return check("e" * 64, load, card, dataset).lines  # type: ignore[arg-type]
+
+    assert lines(lambda: None) == ("a line",)
+    (note,) = (cache / "checks").iterdir()
+    note.write_text(content)
+    assert lines(lambda: None) == ("a line",)
+    assert lines(lambda: pytest.fail("loaded again")) == ("a line",)

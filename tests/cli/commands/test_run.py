@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
-from tests.conftest import Giftbench
+import pytest
+
+from harness.boards.records import Record, RecordStore
+from harness.files import atomic
+from tests.conftest import Giftbench, board_text
 
 
 def test_missing_trials_run_once_and_the_leaderboard_is_printed(giftbench: Giftbench, board: Path) -> None:
@@ -37,3 +43,40 @@ def test_trials_whose_records_a_newer_giftbench_made_are_not_repeated(giftbench:
         assert error.count("newer giftbench (") == 1
     assert path.read_bytes() == other.read_bytes() == newer
     assert not (path.parent / "broken").exists()
+
+
+def test_a_cache_that_is_a_file_is_one_line_and_leaves_nothing_half_done(
+    giftbench: Giftbench, board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").write_text("a file")
+    monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "plain"))
+    board.write_text(board_text(protocol="quick"))  # which needs a teacher, and the cache would keep that
+    error = giftbench("run", board, "--device", "cpu", "--jobs", 1, status=2).err
+    line = error.splitlines()[-1]
+    assert line.startswith("giftbench: ")
+    assert f"{tmp_path / 'plain'}" in line
+    assert ": cannot be written: " in line
+    assert line.endswith("GIFTBENCH_HOME names another cache folder")
+    assert not [*board.parent.rglob("*.tmp")]
+
+
+def test_a_record_that_cannot_be_written_ends_the_run_in_a_line_and_keeps_the_others(
+    giftbench: Giftbench, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = RecordStore.write, []
+
+    def once(store: RecordStore, record: Record) -> Path:
+        if written:
+            with atomic.told(store.folder / f"{record.id}.json"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(record)
+        return write(store, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordStore, "write", once)
+        error = giftbench("run", board, "--device", "cpu", "--jobs", 1, "--seeds", 3, status=2).err
+    assert error.splitlines()[-1].endswith("no space left on device; free some space, and the same command goes on")
+    store = RecordStore(board.parent / "records")
+    assert store.read() == written
+    giftbench("run", board, "--device", "cpu", "--jobs", 1, "--seeds", 3)
+    assert len(store.read()) == 3
