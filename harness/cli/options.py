@@ -15,8 +15,13 @@ AllowPluginsOption = Annotated[
     bool, typer.Option("--allow-plugins", help="let the board's own plugin files run, from now on and until they change")
 ]
 ExecutorOption = Annotated[
-    str, typer.Option(help='what carries the trials: local, ray, with parameters as "ray(gpus=0.5)"', metavar="NAME")
+    str, typer.Option(help='what carries the trials: local, ray or slurm, with parameters as "ray(gpus=0.5)"', metavar="NAME")
 ]
+ArrayOption = Annotated[int | None, typer.Option(help="how many Slurm jobs", min=1, metavar="N")]
+TimeOption = Annotated[str | None, typer.Option(help="of each Slurm job, which is requeued after it", metavar="H:MM:SS")]
+PartitionOption = Annotated[str | None, typer.Option(help="of Slurm", metavar="NAME")]
+GpusPerNodeOption = Annotated[int | None, typer.Option(help="GPUs of each Slurm job", min=0, metavar="N")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="only print the script that Slurm would be given")]
 AddressOption = Annotated[str | None, typer.Option(help="of a Ray cluster: HOST:6379, or auto", metavar="ADDR")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 DataOption = Annotated[Path | None, typer.Option(help="folder of the dataset's files (else GIFTBENCH_DATA)", metavar="PATH")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,6 +72,14 @@ class Queue:
                     yield bundle
                     continue
             if not names:
+                del self._left[number]
+
+    def look(self) -> None:
+        """Take in what others have recorded; nothing is claimed."""
+        there = {entry.name.removesuffix(".json") for entry in os.scandir(self._records)} if self._records.is_dir() else set()
+        for number in [*self._left]:
+            bundle = self._left[number]
+            if any(trial.id in there for trial in bundle) and not self._missing(bundle):
                 del self._left[number]
 
     def owns(self, trial: Trial) -> bool:

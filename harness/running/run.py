@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from harness.boards.board import board_path
 from harness.boards.records import RecordStore
-from harness.core.errors import BoardError
+from harness.core.errors import BadOption, BoardError, GiftbenchError
 from harness.core.resolved import Resolved
-from harness.core.spec import read
+from harness.core.spec import Named, read
 from harness.files.claims import Claims, Holder
 from harness.planning.artefacts import Artefacts
 from harness.running import executors, plugged, readiness
@@ -24,7 +24,7 @@ from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
 from harness.running.executors.errand import Errand
-from harness.running.executors.protocol import Event, Executor, Settings
+from harness.running.executors.protocol import Event, Executor, Runners, Settings
 from harness.running.opening import check_scenarios, open_board
 from harness.running.options import Options, Silent, Summary, Watcher
 from harness.running.queue import CLAIMS, PLAN, Queue, forget, note, stamp
@@ -61,11 +61,14 @@ def preload(path: str | Path, options: Options) -> bool:
     Called first of all, it lets them load while this process loads torch and plans. Returns whether it did.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    name = options.executor.name if isinstance(options.executor, Resolved) else read(options.executor)[0]
-    early = name == "local" and (options.rerun or not any((folder / "records").glob("*.json")))
+    early = _name(options.executor) == "local" and (options.rerun or not any((folder / "records").glob("*.json")))
     if early:
         local.preload(options.device, options.threads)
     return early
+
+
+def _name(executor: Named | Resolved[object]) -> str:
+    return executor.name if isinstance(executor, Resolved) else read(executor)[0]
 
 
 #: Seconds between two looks at what other runners have claimed, when nothing else is left.
@@ -106,6 +109,10 @@ def run_board(
         timeout=board.timeout,
         checkpoints=held,
     )
+    if options.rerun and _name(options.executor) == "slurm":
+        raise BadOption(
+            "--rerun: each job would run all trials again; giftbench remove sets records aside, and then they are run"
+        )
     errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files))
     with Claims(file.parent / CLAIMS) as claims, executors.create(options.executor)(errand) as workers:
         if early:
@@ -191,6 +198,9 @@ def _events(queue: Queue, executor: Executor, stop: Stop, wait: bool) -> Iterato
             if stop.asked:
                 return
 
+    if isinstance(executor, Runners):
+        yield from _beside(queue, executor, stop)
+        return
     while queue and not stop.asked:
         bundles = free()
         first = next(bundles, None)
@@ -200,6 +210,37 @@ def _events(queue: Queue, executor: Executor, stop: Stop, wait: bool) -> Iterato
             return
         elif queue:
             time.sleep(POLL)
+
+
+def _beside(queue: Queue, runners: Runners, stop: Stop) -> Iterator[Event]:
+    """Have runners elsewhere make what is missing, and look into the folder of records until they have.
+
+    Raises: GiftbenchError when they have all ended and trials are left.
+    """
+    runners.submit()
+    while not stop.asked:
+        alive = runners.alive()
+        queue.look()
+        if not queue:
+            return
+        if not alive:
+            raise GiftbenchError(f"trials are left: {runners.why()}; the same command goes on")
+        time.sleep(POLL)
+    yield from ()
+
+
+def script(path: str | Path, overrides: Overrides, options: Options) -> str:
+    """Return what an executor would submit for a board; nothing is planned or made.
+
+    Raises: GiftbenchError for one that submits nothing.
+    """
+    file, board, plugin_files = open_board(path, options.plugins, options.allow_plugins)
+    check_scenarios(board, str(file), overrides.scenarios)
+    settings = Settings(options.device, options.threads, file.parent / "artefacts", options.data_dir, plugin_files)
+    executor = executors.create(options.executor)(Errand(settings, options.jobs, file, words(overrides, options, plugin_files)))
+    if not isinstance(executor, Runners):
+        raise GiftbenchError(f"executor {_name(options.executor)!r} submits no script")
+    return executor.script()
 
 
 def _waiting(holder: Holder) -> str:
@@ -282,7 +323,7 @@ def words(overrides: Overrides, options: Options, plugins: Sequence[str]) -> tup
         "teacher": [supply.text for supply in supplies.teachers],
     }
     said = [word for name, values in given.items() for value in values for word in (f"--{name}", str(value))]
-    return (*said, *(["--force"] if options.force else []))
+    return (*said, *(["--force"] if options.force else []), *(["--retry"] if options.retry else []))
 
 
 def commit() -> str:

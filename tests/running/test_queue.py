@@ -152,3 +152,19 @@ def test_records_are_not_set_aside_under_a_runner(tmp_path: Path, claims: list[C
         claims[0].release([name])
     with alone(tmp_path):
         assert not claims[0].take([PLAN])
+
+
+def test_who_only_looks_claims_nothing_and_sees_what_others_have_recorded(store: RecordStore, claims: list[Claims]) -> None:
+    told: list[int] = []
+
+    def elsewhere(one: Trial) -> bool:
+        told.append(one.seed)
+        return True
+
+    watched, other = queue(store, claims[0], [0, 1], [2], elsewhere=elsewhere), queue(store, claims[1], [0, 1], [2])
+    watched.look()
+    assert seeds(other.free()) == [[0, 1], [2]]
+    for done, seen, left in ((0, [0], True), (1, [0, 1], True), (2, [0, 1, 2], False)):
+        end(other, store, done)
+        watched.look()
+        assert (told, bool(watched)) == (seen, left)

@@ -10,13 +10,17 @@ import typer
 from harness.cli.options import (
     AddressOption,
     AllowPluginsOption,
+    ArrayOption,
     BoardArgument,
     DataOption,
     DeviceOption,
+    DryRunOption,
     ExecutorOption,
     ForceOption,
+    GpusPerNodeOption,
     JobsOption,
     LossOption,
+    PartitionOption,
     PluginOption,
     PrecisionOption,
     ProtocolOption,
@@ -27,6 +31,7 @@ from harness.cli.options import (
     StackOption,
     TeacherOption,
     ThreadsOption,
+    TimeOption,
 )
 
 
@@ -48,6 +53,11 @@ def run(
     teacher: TeacherOption = None,
     executor: ExecutorOption = "local",
     address: AddressOption = None,
+    array: ArrayOption = None,
+    time: TimeOption = None,
+    partition: PartitionOption = None,
+    gpus_per_node: GpusPerNodeOption = None,
+    dry_run: DryRunOption = False,
     retry: RetryOption = False,
     force: ForceOption = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
@@ -66,7 +76,14 @@ def run(
 
     if read(executor)[0] not in executors.registry:  # a plugin may bring it
         load_files(given(plugin or ()))
-    flags = {"address": address}
+    flags: dict[str, object] = {
+        "address": address,
+        "array": array,
+        "time": time,
+        "partition": partition,
+        "gpus_per_node": gpus_per_node,
+        "dry_run": dry_run or None,
+    }
     carried = executors.resolve(executor, **{name: value for name, value in flags.items() if value is not None})
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
     supplies = Supplies.parse(set_ or (), teacher or ())
@@ -75,6 +92,11 @@ def run(
         allow_plugins=allow_plugins,
         executor=carried,
     )
+    if dry_run:
+        from harness.running.run import script
+
+        print(script(board, overrides, options), end="")
+        return
     with Reporter() as reporter:
         if watch:
             from harness.running.status import watch as watched

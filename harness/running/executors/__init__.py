@@ -1,4 +1,4 @@
-"""Where trials run, by name: `local` hands bundles to worker processes on this machine, `ray` to other machines.
+"""Where trials run, by name: `local` hands bundles to worker processes on this machine, `ray` and `slurm` to others.
 
 `executors.create("ray(cpus=2)")(errand)` is an `Executor`, as `protocol` has it; nothing of an engine is imported before.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.running.executors.protocol import Executor
 
 registry: Registry[Callable[[Errand], Executor]] = Registry("executor", group="giftbench.executors")
-for _name in ("local", "ray"):
+for _name in ("local", "ray", "slurm"):
     registry.add(_name, f"harness.running.executors.{_name}:{_name}")
 
 create = registry.create

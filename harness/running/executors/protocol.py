@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
@@ -71,6 +71,27 @@ class Executor(Protocol):
         run again when bundles have become free. A trial whose worker dies is run once more elsewhere, alone; when that one dies
         too it has ended as `failed`, with the reason (signal, out of memory, exit status). No other end is tried again.
         """
+        ...
+
+
+@runtime_checkable
+class Runners(Protocol):
+    """An executor whose workers are runners of their own, elsewhere: they claim bundles and write records, nothing is pulled."""
+
+    def alive(self) -> bool:
+        """Whether one of them waits, runs, or will go on."""
+        ...
+
+    def submit(self) -> None:
+        """Have them begin. Raises GiftbenchError, in a line, where that is refused."""
+        ...
+
+    def script(self) -> str:
+        """Return what would be submitted."""
+        ...
+
+    def why(self) -> str:
+        """Return how they have ended, where trials are left."""
         ...
 
 

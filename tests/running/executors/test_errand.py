@@ -89,9 +89,9 @@ def test_a_flag_that_an_executor_does_not_take_is_named_before_anything_is_made(
 
 def test_a_runner_elsewhere_is_told_all_that_the_plan_rests_on() -> None:
     overrides = Overrides(("a", "b"), ("gift(gamma=0.2)",), 3, "quick", "bf16")
-    options = Options("cuda", 2, 4, 6, Path("/data"), force=True)
+    options = Options("cuda", 2, 4, 6, Path("/data"), retry=True, force=True)
     assert words(overrides, options, ("/p.py",)) == (
         *("--scenario", "a", "--scenario", "b", "--loss", "gift(gamma=0.2)", "--seeds", "3", "--protocol", "quick"),
         *("--precision", "bf16", "--device", "cuda", "--jobs", "2", "--threads", "4", "--stack", "6", "--data-dir", "/data"),
-        *("--plugin", "/p.py", "--force"),
+        *("--plugin", "/p.py", "--force", "--retry"),
     )

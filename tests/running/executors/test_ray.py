@@ -249,6 +249,22 @@ def test_a_node_that_cannot_run_trials_at_all_stops_the_run_with_its_words(clust
         cluster([0], script=broken)
 
 
+def test_a_trial_longer_than_the_timeout_is_ended_and_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stuck(bundle: Sequence[Trial]) -> Iterator[Any]:
+        yield "start", 1
+        yield RayError("cancelled") if bundle[0].seed == 1 else ended(bundle[0])
+
+    fake = FakeRay(stuck, [{"CPU": 1.0}])
+    monkeypatch.setattr(module, "engine", lambda name, extra: fake)
+    settings = Settings("cpu", 1, Path("artefacts"), timeout=1e-9)
+    with module.ray(Errand(settings, 0, Path("board.toml"))) as executor:
+        events = list(executor.run(iter([[TRIALS[1]]])))
+    assert told(events) == [("start", 1), ("failed", 1)]
+    assert events[-1].record is not None
+    assert events[-1].record.error == "longer than the board's timeout of 1e-09 s"
+    assert (fake.bundles, fake.cancelled) == ([[1]], 1)
+
+
 def test_what_still_runs_is_given_up_when_a_run_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeRay(good, [{"CPU": 2.0}])
     monkeypatch.setattr(module, "engine", lambda name, extra: fake)
