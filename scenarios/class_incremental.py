@@ -106,21 +106,28 @@ class ClassIncremental(Scenario):
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train along the stream with the trial's strategy; after each step, test on the classes met so far."""
         test, classes = workbench.test_material(trial), len(workbench.dataset(trial).classes)
-        history, seconds = [], {"train": 0.0, "evaluate": 0.0}
+        kept = workbench.checkpoint([trial], [self.loss(trial, workbench)])
         with warnings.catch_warnings(record=True):  # Avalanche's own deprecations, which it shows whatever the filter says
             strategy, experiences = self.learner(trial, workbench)
-            for experience in experiences:
+            name = Spec.model_validate(trial.options["strategy"]).name
+            course = continual.checkpoints.Course(strategy, kept, continual.strategies.strategy(name).goes_on)
+            history, seconds = course.history, course.seconds
+            for number, experience in enumerate(experiences):
                 started = time.perf_counter()
                 strategy.train(experience, eval_streams=[])
+                if number < course.again:  # gone through again without training: it was measured then
+                    continue
                 trained = time.perf_counter()
                 history.append(
                     continual.measure.measure(strategy.model, test, strategy.groups, classes, trial.protocol.precision)
                 )
                 seconds["train"] += trained - started
                 seconds["evaluate"] += time.perf_counter() - trained
+                course.keep()
         metrics = {**continual.measure.summarise(history), "steps": float(strategy.steps)}
         sound = not strategy.diverged and continual.measure.answered(history)
-        return Outcome(metrics, history, "done" if sound else "diverged", seconds)
+        facts = {"trained": "alone", **({"taken_up": course.again} if course.again else {})}
+        return Outcome(metrics, history, "done" if sound else "diverged", seconds, facts=facts)
 
     def learner(
         self, trial: Trial, workbench: Workbench

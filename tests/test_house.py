@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.house import ROOT, circles, counts, drawn, height, house, insert
@@ -35,3 +37,12 @@ def test_circles_are_found_where_there_are_some() -> None:
 def test_a_page_without_a_place_for_the_map_is_refused() -> None:
     with pytest.raises(ValueError, match="no place for the map"):
         insert("# The house", "map")
+
+
+def test_every_line_on_what_is_equal_names_a_test_that_there_is() -> None:
+    part = (ROOT / "harness" / "README.md").read_text().partition("## What is equal to the bit")[2].partition("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("| ") and not line.startswith(("| ---", "| two trainings"))]
+    assert len(rows) >= 10
+    for row in rows:
+        (path, name), *_ = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row) or [("", "")]
+        assert path and f"\ndef {name}(" in (ROOT / path).read_text(), row

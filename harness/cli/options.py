@@ -54,6 +54,9 @@ TeacherOption = Annotated[
     ),
 ]
 RetryOption = Annotated[bool, typer.Option("--retry", help="run failed trials again")]
+DeterministicOption = Annotated[
+    bool, typer.Option("--deterministic", help="operations that repeat themselves to the bit, where torch has such")
+]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="take distilled sets though another order of their classes fits far better")
 ]

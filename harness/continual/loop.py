@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from harness import optimizers
 from harness.augmentation import Mix
 from harness.augmentation.words import STORED
-from harness.continual import strategies
+from harness.continual import checkpoints, strategies
 from harness.continual.parts import Parts
 from harness.continual.stream import Experience, Indexed, places, refuse_stored
 from harness.core import seeds
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
 from harness.training.batches import Alteration, Batch, batch_sizes
+from harness.training.checkpoints import State
 from harness.training.devices import arithmetic
 from harness.training.loop import Objective, finite_weights, is_checked
 from harness.training.values import Material, Recipe
@@ -139,6 +140,9 @@ class ResidentLoop:
         self.groups: list[list[int]] = []
         self.steps = 0
         self.diverged = False
+        #: Ends of the steps so far, where these are kept, and of those that are gone through again without training.
+        self.ends: list[State] | None = None
+        self.again: list[State] = []
         self.train_epochs = recipe.epochs
         self.train_mb_size = recipe.batch_size
         self._alteration = Alteration(recipe, material.factor)
@@ -171,6 +175,20 @@ class ResidentLoop:
         self._objective.finite.fill_(True)
         super()._before_training_exp(**kwargs)  # type: ignore[misc]
         self._take_over()
+
+    def _train_exp(self, *experience: object, **options: object) -> None:
+        """Train on a step of the stream, or take its end from the one that was kept; hooks follow that see the same."""
+        number = len(self.groups) - 1
+        if number < len(self.again):
+            self._glance()
+            checkpoints.put_back(self, self.again[number])
+        else:
+            super()._train_exp(*experience, **options)  # type: ignore[misc]
+        if self.ends is not None:
+            self.ends.append(checkpoints.end_of(self))
+
+    def _glance(self) -> None:
+        """Let plugins learn of a step that is not trained on what they learn of its first batch: nothing, as a rule."""
 
     def make_train_dataloader(self, **_: object) -> None:
         self.dataloader: Any = self._batches([(self.adapted_dataset, self.train_mb_size)])
@@ -258,6 +276,13 @@ class Herded(OwnLoss):
         labels = [y for plugin in self.plugins for y in getattr(plugin, "y_memory", ())]  # type: ignore[attr-defined]
         kept = [self._places(images, own[0]) for images, own in zip(exemplars, labels, strict=True) if own]
         self.dataloader = Batches(self.material, [(torch.cat([brought, *kept]), self.train_mb_size)], self._order)
+
+    @torch.no_grad()
+    def _glance(self) -> None:
+        """Show the first batch: its plugin finds out the sizes of images and features by it."""
+        self.mbatch = next(iter(self.dataloader))
+        self._unpack_minibatch()
+        self._before_forward()  # type: ignore[attr-defined]
 
     def _places(self, images: Tensor, label: int) -> Tensor:
         """Return where in the material exemplars of a class lie: those that are equal to an image of it."""

@@ -36,6 +36,8 @@ class Strategy:
         keeps: whether every step but the first trains on images of earlier steps, too.
         own_loss: whether it trains by a loss of its own.
         student: how it takes the student.
+        goes_on: whether all that it remembers after a step of the stream follows from the weights at the end of each, so that a
+            stream that was cut off can be taken up.
     """
 
     summary: str
@@ -45,6 +47,7 @@ class Strategy:
     keeps: bool = False
     own_loss: bool = False
     student: Student = "whole"
+    goes_on: bool = True
 
     @property
     def settable(self) -> dict[str, object]:
@@ -106,7 +109,7 @@ USABLE: Mapping[str, Strategy] = MappingProxyType(
             {"patterns_per_exp": int, "memory_strength": 0.5},
         ),
         "EWC": Strategy("Holds weights that mattered to steps before (Kirkpatrick et al., 2017).", _EWC),
-        "SynapticIntelligence": Strategy("Holds weights that brought the loss down (Zenke et al., 2017).", _SI),
+        "SynapticIntelligence": Strategy("Holds weights that brought the loss down (Zenke et al., 2017).", _SI, goes_on=False),
         "MAS": Strategy("Holds weights that outputs are sensitive to (Aljundi et al., 2018).", _MAS),
         "LwF": Strategy(
             "Distils from the network of the step before (Li and Hoiem, 2016).", {"alpha": object, "temperature": float}
@@ -118,12 +121,15 @@ USABLE: Mapping[str, Strategy] = MappingProxyType(
         "AGEMPlugin": Strategy("AGEM as a plugin.", {**_PER_STEP, "sample_size": int}),
         "GEMPlugin": Strategy("GEM as a plugin.", {**_PER_STEP, "memory_strength": float}),
         "EWCPlugin": Strategy("EWC as a plugin.", _EWC),
-        "SynapticIntelligencePlugin": Strategy("Synaptic Intelligence as a plugin.", {**_SI, "excluded_parameters": None}),
+        "SynapticIntelligencePlugin": Strategy(
+            "Synaptic Intelligence as a plugin.", {**_SI, "excluded_parameters": None}, goes_on=False
+        ),
         "MASPlugin": Strategy("MAS as a plugin.", _MAS),
         "LwFPlugin": Strategy("LwF as a plugin.", {"alpha": 1.0, "temperature": 2.0}),
         "RWalkPlugin": Strategy(
             "EWC and path integrals, compared every delta_t steps of training (Chaudhry et al., 2018).",
             {"ewc_lambda": 0.1, "ewc_alpha": 0.9, "delta_t": 10},
+            goes_on=False,
         ),
         "CWRStarPlugin": Strategy("CWR* as a plugin.", {"freeze_remaining_model": True}),
         "FeatureDistillationPlugin": Strategy(

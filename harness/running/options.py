@@ -67,10 +67,10 @@ class Options:
     `jobs` are workers, on each GPU where there are several; 0 takes one a core on the CPU and one a GPU. `threads` are each
     worker's; results on a CPU depend on them in the last digits and never on `jobs`, so one thread is the default. `stack` is how
     many trainings are made in one pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again,
-    `rerun` all. `force` takes distilled sets whose classes another order fits far better. `shard` (I, N) is the I-th of N shares
-    of the board, the first being 0; `wait` says whether a run lasts until other runners have ended what they have claimed.
-    `allow_plugins` lets the board's own plugin files run. `executor` names what carries bundles to where they run
-    (`harness.running.executors`).
+    `rerun` all. `force` takes distilled sets whose classes another order fits far better. `deterministic` holds torch to
+    operations that repeat themselves. `shard` (I, N) is the I-th of N shares of the board, the first being 0; `wait` says whether
+    a run lasts until other runners have ended what they have claimed. `allow_plugins` lets the board's own plugin files run.
+    `executor` names what carries bundles to where they run (`harness.running.executors`).
     """
 
     device: str = "auto"
@@ -83,6 +83,7 @@ class Options:
     rerun: bool = False
     supplies: Supplies = field(default_factory=Supplies)
     force: bool = False
+    deterministic: bool = False
     shard: tuple[int, int] | None = None
     wait: bool = True
     allow_plugins: bool = False

@@ -108,6 +108,7 @@ def run_board(
         options.stack,
         timeout=board.timeout,
         checkpoints=held,
+        deterministic=options.deterministic,
     )
     if options.rerun and _name(options.executor) == "slurm":
         raise BadOption(
@@ -323,7 +324,8 @@ def words(overrides: Overrides, options: Options, plugins: Sequence[str]) -> tup
         "teacher": [supply.text for supply in supplies.teachers],
     }
     said = [word for name, values in given.items() for value in values for word in (f"--{name}", str(value))]
-    return (*said, *(["--force"] if options.force else []), *(["--retry"] if options.retry else []))
+    flags = {"--force": options.force, "--retry": options.retry, "--deterministic": options.deterministic}
+    return (*said, *(flag for flag, asked in flags.items() if asked))
 
 
 def commit() -> str:

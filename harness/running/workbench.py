@@ -45,6 +45,7 @@ class Workbench:
         stack: how trainings are made together, as `harness.running.grouping.group` takes it.
         capture: whether steps on a GPU are captured as CUDA graphs.
         checkpoints: the folder that long trials are kept in while they last, or None.
+        deterministic: whether trials are held to operations that repeat themselves (`harness.training.devices.deterministic`).
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Workbench:
         stack: int = 0,
         capture: bool = True,
         checkpoints: Path | None = None,
+        deterministic: bool = False,
     ) -> None:
         self.device = resolve_device(device)
         self.artefacts = artefacts
@@ -64,6 +66,7 @@ class Workbench:
         self._trainer = Trainer(self.device, stack, capture)
         self._sets = dict(sets or {})
         self._kept: dict[Any, Any] = {}
+        self.deterministic = deterministic
         self._checkpoints = checkpoints
         self._trainings: Counter[str] = Counter()
 

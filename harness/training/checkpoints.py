@@ -108,9 +108,13 @@ class Checkpoint:
             with atomic.replacing(self.path) as temporary:
                 save_file(tensors, temporary, words)
         except (CannotKeep, OSError) as error:
-            log.warning("%s: this trial cannot be kept, and starts anew if it is cut off: %s", self.path, error)
-            self.every = float("inf")
+            self.give_up(str(error))
         self._last = time.monotonic()
+
+    def give_up(self, reason: str) -> None:
+        """Say why a training cannot be kept, and try no more."""
+        log.warning("%s: this trial cannot be kept, and starts anew if it is cut off: %s", self.path, reason)
+        self.every = float("inf")
 
     def load(self) -> State | None:
         """Return the state that was kept; None where there is none, or none that this training can take up, which is said."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,28 @@ def arithmetic(device: str | torch.device, precision: Precision) -> Iterator[Non
         yield
     finally:
         before.restore()
+
+
+#: What cuBLAS reads before it does its first product: buffers of which size and number it works in.
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Hold torch to operations that repeat themselves, to the bit, where it has such; then put its settings back.
+
+    An operation that has none is done all the same, and torch warns of it. On a GPU to be entered before the first product.
+    """
+    held, lenient = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    stated = os.environ.get(WORKSPACE)
+    os.environ.setdefault(WORKSPACE, ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(held, warn_only=lenient)
+        if stated is None:
+            os.environ.pop(WORKSPACE, None)
 
 
 def _kernels() -> tuple[Any, Any, Any]:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from harness import optimizers
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
@@ -77,3 +79,28 @@ def test_a_record_that_does_not_say_enough_is_refused(trials: list[Trial], store
         again(record, store)
     beside = Record.of(trials[0], "done", environment={"together": 6, "trained": "side by side", "trained_with": ["x", "y"]})
     assert again(beside, store).trials == (trials[0],)
+
+
+def test_threads_and_stacks_change_last_digits_alone(trials: list[Trial], artefacts: Artefacts) -> None:
+    plain = optimizers.resolve("sgd(lr=0.01)").spec  # Adam would make a whole step of noise where a gradient is nothing else
+    trials = [trial.model_copy(update={"optimizer": plain}) for trial in trials]
+
+    def weights(threads: int, stack: int) -> torch.Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            bench = Workbench("cpu", artefacts, stack=stack)
+            students = [bench.student(trial) for trial in trials[:stack]]
+            if stack == 1:
+                bench.fit(students[0], bench.material(trials[0]), trials[0])
+            else:
+                bench.student = lambda trial: students[[one.id for one in trials].index(trial.id)]  # type: ignore[method-assign]
+                bench.fit_together(trials[:stack], bench.material(trials[0]), [bench.loss(trial) for trial in trials[:stack]])
+            return torch.cat([weight.detach().flatten() for weight in students[0].parameters()])
+        finally:
+            torch.set_num_threads(before)
+
+    alone = weights(1, 1)
+    assert torch.equal(alone, weights(1, 1))
+    torch.testing.assert_close(weights(2, 1), alone, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(weights(1, 3), alone, rtol=1e-3, atol=1e-4)

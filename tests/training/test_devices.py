@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from harness import losses, optimizers
 from harness.core.errors import DataError
 from harness.losses.targets import Targets
 from harness.training import evaluation, graphs, loop
-from harness.training.devices import arithmetic, autocast
+from harness.training.devices import WORKSPACE, arithmetic, autocast, deterministic
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured
 from harness.training.loop import fit
@@ -198,3 +199,27 @@ def test_steps_are_captured_in_the_recipes_precision(monkeypatch: pytest.MonkeyP
     members = [Member(student(), losses.create("ce"), 0)]
     Captured(members, MATERIAL, RECIPE, None, record)
     assert (watched.entered, depths, watched.depth) == ([("cpu", "bf16")], [1], 0)
+
+
+@pytest.mark.parametrize("stated", ["", ":16:8"])
+@pytest.mark.parametrize("held", [(False, False), (True, False), (True, True)])
+def test_torch_is_held_to_operations_that_repeat_themselves_and_put_back_however_it_ends(
+    monkeypatch: pytest.MonkeyPatch, stated: str, held: tuple[bool, bool]
+) -> None:
+    monkeypatch.setenv(WORKSPACE, stated) if stated else monkeypatch.delenv(WORKSPACE, raising=False)
+
+    def now() -> tuple[bool, bool, str | None]:
+        lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+        return torch.are_deterministic_algorithms_enabled(), lenient, os.environ.get(WORKSPACE)
+
+    before = now()
+    try:
+        torch.use_deterministic_algorithms(held[0], warn_only=held[1])
+        for error in (None, ValueError):
+            with pytest.raises(error) if error else nullcontext(), deterministic():
+                assert now() == (True, True, stated or ":4096:8")
+                if error:
+                    raise error
+            assert now() == (*held, stated or None)
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -13,6 +13,7 @@ from harness.cli.options import (
     ArrayOption,
     BoardArgument,
     DataOption,
+    DeterministicOption,
     DeviceOption,
     DryRunOption,
     ExecutorOption,
@@ -61,6 +62,7 @@ def run(
     retry: RetryOption = False,
     force: ForceOption = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
+    deterministic: DeterministicOption = False,
     watch: Annotated[bool, typer.Option("--watch", help="only show what others do on the board; nothing is trained")] = False,
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
@@ -89,6 +91,7 @@ def run(
     supplies = Supplies.parse(set_ or (), teacher or ())
     options = Options(
         *(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies, force),
+        deterministic=deterministic,
         allow_plugins=allow_plugins,
         executor=carried,
     )

@@ -11,6 +11,7 @@ from harness.cli.options import (
     AllowPluginsOption,
     BoardArgument,
     DataOption,
+    DeterministicOption,
     DeviceOption,
     ForceOption,
     JobsOption,
@@ -49,6 +50,7 @@ def work(
     teacher: TeacherOption = None,
     retry: RetryOption = False,
     force: ForceOption = False,
+    deterministic: DeterministicOption = False,
 ) -> None:
     """Train one share of a board's missing trials, or all that nobody has begun, and end; `giftbench run` renders."""
     from harness.cli.progress import Reporter
@@ -62,6 +64,7 @@ def work(
     supplies = Supplies.parse(set_ or (), teacher or ())
     options = Options(
         *(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, False, supplies, force),
+        deterministic=deterministic,
         shard=parsed(shard) if shard else None,
         wait=False,
         allow_plugins=allow_plugins,

@@ -289,6 +289,7 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
         settings.data_dir,
         stack=settings.stack,
         checkpoints=settings.checkpoints,
+        deterministic=settings.deterministic,
     )
     while True:
         try:

@@ -18,7 +18,7 @@ class Settings:
 
     `stack` is how trainings are made together, as `harness.running.grouping.group` takes it. `timeout` is how many seconds a
     trial may take, 0 for any number: one that takes longer is ended and failed, and not tried again. `checkpoints` is the folder
-    that long trials are kept in while they last.
+    that long trials are kept in while they last; `deterministic` holds torch to operations that repeat themselves.
     """
 
     device: str
@@ -30,6 +30,7 @@ class Settings:
     stack: int = 0
     timeout: float = 0.0
     checkpoints: Path | None = None
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,20 @@ import gc
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
 
 import torch
 
+from harness.boards.protocol import Precision
 from harness.boards.records import Environment, Record
 from harness.boards.trial import Trial
 from harness.core.errors import GiftbenchError, PluginError
 from harness.running import plugged
 from harness.running.scenario import Outcome, Scenario, named
 from harness.running.workbench import Workbench
-from harness.training.devices import arithmetic
+from harness.training.devices import arithmetic, deterministic
 
 
 def at_once(trials: Sequence[Trial]) -> int:
@@ -73,7 +75,7 @@ def _outcomes(scenario: Scenario, trials: Sequence[Trial], workbench: Workbench)
     for trial in trials:
         plugged.check(trial)
     workbench.begin(trials)
-    own = partial(arithmetic, workbench.device, trials[0].protocol.precision)
+    own = partial(_computing, workbench, trials[0].protocol.precision)
     with own():
         outcomes = iter(scenario.run_bundle(tuple(trials), workbench))
     while True:
@@ -82,6 +84,12 @@ def _outcomes(scenario: Scenario, trials: Sequence[Trial], workbench: Workbench)
         if outcome is None:
             return
         yield outcome
+
+
+@contextmanager
+def _computing(workbench: Workbench, precision: Precision) -> Iterator[None]:
+    with deterministic() if workbench.deterministic else nullcontext(), arithmetic(workbench.device, precision):
+        yield
 
 
 def _let_go() -> None:
@@ -119,6 +127,7 @@ def environment(trial: Trial, workbench: Workbench, facts: Mapping[str, object] 
         "device": device_name(workbench.device),
         "threads": torch.get_num_threads(),
         "precision": trial.protocol.precision,
+        **({"deterministic": True} if workbench.deterministic else {}),
     }
     return Environment.model_validate({**known, **(facts or {})})
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch
 
 from harness import Outcome, Scenario
 from harness.boards.trial import Trial
@@ -130,3 +131,20 @@ def test_a_scenario_that_gives_too_few_outcomes_fails_what_it_left_out() -> None
     records = run(Scripted(lambda trials: iter([Outcome(METRICS)] if trials[0].seed == 0 else [])))
     assert [record.status for record in records] == ["done", "failed", "failed"]
     assert all("fewer outcomes than trials" in record.error for record in records[1:])
+
+
+def test_trials_are_held_to_operations_that_repeat_themselves_where_that_is_asked_and_records_say_so() -> None:
+    held: list[bool] = []
+
+    def script(trials: Sequence[Trial]) -> Iterator[Outcome]:
+        for _ in trials:
+            held.append(torch.are_deterministic_algorithms_enabled())
+            yield Outcome(METRICS)
+
+    before = torch.are_deterministic_algorithms_enabled()
+    for asked in (True, False):
+        records = list(run_bundle(TRIALS[:2], Workbench("cpu", deterministic=asked), scenario=Scripted(script)))
+        assert [record.environment.deterministic for record in records] == [asked] * 2
+        assert [record.environment.trained for record in records] == ["alone"] * 2
+    assert held == [True, True, False, False]
+    assert torch.are_deterministic_algorithms_enabled() == before
