@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boards.board import board_path
-from harness.boards.records import RecordStore
+from harness.boards.records import NewerRecord, RecordStore
 from harness.core.errors import BadOption, BoardError, GiftbenchError
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, read
@@ -149,7 +149,10 @@ def run_board(
         watcher.scheduled(estimate)
 
         def elsewhere(trial: Trial) -> bool:
-            record = store.get(trial.id)
+            try:
+                record = store.get(trial.id)
+            except NewerRecord:  # which is not repeated, and is named where records are read
+                return True
             if record is not None:
                 summary.take(record)
                 estimate.elsewhere(trial)

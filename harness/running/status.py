@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boards.board import board_path
-from harness.boards.records import RecordStore
+from harness.boards.records import NewerRecord, RecordStore
 from harness.core.errors import BoardError
 from harness.files.claims import Claims, Holder
 from harness.running.options import Options, Silent, Summary
@@ -115,7 +115,10 @@ def watch(path: str | Path, watcher: Watcher | None = None) -> Summary:
 
 
 def _take(store: RecordStore, name: str, summary: Summary) -> Record | None:
-    record = store.get(name)
+    try:
+        record = store.get(name)
+    except NewerRecord:
+        return None
     if record is not None:
         summary.take(record)
     return record
