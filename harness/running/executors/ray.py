@@ -250,6 +250,7 @@ def _reason(error: Exception) -> str:
 
 def _work(texts: Sequence[str], settings: Settings) -> Iterator[tuple[str, Any]]:
     """Run a bundle; yield how many of its trials start, and each record as its JSON."""
+    from harness.running.executors.local import BROKEN
     from harness.running.executors.work import at_once, run_bundle
 
     workbench = _workbench(settings)
@@ -257,6 +258,8 @@ def _work(texts: Sequence[str], settings: Settings) -> Iterator[tuple[str, Any]]
     waiting = len(trials) - at_once(trials)
     yield "start", len(trials) - waiting
     for record in run_bundle(trials, workbench, settings.facts):
+        if record.status == "failed" and BROKEN in record.error:  # this process can use its device no more
+            os._exit(1)
         yield "record", record.model_dump_json(by_alias=True)
         if waiting:
             waiting -= 1
@@ -282,5 +285,11 @@ def _workbench(settings: Settings) -> Workbench:
             memory.keep_freed()
         plugins.load_files(settings.plugins)
         _benches.clear()  # of a run that is over
-        _benches[key] = Workbench(settings.device, Artefacts(settings.artefacts), settings.data_dir, stack=settings.stack)
+        _benches[key] = Workbench(
+            settings.device,
+            Artefacts(settings.artefacts),
+            settings.data_dir,
+            stack=settings.stack,
+            checkpoints=settings.checkpoints,
+        )
     return _benches[key]
