@@ -30,7 +30,7 @@ from harness.core.errors import WriteError
 from harness.datasets import decoded, whitening
 from harness.datasets.cards import Card
 from harness.distilled import inspection
-from harness.files import locks
+from harness.files import claims
 from harness.files.pixels import Form
 from harness.leaderboard.render import render
 from harness.planning import checking
@@ -106,7 +106,7 @@ def plugin(folder: Path) -> None:
 
 
 def locked(folder: Path) -> None:
-    with locks.held(folder / "locks" / "one.lock"):
+    with claims.lock(folder / "locks" / "one"):
         pass
 
 
@@ -283,7 +283,6 @@ MODES = {
         if name in ("set", "set beside a board", "teacher", "picture", "whitening")
     },
     "decoded images": decode,
-    "lock": locked,
     "note of a board": note,
 }
 

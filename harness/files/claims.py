@@ -237,7 +237,9 @@ class Claims:
                 except FileNotFoundError:  # the folder, which whoever let go of its last claim has removed
                     self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                os.write(descriptor, content)
+                rest = memoryview(content)
+                while rest:  # a disk that is nearly full takes a part of it, and refuses the next
+                    rest = rest[os.write(descriptor, rest) :]
             except OSError:
                 with suppress(OSError):
                     path.unlink()

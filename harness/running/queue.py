@@ -116,8 +116,8 @@ def stamp(record: Path) -> Stamp | None:
 
 
 def note(folder: Path, ids: Sequence[str]) -> None:
-    """Note the ids of a board's trials, in order, for whoever asks where it stands. Raises OSError."""
-    (folder / CLAIMS).mkdir(parents=True, exist_ok=True)
+    """Note the ids of a board's trials, in order, for whoever asks where it stands. Raises WriteError."""
+    atomic.make_folder(folder / CLAIMS)
     atomic.write(folder / CLAIMS / PLANNED, json.dumps(list(ids)))
 
 

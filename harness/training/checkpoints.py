@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from harness.core import seeds
 from harness.core.digests import digest
 from harness.core.errors import DataError
-from harness.files import atomic, safetensors
+from harness.files import safetensors
 from harness.training.batches import Replayed, Shuffled
 from harness.training.stack import Alone, Stacked
 from harness.training.values import Fit
@@ -97,16 +97,12 @@ class Checkpoint:
 
     def save(self, make: Callable[[], State]) -> None:
         """Keep a state, whole or not at all. A training goes on without when that cannot be: it is said once."""
-        from safetensors.torch import save_file
-
         try:
             state = make()
             tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in state.tensors.items()}
             facts = {"maker": self.maker, "state": state.facts}
             words = {"format": FORMAT, "facts": json.dumps(facts), "digest": digest(tensors, facts)}
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic.replacing(self.path) as temporary:
-                save_file(tensors, temporary, words)
+            safetensors.save(self.path, tensors, words)
         except (CannotKeep, OSError) as error:
             self.give_up(str(error))
         self._last = time.monotonic()
