@@ -20,7 +20,7 @@ from harness.leaderboard.render import render
 from harness.running.executors import local
 from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
-from harness.running.run import run_board
+from harness.running.run import run_board, words
 from harness.running.scenario import named
 from tests.conftest import board_text
 
@@ -328,3 +328,8 @@ def test_what_was_kept_of_a_trial_goes_with_its_record_and_the_folder_with_the_l
     (board / "records" / f"{other}.json").unlink()
     run_board(board, Overrides(losses=("ce",), seeds=1), Options(jobs=1))
     assert not folder.exists()
+
+
+def test_a_runner_elsewhere_is_told_to_be_deterministic_where_this_one_is() -> None:
+    assert "--deterministic" in words(Overrides(), Options(deterministic=True), ())
+    assert "--deterministic" not in words(Overrides(), Options(), ())

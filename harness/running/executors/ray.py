@@ -291,5 +291,6 @@ def _workbench(settings: Settings) -> Workbench:
             settings.data_dir,
             stack=settings.stack,
             checkpoints=settings.checkpoints,
+            deterministic=settings.deterministic,
         )
     return _benches[key]
