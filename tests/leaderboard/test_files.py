@@ -68,7 +68,7 @@ def test_times_are_in_timing_csv_alone(planter, tmp_path):
 @given(
     st.dictionaries(
         st.tuples(st.sampled_from(["kl", "gift", "ce"]), st.sampled_from(["sgd", "adamw"]), st.sampled_from([1, 10])),
-        st.lists(st.floats(0, 100), min_size=1, max_size=4),
+        st.lists(st.floats(0, 99), min_size=1, max_size=4),  # the best on test is planted a point above
         min_size=1,
         max_size=6,
     )
