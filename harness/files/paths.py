@@ -148,6 +148,10 @@ def size(path: Path, limit: int) -> int:
     return status.st_size
 
 
+#: Bytes that are asked of a file at once.
+CHUNK = 1 << 20
+
+
 def content(path: Path, limit: int) -> bytes:
     """Return a regular file's bytes; opening it waits for nobody, whatever else it turns out to be.
 
@@ -169,8 +173,7 @@ def content(path: Path, limit: int) -> bytes:
             raise DataError(f"{path}: {'a folder' if stat.S_ISDIR(status.st_mode) else 'not a regular file'}")
         if status.st_size > limit:
             raise DataError(f"{path}: {status.st_size / 2**20:.0f} MiB, above the limit of {limit / 2**20:.0f} MiB")
-        with os.fdopen(number, "rb", closefd=False) as stream:
-            return stream.read(limit)
+        return b"".join(iter(lambda: os.read(number, CHUNK), b""))[:limit]  # it may have grown meanwhile
     except OSError as error:
         raise DataError(f"{path}: {cannot_be_read(error)}") from None
     finally:

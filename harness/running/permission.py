@@ -62,7 +62,7 @@ def refusal(file: Path) -> str:
     """Return what to say of a plugin file that may not run."""
     return (
         f"{file} (sha256 {digest(file)[:12]}) is code of the board's that was not allowed to run here; read it, then give "
-        "--allow-plugins once, run it from the folder that holds it, or name your own folders in GIFTBENCH_OWN"
+        "--allow-plugins once, run it from its own folder, or name yours in GIFTBENCH_OWN"
     )
 
 

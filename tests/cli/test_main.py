@@ -315,7 +315,9 @@ def test_an_error_of_many_lines_is_answered_in_one(tmp_path: Path, answer: Answe
 def test_listing_a_kind_that_is_not() -> None:
     done = giftbench("list", "nonsense")
     assert done.returncode == 2
-    assert checked(done.stderr).startswith("nothing is called 'nonsense'; valid: datasets, distillers, executors, losses, models, ")
+    assert checked(done.stderr).startswith(
+        "nothing is called 'nonsense'; valid: datasets, distillers, executors, losses, models, "
+    )
     assert "did you mean 'losses'" in giftbench("list", "loses").stderr
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,16 @@ import pytest
 from harness.boards.records import RecordStore
 from harness.running.stopping import Stop, Stopped, signals
 from tests.runners import lines, logged_board, recorded, started, until, workers
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """Ignore no signal, whatever these tests are run by: `nohup`, or a shell's background; what they start inherits it."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_the_first_ctrl_c_is_asked_and_said_while_trials_run_and_ends_the_block_when_they_have() -> None:
