@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +27,9 @@ OPTIONS = Options(jobs=1)
 
 
 @pytest.fixture
-def planned_board(tmp_path: Path, cache: Path) -> tuple[Path, list[Trial]]:
+def planned_board(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[Trial]]:
     """A board of eight trials that a run has planned, all with a record."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", pytest.__file__, raising=False)  # no notebook, nor xdist's worker
     file = tmp_path / "board.toml"
     file.write_text(BOARD)
     trials = planned(file)

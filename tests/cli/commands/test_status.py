@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from tests.large_boards import fill, planned
 
 
 @pytest.fixture
-def board(tmp_path: Path, cache: Path) -> Path:
+def board(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A board of four trials that a run has planned: one failed, one done, two without a record."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", pytest.__file__, raising=False)  # no notebook, nor xdist's worker
     file = tmp_path / "board.toml"
     file.write_text(board_text(losses=["ce"], seeds=4, scenarios=[{"name": "cross-optimizer", "optimizers": ["sgd"]}]))
     trials, store = planned(file), RecordStore(tmp_path / "records")
