@@ -11,6 +11,7 @@ import pytest
 
 from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
+from harness.core import plugins
 from harness.core.errors import BoardError
 from harness.files.claims import Claims
 from harness.running import status as module
@@ -30,6 +31,7 @@ OPTIONS = Options(jobs=1)
 def planned_board(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[Trial]]:
     """A board of eight trials that a run has planned, all with a record."""
     monkeypatch.setattr(sys.modules["__main__"], "__file__", pytest.__file__, raising=False)  # no notebook, nor xdist's worker
+    monkeypatch.setattr(plugins, "failures", {})
     file = tmp_path / "board.toml"
     file.write_text(BOARD)
     trials = planned(file)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.boards.records import Record, RecordStore
+from harness.core import plugins
 from harness.files.claims import Claims
 from harness.running import status
 from harness.running.options import Options
@@ -22,6 +23,7 @@ from tests.large_boards import fill, planned
 def board(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A board of four trials that a run has planned: one failed, one done, two without a record."""
     monkeypatch.setattr(sys.modules["__main__"], "__file__", pytest.__file__, raising=False)  # no notebook, nor xdist's worker
+    monkeypatch.setattr(plugins, "failures", {})
     file = tmp_path / "board.toml"
     file.write_text(board_text(losses=["ce"], seeds=4, scenarios=[{"name": "cross-optimizer", "optimizers": ["sgd"]}]))
     trials, store = planned(file), RecordStore(tmp_path / "records")
