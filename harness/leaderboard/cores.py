@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -28,8 +29,13 @@ def on_cores(work: Sequence[Callable[[], Done]]) -> list[Done]:
 
 
 def _hold(work: Sequence[Callable[[], object]]) -> None:
-    """Keep what a fork inherits: so it need not be pickled."""
+    """Keep what a fork inherits: so it need not be pickled. How its parent takes signals is not kept.
+
+    A pool ends its processes by SIGTERM, and Ctrl-C is for the parent.
+    """
     global _work
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _work = work
 
 

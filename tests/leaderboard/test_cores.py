@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from harness.leaderboard.drawing import METADATA, draw
 from tests.leaderboard.looking import figure
@@ -51,3 +54,19 @@ except ValueError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "'one'" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+def test_processes_that_work_take_no_signal_as_the_one_that_they_came_from_does() -> None:
+    program = """
+import os, signal
+from harness.leaderboard import cores
+cores.cores = lambda: 2
+signal.signal(signal.SIGTERM, print)
+signal.signal(signal.SIGINT, print)
+here = os.getpid()
+print(cores.on_cores([lambda: (os.getpid() != here, *map(signal.getsignal, (signal.SIGTERM, signal.SIGINT)))] * 2))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == str([(True, signal.SIG_DFL, signal.SIG_IGN)] * 2)
+    assert done.stderr == ""
