@@ -162,7 +162,7 @@ class Setup(Frozen):
     @cached_property
     def student_in_scenario(self) -> Hashable:
         """Alike in network, precision, dataset and what the scenario does with them."""
-        return self.student_on_dataset, self.scenario, repr(self.options)
+        return self.student_on_dataset, self.scenario, _json(self.options)
 
     def workload(self, images: int | None) -> Hashable:
         """Alike in all that takes time but the loss's own work: such trials cost the same.
@@ -217,7 +217,7 @@ def short_hash(text: str) -> str:
 
 
 def _named(spec: Spec) -> tuple[str, str]:
-    return spec.name, repr(spec.options)
+    return spec.name, _json(spec.options)  # whatever their order: records are written with sorted keys
 
 
 def _json(content: object) -> str:

@@ -18,6 +18,7 @@ from harness.cli.commands.import_set import import_
 from harness.cli.commands.inspect import inspect
 from harness.cli.commands.list import list_
 from harness.cli.commands.new import new
+from harness.cli.commands.plan import plan
 from harness.cli.commands.remove import remove
 from harness.cli.commands.run import run
 from harness.cli.commands.status import status
@@ -52,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help is printed in a third of the time
 )
-for _command in (run, work, status, table, remove, list_, new, distill, import_, compare, doctor, inspect):
+for _command in (run, work, plan, status, table, remove, list_, new, distill, import_, compare, doctor, inspect):
     app.command(name=_command.__name__.rstrip("_"))(_command)
 
 

@@ -222,6 +222,11 @@ class Preparation:
         own = {"_kept": {"dataset": self.dataset}, "left_out": [], "warnings": {}}
         return Rehearsal(**{f.name: getattr(self, f.name) for f in fields(self)} | own)
 
+    def survey(self) -> Survey:
+        """Return a preparation of the same board that makes nothing and finds what is at hand; published sets are read too."""
+        own = {"_kept": {"dataset": self.dataset}, "left_out": [], "warnings": {}}
+        return Survey(**{f.name: getattr(self, f.name) for f in fields(self)} | own)
+
     def use(self, distilled: DistilledSet) -> None:
         """Take a set that lies in memory as the only one."""
         distilled.check_fits(self.dataset.name, self.dataset.shape, len(self.dataset.classes))
@@ -361,6 +366,42 @@ class Rehearsal(Preparation):
         return SetFile(
             Path(), digest_json([blueprint, self.teacher_digests()]), ipc * classes, {"classes": classes, "method": resolved.name}
         )
+
+
+@dataclass
+class Survey(Rehearsal):
+    """Plans with what is at hand beside the board or in the cache; stand-ins serve for the rest, which is named in `absent`."""
+
+    absent: list[str] = field(default_factory=list)
+
+    def teacher_files(self) -> list[TeacherFile]:
+        """Return the teacher's networks on disk, or a stand-in for each that nobody has trained or read yet."""
+        if "teachers" not in self._kept:
+            self._kept["teachers"] = [self._at_hand(network) for network in super().teacher_files()]
+        files: list[TeacherFile] = self._kept["teachers"]
+        return files
+
+    def _at_hand(self, network: TeacherFile) -> TeacherFile:
+        key = digest_json(network.blueprint)
+        file = self.artefacts.known_teacher(lambda _: key)
+        if file is None:
+            self.absent.append(f"teacher {models.registry.label(network.blueprint['model'])} of {self.dataset.name}")
+        return file or network
+
+    def networks(self) -> dict[tuple[str, ...], list[Spec]]:
+        """Return the models of the teacher, by what trials say of it; none where no trial has been planned that takes one."""
+        if "trial_teacher" not in self._kept:
+            return {}
+        return {self.trial_teacher(): [Spec.model_validate(file.blueprint["model"]) for file in self.teacher_files()]}
+
+    def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, blueprint: dict[str, Any]) -> SetFile:
+        key = digest_json(blueprint)
+        file = self.artefacts.known_set(lambda _: key, self.teacher_digests)
+        if file is not None:
+            return file
+        self.absent.append(f"{spec.name} of {self.dataset.name} at IPC {ipc}")
+        classes = len(self.dataset.classes)
+        return SetFile(Path(), key, ipc * classes, {"classes": classes, "method": resolved.name})
 
 
 def distil(

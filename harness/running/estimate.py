@@ -83,9 +83,10 @@ class Seconds:
         if (own, stacked) in self._workloads:
             return self._workloads[own, stacked].mean
         rates = self._learned()
-        return self._cost(trial, stacked) * next((rates[level] for level in _levels(trial, stacked) if level in rates), 0.0)
+        return self.cost(trial, stacked) * next((rates[level] for level in _levels(trial, stacked) if level in rates), 0.0)
 
-    def _cost(self, trial: Trial, stacked: bool) -> float:
+    def cost(self, trial: Trial, stacked: bool = False) -> float:
+        """Return the cost of a trial; of one that is trained in one pass with others, its share."""
         return self.costs(trial) * (self.costs.rates.stacked if stacked else 1.0)
 
     def _learned(self) -> dict[Hashable, float]:
@@ -95,7 +96,7 @@ class Seconds:
             for (_, stacked), seen in self._workloads.items():
                 for level in _levels(seen.trial, stacked):
                     sums[level][0] += seen.mean
-                    sums[level][1] += self._cost(seen.trial, stacked)
+                    sums[level][1] += self.cost(seen.trial, stacked)
             self._rates = {level: seconds / cost for level, (seconds, cost) in sums.items() if seconds > 0}
             students = [rate for level, rate in self._rates.items() if isinstance(level, tuple) and level[0] == "student"]
             self._rates["all"] = math.exp(fmean(map(math.log, students))) if students else 0.0

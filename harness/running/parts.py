@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from harness.boards.trial import Trial
 from harness.core.errors import BoardError, DataError, NotAtHand
 from harness.planning.artefacts import Artefacts
 from harness.planning.needs import ambiguous, dataset_name
-from harness.planning.preparation import Preparation
+from harness.planning.preparation import Preparation, Survey
 from harness.running.names import check_names
 from harness.running.planning import plan
 
@@ -145,9 +145,18 @@ class Parts:
 
     def plan(self) -> list[Trial]:
         """Return the trials of all parts, in order, each once; what they rest on is made first."""
-        counter = count()
-        trials: dict[str, Trial] = {}
-        for preparation in self.preparations:
-            for trial in plan(preparation, counter):
-                trials.setdefault(trial.id, trial)
-        return list(trials.values())
+        return _planned(self.preparations)
+
+    def survey(self) -> tuple[list[Trial], list[Survey]]:
+        """Return the trials of all parts as `plan` does, and what they were planned with; nothing is made (`Survey`)."""
+        surveys = [preparation.survey() for preparation in self.preparations]
+        return _planned(surveys), surveys
+
+
+def _planned(preparations: Iterable[Preparation]) -> list[Trial]:
+    counter = count()
+    trials: dict[str, Trial] = {}
+    for preparation in preparations:
+        for trial in plan(preparation, counter):
+            trials.setdefault(trial.id, trial)
+    return list(trials.values())

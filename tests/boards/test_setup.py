@@ -68,6 +68,15 @@ def test_keys_can_be_told_apart_and_found_again() -> None:
     assert keys == [of(Trial.model_validate(TRIAL), key) for key in KEYS]
 
 
+def test_a_trial_that_was_written_and_read_again_is_alike_in_all() -> None:
+    options = {"steps": 5, "class_order": [1, 0]}
+    trial = Trial.model_validate(TRIAL | {"options": options})
+    read = Trial.model_validate_json(json.dumps(trial.model_dump(mode="json"), sort_keys=True))  # as records are
+    assert [*read.model.options] != [*trial.model.options]
+    assert [*read.options] != [*trial.options]
+    assert [of(read, key) for key in KEYS] == [of(trial, key) for key in KEYS]
+
+
 def test_trials_that_differ_in_their_seed_alone_share_a_hash() -> None:
     trial = Trial.model_validate(TRIAL)
     assert changed("seed", 1).setup == trial.setup

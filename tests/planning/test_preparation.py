@@ -58,3 +58,29 @@ def test_a_rehearsal_plans_as_many_trials_as_the_real_plan_and_writes_nothing(tm
     assert len(rehearsed) == len(real) == 6
     assert [t.labels.ipc for t in rehearsed] == [t.labels.ipc for t in real]
     assert {t.id for t in rehearsed}.isdisjoint(t.id for t in real)
+
+
+def test_a_survey_plans_with_what_is_at_hand_names_what_is_not_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, read, _ = open_board(board(tmp_path))
+    preparation = Preparation(
+        read, str(file), Artefacts(tmp_path / "artefacts", tmp_path / "cache"), None, "cpu", folder=tmp_path
+    )
+    survey = preparation.survey()
+    assert survey.networks() == {}
+    plan(survey)
+    teacher = "teacher convnet1(width=8) of digits"
+    assert sorted(survey.absent) == ["rded of digits at IPC 1", "rded of digits at IPC 2", teacher]
+    assert not (tmp_path / "artefacts").exists()
+    assert not (tmp_path / "cache").exists()
+    real = plan(preparation)
+    monkeypatch.setattr("harness.teachers.teacher.train", lambda *a, **k: pytest.fail("trained a teacher"))
+    (tmp_path / "artefacts" / f"set-{real[-1].distilled[:20]}.safetensors").unlink()
+    survey = preparation.survey()
+    surveyed = plan(survey)
+    assert survey.absent == ["rded of digits at IPC 2"]
+    assert [trial.id for trial in surveyed if trial.labels.ipc == 1] == [trial.id for trial in real if trial.labels.ipc == 1]
+    assert {teacher: [model.name for model in models] for teacher, models in survey.networks().items()} == {
+        real[0].teacher: ["convnet1"]
+    }

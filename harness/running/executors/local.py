@@ -49,9 +49,14 @@ ATTEMPTS = 3
 
 def local(errand: Errand) -> Workers:
     """Worker processes on this machine: one a core on the CPU, one a GPU."""
-    device, devices = errand.settings.device, visible(errand.settings.device)
-    jobs = (errand.jobs or default_jobs(device, errand.settings.threads)) * max(1, len(devices))
-    return Workers(errand.settings, jobs, devices)
+    settings = errand.settings
+    devices = visible(settings.device)
+    return Workers(settings, workers(settings.device, errand.jobs, settings.threads, devices), devices)
+
+
+def workers(device: str, jobs: int, threads: int, devices: Sequence[str] = ()) -> int:
+    """Return how many workers there are here: `jobs`, on each of several GPUs; of 0, one a core on the CPU and one a GPU."""
+    return (jobs or default_jobs(device, threads)) * max(1, len(devices))
 
 
 class Workers:
