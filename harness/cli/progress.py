@@ -12,13 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial, describe
+from harness.core.pace import pause
 
 if TYPE_CHECKING:
     from harness.running.estimate import Estimate
     from harness.running.options import Named
 
 SECONDS_BETWEEN_LINES = 10
-#: The time left is worked out anew at most so often; in between, time passes.
+#: The time left is worked out anew at most so often, and less where that takes long; in between, time passes.
 SECONDS_BETWEEN_ESTIMATES = 1
 
 
@@ -42,6 +43,7 @@ class Reporter:
         self.total = self.failed = 0
         self.estimate: Estimate | None = None
         self.expected: tuple[float, float] | None = None
+        self.left_took = 0.0
         self.last_line = 0.0
         self.began = time.monotonic()
 
@@ -104,8 +106,10 @@ class Reporter:
         if not self.left:
             return _clock(0)
         now = time.monotonic()
-        if self.expected is None or now - self.expected[1] >= SECONDS_BETWEEN_ESTIMATES:
+        if self.expected is None or now - self.expected[1] >= pause(self.left_took, SECONDS_BETWEEN_ESTIMATES):
+            began = time.process_time()
             seconds = self.estimate.left() if self.estimate is not None else None
+            self.left_took = max(self.left_took, time.process_time() - began)
             self.expected = None if seconds is None else (seconds, now)
         return "?" if self.expected is None else _clock(max(0.0, self.expected[0] - (now - self.expected[1])))
 

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -100,9 +100,12 @@ class _Claim:
     number: int
 
     @classmethod
-    def of(cls, path: Path) -> _Claim | None:
-        name, _, number = path.name.removesuffix(ENDING).rpartition(".")
-        return cls(path, name, int(number)) if path.name.endswith(ENDING) and name and number.isdecimal() else None
+    def of(cls, entry: os.DirEntry[str], names: Container[str] | None = None) -> _Claim | None:
+        """Return the claim that a file is; None for what is none, or of none of these names."""
+        name, _, number = entry.name.removesuffix(ENDING).rpartition(".")
+        if not entry.name.endswith(ENDING) or not name or not number.isdecimal() or (names is not None and name not in names):
+            return None
+        return cls(Path(entry.path), name, int(number))
 
     def holder(self) -> Holder:
         """Return who made it; nobody known where that has not been written yet."""
@@ -214,7 +217,7 @@ class Claims:
         if name in self._held:
             return None
         if not self._create(path, content):
-            claims = [claim for claim in self._listed() if claim.name == name]
+            claims = self._listed([name])
             now = clock(self.folder)
             if any(claim.alive(now, self.stale) for claim in claims):
                 return None
@@ -250,7 +253,7 @@ class Claims:
 
     def _contested(self, paths: dict[str, Path]) -> bool:
         """Whether another's claim of one of these names is alive; those that are not are removed where nobody's is."""
-        others = [claim for claim in self._listed() if claim.name in paths and claim.path != paths[claim.name]]
+        others = [claim for claim in self._listed(paths) if claim.path != paths[claim.name]]
         if not others:
             return False
         now = clock(self.folder)
@@ -261,10 +264,11 @@ class Claims:
                 claim.path.unlink()
         return False
 
-    def _listed(self) -> list[_Claim]:
+    def _listed(self, names: Container[str] | None = None) -> list[_Claim]:
+        """Return the claims that there are, of these names where some are asked for; all in work are listed for each bundle."""
         try:
             with os.scandir(self.folder) as entries:
-                claims = [_Claim.of(Path(entry.path)) for entry in entries]
+                claims = [_Claim.of(entry, names) for entry in entries]
         except OSError:
             return []
         return [claim for claim in claims if claim is not None]

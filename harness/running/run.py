@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.boards.board import board_path
 from harness.boards.records import NewerRecord, RecordStore
 from harness.core.errors import BadOption, BoardError, GiftbenchError
+from harness.core.pace import pause
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, read
 from harness.files.claims import Claims, Holder
@@ -71,7 +73,7 @@ def _name(executor: Named | Resolved[object]) -> str:
     return executor.name if isinstance(executor, Resolved) else read(executor)[0]
 
 
-#: Seconds between two looks at what other runners have claimed, when nothing else is left.
+#: Seconds between two looks at what other runners have claimed, when nothing else is left; more where a look takes long.
 POLL = 1.0
 
 
@@ -188,9 +190,12 @@ def run_board(
 
 def let_go(folder: Path, trial: Trial) -> None:
     """Remove what was kept of a trial while it lasted, in a board's folder of checkpoints."""
-    for pattern in (f"{trial.id}*.safetensors", f".{trial.id}*.tmp"):
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+    names: list[str] = []
+    with suppress(OSError), os.scandir(folder) as entries:  # a pattern would be compiled anew for each trial
+        names = [entry.name for entry in entries if entry.name.startswith((trial.id, f".{trial.id}"))]
+    for name in names:
+        if name.endswith(".tmp" if name.startswith(".") else ".safetensors"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _events(queue: Queue, executor: Executor, stop: Stop, wait: bool) -> Iterator[Event]:
@@ -206,14 +211,14 @@ def _events(queue: Queue, executor: Executor, stop: Stop, wait: bool) -> Iterato
         yield from _beside(queue, executor, stop)
         return
     while queue and not stop.asked:
-        bundles = free()
+        bundles, began = free(), time.process_time()
         first = next(bundles, None)
         if first is not None:
             yield from executor.run(chain([first], bundles))
         elif not wait:
             return
         elif queue:
-            time.sleep(POLL)
+            time.sleep(pause(time.process_time() - began, POLL))
 
 
 def _beside(queue: Queue, runners: Runners, stop: Stop) -> Iterator[Event]:
@@ -223,13 +228,13 @@ def _beside(queue: Queue, runners: Runners, stop: Stop) -> Iterator[Event]:
     """
     runners.submit()
     while not stop.asked:
-        alive = runners.alive()
+        alive, began = runners.alive(), time.process_time()
         queue.look()
         if not queue:
             return
         if not alive:
             raise GiftbenchError(f"trials are left: {runners.why()}; the same command goes on")
-        time.sleep(POLL)
+        time.sleep(pause(time.process_time() - began, POLL))
     yield from ()
 
 

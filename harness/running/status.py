@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.boards.board import board_path
 from harness.boards.records import NewerRecord, RecordStore
 from harness.core.errors import BoardError
+from harness.core.pace import pause
 from harness.files.claims import Claims, Holder
 from harness.running.options import Options, Silent, Summary
 from harness.running.overrides import Overrides
@@ -95,6 +96,7 @@ def watch(path: str | Path, watcher: Watcher | None = None) -> Summary:
         _take(store, name, summary)
     watcher.planned(len(ids), [_Known(name) for name in ids if name not in seen])
     while len(seen) < len(ids) and idle < LOOKS:
+        began = time.process_time()
         holders = claims.holders()
         for name in [name for name in ids if name in holders and name not in begun | seen]:
             begun.add(name)
@@ -106,7 +108,7 @@ def watch(path: str | Path, watcher: Watcher | None = None) -> Summary:
                 watcher.ended(record.trial, record)
         idle = 0 if holders else idle + 1
         if len(seen) < len(ids):
-            time.sleep(POLL)
+            time.sleep(pause(time.process_time() - began, POLL))
     if len(seen) < len(ids):
         left = len(ids) - len(seen)
         watcher.say(f"nobody is at work on it, and {left} of {len(ids)} trials are left; giftbench run {path} goes on")

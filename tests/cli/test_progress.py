@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
+from harness.cli import progress
 from harness.cli.progress import Reporter, _clock
 
 
@@ -52,3 +53,24 @@ def test_beginning_and_end_of_what_is_made_are_lines(reporter: Reporter) -> None
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (61.4, "1:01"), (3725, "1:02:05")])
 def test_times_are_read_as_a_clock(seconds: float, shown: str) -> None:
     assert _clock(seconds) == shown
+
+
+def test_the_time_left_takes_a_small_share_of_the_time_however_long_it_takes_to_work_out(
+    reporter: Reporter, plan: Callable[..., list[Trial]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, spent = [0.0], [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "process_time", lambda: spent[0])
+
+    class Slow:
+        def left(self) -> float:
+            spent[0] += 0.5
+            return 1000.0
+
+    trials = plan(seeds=3)
+    reporter.planned(len(trials), trials)
+    reporter.estimate = Slow()  # type: ignore[assignment]
+    for second in range(1, 1001):
+        now[0] = float(second)
+        reporter.started(trials[0])
+    assert 15.0 <= spent[0] <= 21.0

@@ -224,3 +224,15 @@ def test_the_bound_may_be_said_by_the_environment(
         monkeypatch.setenv("GIFTBENCH_STALE", said)
     assert Claims(folder).stale == expected
     assert Claims(folder).beat <= expected / 5
+
+
+def test_who_takes_a_name_makes_nothing_of_the_claims_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    made = module.Path
+    monkeypatch.setattr(module, "Path", lambda path: (read.append(path), made(path))[1])
+    with Claims(tmp_path / "claims") as claims:
+        assert claims.take([f"name-{number}" for number in range(100)])
+        read.clear()
+        assert claims.take(["another"])
+        assert [path for path in read if "name-" in str(path)] == []
+        assert not Claims(tmp_path / "claims").take(["another"])
