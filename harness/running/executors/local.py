@@ -19,6 +19,7 @@ from typing import Any, Self
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core import shipped
+from harness.running.executors.bundles import Bundles
 from harness.running.executors.errand import Errand
 from harness.running.executors.protocol import Event, Settings, reason, too_long
 from harness.running.options import default_jobs
@@ -41,8 +42,6 @@ class _Worker:
     lost: str = ""
 
 
-#: In the error of a trial that has left its process without a device: whatever it trained next would fail too.
-BROKEN = "CUDA error"
 #: How often a worker is started anew where that fails, before the run gives up.
 ATTEMPTS = 3
 
@@ -100,7 +99,7 @@ class Workers:
         A worker that dies (killed for memory, say) leaves the trial it was on to be run once more, alone, by another process, and
         the rest to whoever is free. Where it was on several at once, each of them is run again, alone.
         """
-        workers, queue = self._workers, _Queue(bundles)
+        workers, queue = self._workers, Bundles(bundles)
         while True:
             while len(workers) < self.jobs and (bundle := queue.take()) is not None:
                 number = min({*range(self.jobs)} - {other.number for other in workers.values()})
@@ -219,33 +218,6 @@ def _threads(count: int) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-class _Queue:
-    """What is to be run: first what a worker that died has left, then what is pulled."""
-
-    def __init__(self, bundles: Iterator[Sequence[Trial]]) -> None:
-        self._bundles = bundles
-        self._again: list[list[Trial]] = []
-        self._died: set[str] = set()
-
-    def take(self) -> list[Trial] | None:
-        """Return the next bundle; None where there is none."""
-        if self._again:
-            return self._again.pop(0)
-        bundle = next(self._bundles, None)
-        return None if bundle is None else [*bundle]
-
-    def put(self, bundles: Sequence[list[Trial]]) -> None:
-        """Take back what was not ended: it comes next."""
-        self._again[:0] = [bundle for bundle in bundles if bundle]
-
-    def died(self, trials: Sequence[Trial]) -> bool:
-        """Note that a worker died while it was on these trials; return whether one has died on any of them before."""
-        ids = {trial.id for trial in trials}
-        again = bool(ids & self._died)
-        self._died |= ids
-        return again
-
-
 def _give(worker: _Worker, bundle: list[Trial]) -> None:
     worker.bundle, worker.started, worker.deadline = bundle, 0, math.inf
     _send(worker.pipe, [trial.model_dump_json() for trial in worker.bundle])
@@ -256,15 +228,13 @@ def _send(pipe: Connection, message: object) -> None:
         pipe.send(message)
 
 
-def _bury(worker: _Worker, queue: _Queue, timeout: float) -> Iterator[Event]:
-    """Have what a dead worker has not ended run again; what kills a worker for the second time has failed."""
+def _bury(worker: _Worker, queue: Bundles, timeout: float) -> Iterator[Event]:
+    """Have what a dead worker has not ended run again, or yield the end of what failed."""
     worker.process.join()
-    begun, rest = worker.bundle[: worker.started], worker.bundle[worker.started :]
-    if (queue.died(begun) or worker.late) and len(begun) == 1:
-        error = too_long(timeout) if worker.late else worker.lost or reason(worker.process.exitcode)
-        yield Event("end", begun[0], Record.of(begun[0], "failed", error=error), worker.number)
-        begun = []
-    queue.put([*([trial] for trial in begun), rest])
+    error = too_long(timeout) if worker.late else worker.lost or reason(worker.process.exitcode)
+    failed = queue.lost(worker.bundle, worker.started, error, worker.late)
+    if failed is not None:
+        yield Event("end", failed.trial, failed, worker.number)
 
 
 def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> None:
@@ -273,29 +243,9 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
     os.environ.clear()
     os.environ.update(environment)  # which may have changed since the process was started that this one is forked from
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
+    from harness.running.executors import work
 
-    from harness.core import plugins
-    from harness.planning.artefacts import Artefacts
-    from harness.running.executors import (
-        libraries,  # noqa: F401
-        memory,
-    )
-    from harness.running.executors.work import at_once, run_bundle
-    from harness.running.workbench import Workbench
-
-    torch.set_num_threads(settings.threads)
-    if settings.device == "cpu":
-        memory.keep_freed()
-    plugins.load_files(settings.plugins)
-    workbench = Workbench(
-        settings.device,
-        Artefacts(settings.artefacts),
-        settings.data_dir,
-        stack=settings.stack,
-        checkpoints=settings.checkpoints,
-        deterministic=settings.deterministic,
-    )
+    workbench = work.bench(settings)
     while True:
         try:
             message = pipe.recv()
@@ -303,17 +253,10 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
             return
         if message is None:
             return
-        trials = [Trial.model_validate_json(text) for text in message]
-        waiting = len(trials) - at_once(trials)
-        pipe.send(("start", len(trials) - waiting))
-        for record in run_bundle(trials, workbench, settings.facts):
-            if record.status == "failed" and BROKEN in record.error:
-                pipe.send(("lost", record.error))
+        for word in work.said(message, workbench, settings.facts):
+            pipe.send(word)
+            if word[0] == "lost":
                 return
-            pipe.send(("record", record.model_dump_json(by_alias=True)))
-            if waiting:
-                waiting -= 1
-                pipe.send(("start", 1))
         pipe.send(("idle", None))
 
 

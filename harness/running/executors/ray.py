@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +18,7 @@ from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.cores import cores
 from harness.core.errors import BadOption, GiftbenchError
+from harness.running.executors.bundles import Bundles
 from harness.running.executors.errand import Errand, engine
 from harness.running.executors.protocol import Event, Settings, too_long
 
@@ -61,22 +62,6 @@ class _Task:
     late: bool = False
 
 
-@dataclass
-class _Queue:
-    """What is to be run: first what was lost, then what is pulled; and which trials a worker has died on."""
-
-    bundles: Iterator[Sequence[Trial]]
-    again: list[list[Trial]] = field(default_factory=list)
-    died: set[str] = field(default_factory=set)
-
-    def take(self) -> list[Trial] | None:
-        """Return the next bundle; None where there is none."""
-        if self.again:
-            return self.again.pop(0)
-        bundle = next(self.bundles, None)
-        return None if bundle is None else [*bundle]
-
-
 class Cluster:
     """An executor of bundles as tasks of Ray, as many at once as nodes have room for."""
 
@@ -111,7 +96,7 @@ class Cluster:
 
     def run(self, bundles: Iterator[Sequence[Trial]]) -> Iterator[Event]:
         """Run bundles, pulled as nodes have room; see `Executor`."""
-        queue = _Queue(bundles)
+        queue = Bundles(bundles)
         while True:
             self._look()
             while len(self._tasks) < self.jobs and (bundle := queue.take()) is not None:
@@ -180,7 +165,7 @@ class Cluster:
                 task.late = True
                 self._ray.cancel(task.stream, force=True)
 
-    def _next(self, task: _Task, queue: _Queue) -> Iterator[Event]:
+    def _next(self, task: _Task, queue: Bundles) -> Iterator[Event]:
         """Yield the events of the next thing that a worker says; of a worker that is lost, what becomes of its trials."""
         errors = self._ray.exceptions
         try:
@@ -206,16 +191,14 @@ class Cluster:
             task.started -= 1
             yield Event("end", task.bundle.pop(0), Record.model_validate_json(content), task.number)
 
-    def _lost(self, task: _Task, queue: _Queue, error: Exception) -> Iterator[Event]:
-        """Yield what becomes of the trials of a task that is lost, or was too long."""
+    def _lost(self, task: _Task, queue: Bundles, error: Exception) -> Iterator[Event]:
+        """Have what a lost task, or one that took too long, has not ended run again; yield the end of what failed."""
         del self._tasks[task.stream]
         self._looked = -inf
-        if task.late and task.started == 1:
-            trial, rest = task.bundle[0], task.bundle[1:]
-            yield Event("end", trial, Record.of(trial, "failed", error=too_long(self.settings.timeout)), task.number)
-            queue.again[:0] = [rest] if rest else []
-            return
-        yield from _bury(task, queue, error)
+        why = too_long(self.settings.timeout) if task.late else _reason(error)
+        failed = queue.lost(task.bundle, task.started, why, task.late)
+        if failed is not None:
+            yield Event("end", failed.trial, failed, task.number)
 
 
 def _fits(there: float, each: float) -> int:
@@ -223,19 +206,6 @@ def _fits(there: float, each: float) -> int:
     if not each:
         return 10**6
     return int(there) * int(1 / each + 1e-9) if each < 1 else int(there / each + 1e-9)
-
-
-def _bury(task: _Task, queue: _Queue, error: Exception) -> Iterator[Event]:
-    """Have what a lost worker has not ended run again, each trial that it was on alone; one that was lost before has failed."""
-    begun, rest = task.bundle[: max(task.started, 1)], task.bundle[max(task.started, 1) :]
-    again = [trial for trial in begun if trial.id not in queue.died]
-    for trial in begun:
-        if trial.id in queue.died and len(begun) == 1:
-            yield Event("end", trial, Record.of(trial, "failed", error=_reason(error)), task.number)
-        elif trial.id in queue.died:
-            again.append(trial)
-    queue.died |= {trial.id for trial in begun}
-    queue.again[:0] = [*([trial] for trial in again), *([rest] if rest else [])]
 
 
 def _reason(error: Exception) -> str:
@@ -250,47 +220,16 @@ def _reason(error: Exception) -> str:
 
 def _work(texts: Sequence[str], settings: Settings) -> Iterator[tuple[str, Any]]:
     """Run a bundle; yield how many of its trials start, and each record as its JSON."""
-    from harness.running.executors.local import BROKEN
-    from harness.running.executors.work import at_once, run_bundle
+    from harness.running.executors import work
 
-    workbench = _workbench(settings)
-    trials = [Trial.model_validate_json(text) for text in texts]
-    waiting = len(trials) - at_once(trials)
-    yield "start", len(trials) - waiting
-    for record in run_bundle(trials, workbench, settings.facts):
-        if record.status == "failed" and BROKEN in record.error:  # this process can use its device no more
+    if (key := repr(settings)) not in _benches:
+        _benches.clear()  # of a run that is over
+        _benches[key] = work.bench(settings)
+    for word in work.said(texts, _benches[key], settings.facts):
+        if word[0] == "lost":  # this process can use its device no more
             os._exit(1)
-        yield "record", record.model_dump_json(by_alias=True)
-        if waiting:
-            waiting -= 1
-            yield "start", 1
+        yield word
 
 
 #: What this worker keeps between bundles, by the settings of the run.
 _benches: dict[str, Workbench] = {}
-
-
-def _workbench(settings: Settings) -> Workbench:
-    """Return what runs trials here, made once a worker and run."""
-    if (key := repr(settings)) not in _benches:
-        import torch
-
-        from harness.core import plugins
-        from harness.planning.artefacts import Artefacts
-        from harness.running.executors import memory
-        from harness.running.workbench import Workbench
-
-        torch.set_num_threads(settings.threads)
-        if settings.device == "cpu":
-            memory.keep_freed()
-        plugins.load_files(settings.plugins)
-        _benches.clear()  # of a run that is over
-        _benches[key] = Workbench(
-            settings.device,
-            Artefacts(settings.artefacts),
-            settings.data_dir,
-            stack=settings.stack,
-            checkpoints=settings.checkpoints,
-            deterministic=settings.deterministic,
-        )
-    return _benches[key]

@@ -1,4 +1,4 @@
-"""One bundle of trials, run to records: what every executor's worker does."""
+"""One bundle of trials, run to records: what every executor's worker does, and what it says of it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,58 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from harness.boards.protocol import Precision
 from harness.boards.records import Environment, Record
 from harness.boards.trial import Trial
+from harness.core import plugins
 from harness.core.errors import GiftbenchError, PluginError
+from harness.planning.artefacts import Artefacts
 from harness.running import plugged
+from harness.running.executors import memory
+from harness.running.executors.protocol import Settings
 from harness.running.scenario import Outcome, Scenario, named
 from harness.running.workbench import Workbench
 from harness.training.devices import arithmetic, deterministic
+
+#: In the error of a trial that has left its process without a device: whatever it trained next would fail too.
+BROKEN = "CUDA error"
+#: What a worker says of its bundle: how many trials start, a record as JSON, or why it can run no more.
+Word = tuple[Literal["start"], int] | tuple[Literal["record", "lost"], str]
+
+
+def bench(settings: Settings) -> Workbench:
+    """Return what runs trials in this process, once it computes as its settings say and has loaded their plugins."""
+    torch.set_num_threads(settings.threads)
+    if settings.device == "cpu":
+        memory.keep_freed()
+    plugins.load_files(settings.plugins)
+    return Workbench(
+        settings.device,
+        Artefacts(settings.artefacts),
+        settings.data_dir,
+        stack=settings.stack,
+        checkpoints=settings.checkpoints,
+        deterministic=settings.deterministic,
+    )
+
+
+def said(texts: Sequence[str], workbench: Workbench, facts: dict[str, object]) -> Iterator[Word]:
+    """Run a bundle, trials as JSON, and yield what its worker says; after `lost` the process is to end."""
+    trials = [Trial.model_validate_json(text) for text in texts]
+    waiting = len(trials) - at_once(trials)
+    yield "start", len(trials) - waiting
+    for record in run_bundle(trials, workbench, facts):
+        if record.status == "failed" and BROKEN in record.error:
+            yield "lost", record.error
+            return
+        yield "record", record.model_dump_json(by_alias=True)
+        if waiting:
+            waiting -= 1
+            yield "start", 1
 
 
 def at_once(trials: Sequence[Trial]) -> int:

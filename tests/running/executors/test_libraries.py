@@ -20,7 +20,8 @@ print(len(list(tasks.iterdir())) if tasks.exists() else 1, torch.cuda.is_initial
 """
 
 
-def test_all_that_a_worker_loads_is_there_and_nothing_has_run_that_a_fork_would_lose() -> None:
+def test_all_that_a_worker_loads_is_there_and_nothing_has_run_that_a_fork_would_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as where workers are forked from; more would be started as NumPy loads
     modules, printed = loaded_by(PROGRAM)
     assert {"torch", "harness.running.workbench", "harness.running.executors.work", "harness.training.stack"} <= modules
     assert not modules & {"pandas", "matplotlib", "typer", "harness.planning.preparation", "harness.running.planning"}

@@ -207,6 +207,20 @@ def test_of_several_trials_at_once_each_is_run_again_alone_and_the_one_that_kill
     assert [process.bundles for process in processes] == [[[0, 1, 2]], [[1]], [[2], [3]]]
 
 
+def test_workers_that_die_before_their_first_trial_are_not_started_for_ever(
+    run: Callable[..., list[Event]], processes: list[Process]
+) -> None:
+    def script(bundle: Sequence[Trial]) -> Iterator[Message | int]:
+        if len(processes) > 12:  # whoever goes on starting them gets an end, and another than is expected
+            yield from map(ended, bundle)
+        yield 3
+
+    events = run([0, 1], [2], script=script)
+    assert told(events) == [("failed", 0), ("failed", 1), ("failed", 2)]
+    assert all("exit status 3" in event.record.error for event in events if event.record is not None)
+    assert len(processes) == 6
+
+
 @pytest.mark.parametrize("times", [1, 9])
 def test_a_worker_whose_device_is_lost_ends_and_its_trial_is_run_once_more_by_another(
     run: Callable[..., list[Event]], processes: list[Process], times: int
