@@ -16,9 +16,11 @@ again. Symbolic links and `..` are followed before a file's place is looked at.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from harness.core import shipped, sources
+from harness.core.errors import WriteError
 from harness.core.home import home
 from harness.files import atomic
 
@@ -51,11 +53,9 @@ def allow(file: Path) -> None:
     note = _note(file)
     if is_own(file) or note.is_file():
         return
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(WriteError):
+        atomic.make_folder(note.parent)
         atomic.write(note, f"{file.resolve()}\n".encode(errors="surrogateescape"))
-    except OSError:
-        return
 
 
 def refusal(file: Path) -> str:

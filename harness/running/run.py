@@ -112,12 +112,13 @@ def run_board(
         checkpoints=held,
         deterministic=options.deterministic,
     )
-    if options.rerun and _name(options.executor) == "slurm":
-        raise BadOption(
-            "--rerun: each job would run all trials again; giftbench remove sets records aside, and then they are run"
-        )
     errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files))
     with Claims(file.parent / CLAIMS) as claims, executors.create(options.executor)(errand) as workers:
+        if options.rerun and isinstance(workers, Runners):
+            raise BadOption(
+                "--rerun: each of several runners would run all trials again; giftbench remove sets records aside, "
+                "and then they are run"
+            )
         if early:
             workers.prepare()
         parts, seen = Parts(board, file, artefacts, options, watcher), standing.look(board)
@@ -316,7 +317,7 @@ def words(overrides: Overrides, options: Options, plugins: Sequence[str]) -> tup
         plugins: all files that are loaded, the board's among them: on another machine nobody has allowed them yet.
     """
     supplies = options.supplies
-    given: dict[str, Iterable[object]] = {
+    values: dict[str, Iterable[object]] = {
         "scenario": overrides.scenarios,
         "loss": overrides.losses,
         "seeds": [] if overrides.seeds is None else [overrides.seeds],
@@ -331,7 +332,7 @@ def words(overrides: Overrides, options: Options, plugins: Sequence[str]) -> tup
         "set": [supply.text for supply in supplies.sets],
         "teacher": [supply.text for supply in supplies.teachers],
     }
-    said = [word for name, values in given.items() for value in values for word in (f"--{name}", str(value))]
+    said = [word for name, several in values.items() for value in several for word in (f"--{name}", str(value))]
     flags = {"--force": options.force, "--retry": options.retry, "--deterministic": options.deterministic}
     return (*said, *(flag for flag, asked in flags.items() if asked))
 

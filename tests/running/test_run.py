@@ -16,7 +16,9 @@ import pytest
 
 from harness import scenarios
 from harness.boards.records import Record, RecordStore
+from harness.core.errors import BadOption
 from harness.leaderboard.render import render
+from harness.running import executors
 from harness.running.executors import local
 from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
@@ -276,6 +278,21 @@ def test_failed_trials_are_repeated_only_when_asked_and_diverged_ones_are_kept(b
     assert run(board).records == []
     assert [r.status for r in run(board, retry=True).records] == ["failed", "failed"]
     assert len(run(board, rerun=True).records) == 4
+
+
+def test_an_executor_of_several_runners_refuses_to_run_again_what_has_records(board: Path) -> None:
+    """Whatever its name: each runner would train every trial, and none would know of the others."""
+
+    class Elsewhere(local.Workers):
+        alive = submit = script = why = lambda self: None
+
+    executors.register("elsewhere")(lambda errand: Elsewhere(errand.settings, errand.jobs))
+    try:
+        with pytest.raises(BadOption, match="giftbench remove sets records aside"):
+            run(board, executor="elsewhere", rerun=True)
+    finally:
+        executors.registry.remove("elsewhere")
+    assert not list((board / "records").glob("*.json"))
 
 
 def test_a_failed_trial_is_reported_by_the_command_line_with_status_1_and_its_table_says_why(board: Path) -> None:
