@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from harness.augmentation.words import BORDER, Cutout
-from harness.boards.protocol import Augmentation, Count, Frozen, Precision, Protocol
+from harness.boards.native import authors_statistics
+from harness.boards.protocol import Augmentation, Count, Frozen, Precision, Protocol, is_native
 from harness.boards.trial import SEEDS
 from harness.core.errors import BoardError, DataError, GiftbenchError, suggest
 from harness.core.spec import Spec
@@ -114,7 +115,8 @@ class TeacherSpec(Frozen):
     found counts: beside the board, then in the data folder, its `teachers/` and its `pretrain_models/`. Where none is found
     and `required` is false, the teacher is trained here. `expect` is the test accuracy in percent that they are known for, one
     a model: a measured one that is off by more than `tolerance` points stops the run. `mean` and `std` are what a teacher's
-    images are normalised by, published or trained here, when that is not the dataset's own. `average` is `mean` of the logits,
+    images are normalised by, published or trained here; where they are not stated, they are the dataset's own, or those of the
+    authors on a board under their native protocol (`Board.teacher_on`). `average` is `mean` of the logits,
     or `norm` (G-VBSM on ImageNet-1K: each network's logits are first scaled to the mean of their batch norms). `cutout` is as in
     a protocol.
     """
@@ -235,6 +237,19 @@ class Board(Frozen):
     def boards(self) -> tuple[Board, ...]:
         """Return the boards of one dataset and one teacher that this one is made of: its parts, or itself."""
         return self.parts or (self,)
+
+    def teacher_on(self, dataset: str) -> TeacherSpec:
+        """Return the teacher, as it is trained on or read for the dataset of this name.
+
+        Where the board's protocol is a native one whose authors normalise by other statistics than the dataset's, and the
+        teacher states none, these are its own: theirs saw the same images as their students. A scenario's protocol has no say.
+        """
+        protocol, stated = self.protocol, bool(self.teacher.mean)
+        statistics = None if stated or not is_native(protocol.normalisation) else authors_statistics(protocol.name, dataset)
+        if statistics is None:
+            return self.teacher
+        mean, std = statistics
+        return self.teacher.model_copy(update={"mean": mean, "std": std})
 
 
 def board_path(path: str | Path) -> Path:

@@ -101,7 +101,7 @@ class Protocol(Frozen):
 
     @model_validator(mode="after")
     def _is_native(self) -> Protocol:
-        said = [field for field in NATIVE_FIELDS if _says_native(getattr(self, field))]
+        said = [field for field in NATIVE_FIELDS if is_native(getattr(self, field))]
         if said and self.name not in NATIVE_PROTOCOLS:
             names = ", ".join(NATIVE_PROTOCOLS)
             raise ValueError(f"{said[0]} = {NATIVE!r} goes with the name of a native protocol: {names}; not {self.name!r}")
@@ -168,7 +168,7 @@ class Protocol(Frozen):
         filled: dict[str, Any] = {"epochs": self.epochs or usual.epochs, "batch_size": self.batch_size or usual.batch_size}
         for field in NATIVE_FIELDS:
             given, own = getattr(self, field), getattr(usual, field)
-            filled[field] = own if _says_native(given) and own is not None else given
+            filled[field] = own if is_native(given) and own is not None else given
         if replay_batch and self.labels in ("auto", "stored"):
             filled |= {"batch_size": replay_batch, "augmentation": STORED, "mixing": STORED}
         elif STORED in (filled["augmentation"], filled["mixing"]):
@@ -179,7 +179,7 @@ class Protocol(Frozen):
         else:
             filled["augmentation"] = for_factor(known_augmentation(filled["augmentation"]), factor)
             filled["mixing"] = known_mixing(filled["mixing"])
-        if normalised and _says_native(self.normalisation):
+        if normalised and is_native(self.normalisation):
             filled["normalisation"] = DATASET
         elif normalised and filled["normalisation"] != DATASET:
             raise BoardError(
@@ -191,7 +191,7 @@ class Protocol(Frozen):
     @property
     def own_optimizer(self) -> Spec:
         """The optimizer of a resolved protocol. Raises BoardError when it needs a learning rate that the set lacks."""
-        if _says_native(self.optimizer):
+        if is_native(self.optimizer):
             raise BoardError(missing(self.name))
         return self.optimizer
 
@@ -203,7 +203,8 @@ class Protocol(Frozen):
         return self.name + (f" ({', '.join(parts)})" if parts else "")
 
 
-def _says_native(value: str | Spec) -> bool:
+def is_native(value: str | Spec) -> bool:
+    """Whether a field of a protocol leaves its value to the set's authors."""
     return value == NATIVE if isinstance(value, str) else value.name == NATIVE and not value.options
 
 

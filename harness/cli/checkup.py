@@ -248,9 +248,8 @@ def _trained(needs: Needs, index: int) -> TeacherFile | None:
         }
         try:
             subject = _Subject(stored["dataset"], stored["dataset_digest"], stored["epochs"])
-            made_by = blueprints(
-                needs.board.teacher, subject, lambda registry, spec: _full(registry, spec, stored[parts[registry]])
-            )
+            teacher = needs.board.teacher_on(subject.name)
+            made_by = blueprints(teacher, subject, lambda registry, spec: _full(registry, spec, stored[parts[registry]]))
         except (LookupError, TypeError):  # a blueprint of another kind
             return ""
         return digest_json(made_by[index])

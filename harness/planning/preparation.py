@@ -141,7 +141,8 @@ class Preparation:
         """Return each network's blueprint, and its checkpoint when it has one."""
         from harness import teachers
 
-        spec, trained = self.board.teacher, teachers.blueprints(self.board.teacher, self.dataset)
+        spec = self.board.teacher_on(self.dataset.name)
+        trained = teachers.blueprints(spec, self.dataset)
         blueprints: list[tuple[dict[str, Any], Path | None]] = []
         for i, model in enumerate(spec.models):
             path = self.needs.checkpoint(i)

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from harness.boards.board import Board, checked
+from harness.boards.native import STATISTICS
 from harness.core.errors import GiftbenchError
+from harness.datasets.base import Dataset, Split
 from harness.planning.preparation import Artefacts, Preparation
 from harness.running.opening import open_board
 from harness.running.options import Options
 from harness.running.overrides import Overrides
 from harness.running.planning import plan
 from harness.running.run import run_board
-from tests.conftest import board_text
+from tests.conftest import TINY, board_text
 
 CROSS_OPTIMIZER = {"name": "cross-optimizer"}
 
@@ -84,3 +88,36 @@ def test_a_survey_plans_with_what_is_at_hand_names_what_is_not_and_writes_nothin
     assert {teacher: [model.name for model in models] for teacher, models in survey.networks().items()} == {
         real[0].teacher: ["convnet1"]
     }
+
+
+@pytest.mark.parametrize(
+    ("protocol", "stated", "statistics"),
+    [
+        ("native:rded", {}, STATISTICS["imagenet"]),
+        ("native:rded", {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}, ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))),
+        ({"name": "native:rded", "normalisation": "dataset"}, {}, None),
+        ("native:gvbsm", {}, None),
+        ("paper", {}, None),
+    ],
+)
+@pytest.mark.parametrize("published", [False, True])
+def test_a_teacher_sees_images_as_its_students_authors_normalise_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: object,
+    stated: dict[str, tuple[float, ...]],
+    statistics: tuple[tuple[float, ...], ...] | None,
+    published: bool,
+) -> None:
+    """RDED's own code normalises CIFAR by ImageNet's statistics, for the teacher as for the student."""
+    pixels = Split(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([0, 1]))
+    cifar = Dataset("cifar10", pixels, pixels, ("a", "b"), (0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
+    monkeypatch.setattr("harness.datasets.load", lambda name, data_dir: cifar)
+    (tmp_path / "weights.pt").write_bytes(b"weights")
+    teacher = {"model": "convnet1(width=4)", **stated, **({"checkpoint": "weights.pt"} if published else {})}
+    read = checked(Board, {**TINY, "dataset": "cifar10", "protocol": protocol, "teacher": teacher}, "board.toml")
+    artefacts = Artefacts(tmp_path / "artefacts", tmp_path / "cache")
+    (file,) = Preparation(read, "board.toml", artefacts, None, "cpu", folder=tmp_path).rehearsal().teacher_files()
+    own = (cifar.mean, cifar.std)
+    assert file.statistics(cifar) == (statistics or own)
+    assert ("mean" in file.blueprint) == (statistics is not None), "a teacher that the dataset's statistics serve is found again"
