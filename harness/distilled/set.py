@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -232,14 +233,14 @@ class DistilledSet:
         return DistilledSet(**{**own, **fields})  # type: ignore[arg-type]
 
     def renumbered(self, numbering: Sequence[int]) -> DistilledSet:
-        """Return the set with class i called `numbering[i]`, in labels and soft labels. Raises DataError for stored draws."""
+        """Return the set with class i called `numbering[i]`: in labels, in soft labels and in those of stored augmentations."""
         if list(numbering) == list(range(self.classes)):
             return self
-        if self.replay is not None:
-            raise DataError("soft labels that belong to stored augmentations cannot be put into another order of the classes")
         own = torch.tensor(numbering)
-        soft = None if self.soft_labels is None else self.soft_labels[:, own.argsort()]
-        return self.changed(labels=own[self.labels], soft_labels=soft)
+        columns = own.argsort()
+        soft = None if self.soft_labels is None else self.soft_labels[:, columns]
+        replay = None if self.replay is None else replace(self.replay, logits=self.replay.logits[..., columns].contiguous())
+        return self.changed(labels=own[self.labels], soft_labels=soft, replay=replay)
 
     def _rarely(self) -> dict[str, object]:
         """Facts that few sets have; left out of the digest and the file of all others."""

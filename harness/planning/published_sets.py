@@ -25,7 +25,7 @@ from harness.planning.needs import read_places
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.
-VERSION = 2
+VERSION = 3
 
 
 def read(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harness import DistilledSet
 from harness.core.errors import DataError
+from harness.training.replay import Replay
 
 N, CLASSES = 6, 3
 PIXELS = torch.randint(0, 256, (N, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -250,6 +251,23 @@ def test_classes_are_renumbered_in_labels_and_soft_labels() -> None:
     for own, other in enumerate([2, 0, 1]):
         assert torch.equal(distilled.soft_labels[:, other], LOGITS[:, own])
     assert made().renumbered([0, 1, 2]).digest == made().digest
+
+
+def test_the_labels_of_stored_augmentations_are_renumbered_with_the_classes() -> None:
+    replay = Replay(
+        index=torch.arange(len(LABELS))[None],
+        crops=torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, len(LABELS), 4),
+        flips=torch.zeros(1, len(LABELS), dtype=torch.bool),
+        partners=torch.arange(len(LABELS))[None],
+        lam=torch.ones(1, 1),
+        boxes=torch.full((1, 1, 4), -1),
+        logits=torch.arange(3 * len(LABELS)).view(1, len(LABELS), 3).half(),
+        batch=len(LABELS),
+    )
+    distilled = made(replay=replay).renumbered([2, 0, 1])
+    assert distilled.replay is not None
+    assert distilled.replay.logits[0, 0].tolist() == [1.0, 2.0, 0.0]
+    assert distilled.labels.tolist() == [[2, 0, 1][label] for label in LABELS.tolist()]
 
 
 def test_digest_does_not_depend_on_memory_format() -> None:

@@ -15,6 +15,8 @@ from torch.utils.data import RandomSampler
 
 from harness.core.errors import BadOption, DataError
 from harness.distilled import readers
+from harness.distilled.order import number_of
+from harness.distilled.readers import image_folders
 from harness.distilled.reading import Reading
 from harness.distilled.set import MAX_BYTES, DistilledSet
 from harness.files import paths
@@ -25,6 +27,8 @@ from harness.training.replay import Replay
 SAMPLER_SEED = 42
 #: One batch of 1,024 images and 21,841 classes in float32 is 90 MB.
 MAX_BATCH_BYTES = 1 << 30
+#: Readers of images in class folders.
+FOLDERS = ("sre2l", "cda", "gvbsm", "rded")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: 
         images_format: the reader of these images.
         epochs: how many to take, from the first; 0 takes all.
     Returns: the images with a `replay`; the native loss is kl. The order of the images is the files' own where they store it
-        (G-VBSM), else that of a RandomSampler seeded 42 over the sorted files, going on from epoch to epoch (SRe2L).
+        (G-VBSM), else that of a RandomSampler seeded 42 over the sorted files, going on from epoch to epoch (SRe2L). Both count
+        files as ImageFolder sorts them, whatever the order of the classes here. Logits stand in the teacher's order: that of the
+        folders' numbers where these are numbers, else the dataset's own.
     Raises: DataError that names the file or folder.
     """
     root = paths.folder(reading.path)
@@ -65,14 +71,14 @@ def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: 
     batch = len(first.flips)
     _check_room(folders, listed, distilled, batch)
     replay = _room(len(folders), len(distilled), -(-len(distilled) // batch), distilled.classes, batch)
-    order = _Order(len(distilled))
+    order, layout = _Order(len(distilled)), _layout(distilled, replace(reading, path=_images(root, images)), images_format)
     for epoch, files in enumerate(listed):
         shuffled = order.next()
         for step, file in enumerate(files):
             stored = _stored(file, distilled.classes, size)
             if (stored.index is None) != (first.index is None):
                 raise DataError(f"{file}: only some of the files store the index of their images")
-            _fill(replay, epoch, step, stored, shuffled, file)
+            _fill(replay, epoch, step, stored, shuffled, layout, file)
             total.update(f"{file.relative_to(root).as_posix()} {_sha256(file)}\n".encode())
     assumed = "stored" if first.index is not None else f"RandomSampler seeded {SAMPLER_SEED} over the sorted files"
     reading.say(f"{root.name}: {len(folders)} epochs in batches of {batch}; order of the images: {assumed}")
@@ -82,6 +88,7 @@ def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: 
         "epochs": len(folders),
         "sha256": total.hexdigest(),
         "assumed": {"order": assumed},
+        **({"order": distilled.provenance["order"]} if "order" in distilled.provenance else {}),
     }
     try:
         return DistilledSet(
@@ -122,6 +129,35 @@ def _numbered(root: Path, files: Sequence[Path], pattern: str, what: str) -> lis
         if number not in numbers:
             raise DataError(f"{root}: {what}_{number} is missing; there are {len(numbers)}, up to {what}_{max(numbers)}")
     return [numbers[number] for number in range(len(numbers))]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where what the files count stands in the set.
+
+    Attributes:
+        images: [N] int64, which image of the set is the i-th of the files as ImageFolder sorts them.
+        columns: [C] int64, which of the teacher's logits is of the set's class c.
+    """
+
+    images: Tensor
+    columns: Tensor
+
+
+def _layout(distilled: DistilledSet, reading: Reading, images_format: str) -> _Layout:
+    """Return where images and classes stand in a set that was read by one of the readers of class folders, or by another one."""
+    layout = _Layout(torch.arange(len(distilled)), torch.arange(distilled.classes))
+    if images_format not in FOLDERS:
+        return layout
+    found = image_folders.find(reading)
+    names = [files[0].relative_to(found.root).parts[0] for files in found.classes]
+    by_name = sorted(range(len(names)), key=names.__getitem__)
+    images = layout.images.view(len(names), found.ipc)[by_name].flatten()
+    numbers = [number for name in names if (number := number_of(name)) is not None]
+    if len(numbers) < len(names):
+        return replace(layout, images=images)
+    ranks = {number: rank for rank, number in enumerate(sorted(numbers))}
+    return _Layout(images, torch.tensor([ranks[number] for number in numbers]))
 
 
 class _Order:
@@ -166,20 +202,22 @@ def _room(epochs: int, images: int, steps: int, classes: int, batch: int) -> Rep
     )
 
 
-def _fill(replay: Replay, epoch: int, step: int, stored: Stored, shuffled: Tensor, file: Path) -> None:
+def _fill(replay: Replay, epoch: int, step: int, stored: Stored, shuffled: Tensor, layout: _Layout, file: Path) -> None:
     """Put one batch into its place."""
     start = step * replay.batch
     wanted = min(replay.batch, replay.index.shape[1] - start)
     if len(stored.flips) != wanted:
         raise DataError(f"{file}: {len(stored.flips)} images where the others make it {wanted}")
     here = slice(start, start + wanted)
-    replay.index[epoch, here] = shuffled[here] if stored.index is None else stored.index
+    index = shuffled[here] if stored.index is None else stored.index
+    _within(file, "index", index, 0, len(layout.images) - 1)
+    replay.index[epoch, here] = layout.images[index]
     replay.crops[epoch, here] = stored.crops
     replay.flips[epoch, here] = stored.flips
     replay.partners[epoch, here] = stored.partners
     replay.lam[epoch, step] = stored.lam
     replay.boxes[epoch, step] = torch.tensor(stored.box)
-    replay.logits[epoch, here] = stored.logits.to(torch.float16)
+    replay.logits[epoch, here] = stored.logits.to(torch.float16)[:, layout.columns]
 
 
 def _stored(file: Path, classes: int, size: tuple[int, int]) -> Stored:

@@ -9,12 +9,14 @@ import numpy
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 import harness
 from harness import DistilledSet
 from harness.core.errors import BadOption, DataError
 from harness.core.spec import Spec
 from harness.datasets.cards import Card
+from harness.distilled.order import Order
 from harness.files.tensors import load_tensors
 from harness.planning.published_sets import read
 
@@ -32,11 +34,17 @@ def images(folder: Path) -> Path:
     return folder
 
 
-def relabelled(folder: Path, mix: str = "cutmix", index: bool = False, batch: int = BATCH) -> list[list[list[Any]]]:
+def relabelled(
+    folder: Path, mix: str = "cutmix", index: bool = False, batch: int = BATCH, classes: int = 10
+) -> list[list[list[Any]]]:
     """Store what a DataLoader over the sorted files would: coords, flips, mix index, lam, box, logits (and index, as G-VBSM)."""
     generator = torch.Generator().manual_seed(42)
-    sampler = torch.utils.data.RandomSampler(range(10 * IPC), generator=generator)
-    loader = torch.utils.data.DataLoader(list(range(10 * IPC)), batch_size=batch, sampler=sampler)  # type: ignore[arg-type]
+    sampler = torch.utils.data.RandomSampler(range(classes * IPC), generator=generator)
+    loader = torch.utils.data.DataLoader(
+        list(range(classes * IPC)),  # type: ignore[arg-type]
+        batch_size=batch,
+        sampler=sampler,
+    )
     draws, everything = numpy.random.default_rng(0), []
     for epoch in range(EPOCHS):
         place = folder / f"epoch_{epoch}"
@@ -46,7 +54,7 @@ def relabelled(folder: Path, mix: str = "cutmix", index: bool = False, batch: in
             count = len(chosen)
             coords = torch.tensor(draws.uniform(0.1, 0.5, (count, 4)), dtype=torch.float32)
             flips = torch.tensor(draws.random(count) < 0.5)
-            logits = torch.tensor(draws.normal(size=(count, 10)), dtype=torch.float16)
+            logits = torch.tensor(draws.normal(size=(count, classes)), dtype=torch.float16)
             partner = torch.tensor(draws.permutation(count))
             if mix == "cutmix":
                 mixed = [partner, draws.beta(1, 1), [numpy.int64(2), numpy.int64(3), numpy.int64(10), numpy.int64(16)]]
@@ -84,6 +92,52 @@ def test_every_batch_is_what_was_stored_for_these_images(tmp_path: Path, mix: st
             assert float(replay.lam[epoch, step]) == pytest.approx(kept, abs=1e-6)
     grey = made.images.float().mean((1, 2, 3))
     assert torch.allclose(grey, torch.arange(20) * 10.0, atol=1)
+
+
+ZOO = ("zebra", "ant", "lynx", "Boar")
+COUNTED = tuple(str(number) for number in range(12))  # as text, 10 stands between 1 and 2
+NUMBERED = tuple(f"new{number:03d}" for number in range(4))
+
+
+@pytest.mark.parametrize("index", [False, True], ids=["sampler", "stored index"])
+@pytest.mark.parametrize(
+    ("folders", "names", "lines", "column_of"),
+    [
+        (COUNTED, (), (), range(12)),
+        (ZOO, ZOO, (), range(4)),
+        (ZOO, (), ("lynx", "ant", "Boar", "zebra"), range(4)),
+        (NUMBERED, (), ("new002", "new000", "new003", "new001"), (2, 0, 3, 1)),
+    ],
+    ids=["numbers", "names", "named, in a stated order", "numbered, in a stated order"],
+)
+def test_labels_go_with_their_images_whatever_the_order_of_the_classes(
+    tmp_path: Path, index: bool, folders: Any, names: Any, lines: Any, column_of: Any
+) -> None:
+    """The relabelling code counts files as torchvision's ImageFolder does, here a second reader; a grey value names an image."""
+    classes = len(folders)
+    for number, folder in enumerate(folders):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+        for i in range(IPC):
+            name = f"class{int(folder.removeprefix('new')) if folder[-1].isdigit() else number:03d}_id{i:03d}.jpg"
+            Image.new("L", (16, 16), 8 * (number * IPC + i)).save(tmp_path / "images" / folder / name, quality=100)
+    stored = relabelled(tmp_path / "labels", index=index, classes=classes)
+    order = Order("order.txt", lines) if lines else None
+    spec = Spec(name="fkd", options={"images": str(tmp_path / "images")})
+    card = Card("folder:zoo", (1, 16, 16), classes, names=names)
+    imported = read(spec, tmp_path / "labels", card, None, lambda line: None, workers=1, order=order)
+    counted = ImageFolder(tmp_path / "images").samples
+    replay, called = imported.replay, lines or names or folders
+    assert replay is not None
+    for epoch, batches in enumerate(stored):
+        for step, (chosen, *_, logits) in enumerate([[batch[0], batch[6]] for batch in batches]):
+            here = slice(step * BATCH, step * BATCH + len(chosen))
+            for place, original in zip(replay.index[epoch, here].tolist(), chosen.tolist(), strict=True):
+                file = Path(counted[original][0])
+                grey = float(numpy.asarray(Image.open(file), dtype=float).mean())
+                assert float(imported.images[place].float().mean()) == pytest.approx(grey, abs=1)
+                assert called[int(imported.labels[place])] == file.parent.name
+            assert torch.equal(replay.logits[epoch, here], logits[:, list(column_of)])
+    assert (imported.provenance.get("order") == "order.txt") == bool(lines)
 
 
 def test_fewer_epochs_are_the_first_ones_and_the_set_comes_back_from_its_file(tmp_path: Path) -> None:
