@@ -30,6 +30,8 @@ BEAT, STALE = 15.0, 150.0
 #: Seconds between two looks at a claim that is waited for.
 POLL = 0.5
 ENDING = ".claim"
+#: What the file by which a folder's clock is read ends in.
+PROBE = ".clock"
 
 
 @dataclass(frozen=True)
@@ -124,16 +126,18 @@ class _Claim:
 
 def clock(folder: Path) -> float:
     """Return the time by the clock of a folder's file system, maybe another machine's; by this one's where it is read-only."""
-    probe = folder / f".{os.urandom(6).hex()}.clock"
+    probe = folder / f".{os.urandom(6).hex()}{PROBE}"
     try:
-        probe.touch(exist_ok=False)
-        now = probe.stat().st_mtime
+        descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        try:
+            return os.fstat(descriptor).st_mtime  # whoever lets go of the folder may have removed the file already
+        finally:
+            os.close(descriptor)
     except OSError:
         return time.time()
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
-    return now
 
 
 class Claims:
@@ -161,6 +165,7 @@ class Claims:
         if self._thread is not None:
             self._thread.join()
         self.release([*self._held])
+        self._sweep()
         with suppress(OSError):
             self.folder.rmdir()
 
@@ -263,6 +268,18 @@ class Claims:
             with suppress(OSError):
                 claim.path.unlink()
         return False
+
+    def _sweep(self) -> None:
+        """Remove what those have left who were killed: claims that nobody will take over, and probes of the clock."""
+        claims = {claim: claim.holder() for claim in self._listed()}
+        now = clock(self.folder) if claims else 0.0
+        for claim, holder in claims.items():
+            if not claim.alive(now, self.stale) and claim.holder() == holder:
+                with suppress(OSError):
+                    claim.path.unlink()
+        with suppress(OSError):
+            for probe in self.folder.glob(f".*{PROBE}"):
+                probe.unlink(missing_ok=True)
 
     def _listed(self, names: Container[str] | None = None) -> list[_Claim]:
         """Return the claims that there are, of these names where some are asked for; all in work are listed for each bundle."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -130,10 +130,20 @@ def noted(folder: Path) -> tuple[str, ...] | None:
     return tuple(ids) if isinstance(ids, list) and all(isinstance(name, str) for name in ids) else None
 
 
-def forget(folder: Path) -> None:
-    """Forget what was noted, once all of it is done."""
-    with suppress(OSError):
-        (folder / CLAIMS / PLANNED).unlink()
+def forget(folder: Path, recorded: Set[str]) -> None:
+    """Forget what was noted, once all of it has a record, and what runners have left here who were killed.
+
+    Args:
+        folder: the board's.
+        recorded: the ids of its records.
+    """
+    ids = noted(folder)
+    if ids is None or recorded >= {*ids}:
+        with suppress(OSError):
+            (folder / CLAIMS / PLANNED).unlink()
+    with Claims(folder / CLAIMS) as claims, suppress(OSError):
+        for part in [] if claims.holders() else (folder / CLAIMS).glob(f".{PLANNED}.*.tmp"):  # of a note that was cut off
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

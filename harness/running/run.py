@@ -145,6 +145,7 @@ def run_board(
         summary = Run(standing=standing, planned=len(wanted), failed=failed)
         if not missing:
             summary.reading = reading
+            forget(file.parent, store.ids())
             return summary
         readiness.check(missing, device, artefacts, str(file))
         order = bundles(missing, costs, device, options.stack, trials)
@@ -182,8 +183,7 @@ def run_board(
                 summary.ran += 1
                 summary.take(event.record)
                 watcher.ended(event.trial, event.record)
-        if store.ids().issuperset(trial.id for trial in trials):
-            forget(file.parent)
+        forget(file.parent, store.ids())
     with suppress(OSError):
         held.rmdir()  # unless another trial is kept there
     return summary
@@ -263,6 +263,8 @@ def _nothing_to_do(standing: Standing, store: RecordStore, options: Options, wat
     if plan is None or not store.ids().issuperset(plan.ids):
         return None
     store.sweep()
+    if (standing.file.parent / CLAIMS).exists():
+        forget(standing.file.parent, store.ids())
     rendered, reading = standing.rendered(), None
     if rendered is not None:
         ids, failed = store.ids(), rendered.failed
@@ -288,11 +290,12 @@ def leaderboard(run: Run) -> list[Path]:
     if rendered is not None:
         return [*rendered.files]
     from harness.leaderboard.render import FOLDER, render  # pandas loads once the work is done, and a mistake is answered sooner
+    from harness.running.prices import prices
     from harness.running.scenario import named
 
     open_board(standing.file, standing.options.plugins, standing.options.allow_plugins)
     reading = run.reading or standing.read(RecordStore(standing.file.parent / "records"))
-    files = render(standing.file, named, reading.contents, plugged.outdated)
+    files = render(standing.file, named, reading.contents, plugged.outdated, prices)
     standing.note_rendering(files, FOLDER, reading)
     return files
 

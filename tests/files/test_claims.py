@@ -100,6 +100,40 @@ def test_a_claim_whose_process_has_ended_on_this_host_is_taken_over_at_once(fold
     process.communicate()
 
 
+def test_who_lets_go_of_a_folder_removes_what_those_have_left_who_were_killed_and_nothing_of_the_living(folder: Path) -> None:
+    gone = planted(folder, "done", **{**vars(Holder.this()), "began": "1"})
+    silent = planted(folder, "silent", age=200)
+    alive, unwritten = planted(folder, "alive"), planted(folder, "unwritten")
+    unwritten.write_text("")
+    probe = folder / ".0123456789ab.clock"
+    probe.touch()
+    with Claims(folder, stale=100) as claims:
+        assert claims.take(["mine"])
+    assert not gone.exists() and not silent.exists() and not probe.exists()
+    assert alive.exists() and unwritten.exists()
+    alive.unlink()
+    unwritten.unlink()
+    with Claims(folder):
+        pass
+    assert not folder.exists()
+
+
+def test_the_clock_is_read_though_another_removes_the_file_that_it_is_read_by(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir()
+    opened = os.open
+
+    def removed(path: Path, *how: int) -> int:
+        descriptor = opened(path, *how)
+        Path(path).unlink()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", removed)
+    monkeypatch.setattr(time, "time", lambda: pytest.fail("the file system's clock was not read"))
+    assert clock(folder) > 0
+
+
 def test_another_process_of_the_same_number_is_not_the_holder(folder: Path) -> None:
     this = vars(Holder.this())
     planted(folder, "old", **{**this, "began": "1"})

@@ -17,8 +17,9 @@ import pytest
 from harness import scenarios
 from harness.boards.records import Record, RecordStore
 from harness.core.errors import BadOption
+from harness.files.claims import Holder
 from harness.leaderboard.render import render
-from harness.running import executors
+from harness.running import executors, queue
 from harness.running.executors import local
 from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
@@ -278,6 +279,30 @@ def test_failed_trials_are_repeated_only_when_asked_and_diverged_ones_are_kept(b
     assert run(board).records == []
     assert [r.status for r in run(board, retry=True).records] == ["failed", "failed"]
     assert len(run(board, rerun=True).records) == 4
+
+
+@pytest.mark.parametrize("planned_anew", [False, True])
+def test_what_a_run_has_left_that_was_killed_as_it_ended_goes_with_the_next(board: Path, planned_anew: bool) -> None:
+    """All has a record; a claim was not let go of, the note of the plan not removed, a probe of the clock not either."""
+    records = run(board).records
+    assert not (board / "claims").exists()
+    queue.note(board, [record.id for record in records])
+    holder = vars(Holder.this()) | {"began": "1"}
+    (board / "claims" / f"{records[0].id}.0.claim").write_text(json.dumps(holder))
+    for name in (".0123456789ab.clock", ".planned.json.01234567.tmp"):
+        (board / "claims" / name).touch()
+    if planned_anew:
+        file = board / "board.toml"
+        file.write_text(file.read_text() + "\n")
+    assert run(board).records == []
+    assert not (board / "claims").exists()
+
+
+def test_a_note_of_trials_that_are_left_stays_for_who_asks_where_the_board_stands(board: Path) -> None:
+    records = run(board).records
+    queue.note(board, [*(record.id for record in records), "0" * 16])
+    assert run(board).records == []
+    assert queue.noted(board) is not None
 
 
 def test_an_executor_of_several_runners_refuses_to_run_again_what_has_records(board: Path) -> None:

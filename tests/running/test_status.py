@@ -89,7 +89,7 @@ def test_what_those_at_work_have_planned_counts_and_without_any_plan_there_is_no
     for odd in ("", "{}", "[1]", "nul"):
         (file.parent / "claims" / "planned.json").write_text(odd)
         assert status(file).planned == 8
-    forget(file.parent)
+    forget(file.parent, {trial.id for trial in trials})
     monkeypatch.setenv("GIFTBENCH_HOME", str(tmp_path / "other home"))
     now = status(file)
     assert (now.planned, now.left, now.done) == (None, None, 8)
