@@ -78,9 +78,12 @@ class Provenance(Stated):
 
     Attributes:
         warnings: what the checks of the distilled set warn of, a line each.
+        image_bytes, label_bytes: of a distilled set that is not 8-bit pixels and classes alone; None of others.
     """
 
     warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    image_bytes: int | None = None
+    label_bytes: int | None = None
 
 
 class Record(BaseModel):
@@ -119,10 +122,13 @@ class Record(BaseModel):
 
     def warned(self, warnings: tuple[str, ...]) -> Record:
         """Return the record with what the checks of its distilled set warn of."""
-        if not warnings:
+        return self.stating(warnings=warnings) if warnings else self
+
+    def stating(self, **facts: object) -> Record:
+        """Return the record with facts of its provenance beside those that it has; none of them: itself."""
+        if not facts:
             return self
-        provenance = Provenance.model_validate({**self.provenance.stated(), "warnings": warnings})
-        return self.model_copy(update={"provenance": provenance})
+        return self.model_copy(update={"provenance": Provenance.model_validate({**self.provenance.stated(), **facts})})
 
     @classmethod
     def of(

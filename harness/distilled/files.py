@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,20 @@ class SetFile:
         mean = self.images / int(self.metadata["classes"])
         return int(mean) if mean == int(mean) else round(mean, 2)
 
+    def stored_bytes(self) -> dict[str, int]:
+        """Return the bytes of a set's images and labels, `image_bytes` and `label_bytes` of `DistilledSet`, from its header.
+
+        Nothing is said of 8-bit pixels and classes alone, as most sets are; nor of a set that is planned and not made yet.
+        """
+        if not self.path.is_file():
+            return {}
+        tensors = safetensors.read_header(self.path).tensors
+        labels = sum(stored.nbytes for name, stored in tensors.items() if name not in ("images", "labels"))
+        if not labels and tensors["images"].nbytes == prod(tensors["images"].shape):
+            return {}
+        classes = self.images * class_bytes(int(self.metadata["classes"]))
+        return {"image_bytes": tensors["images"].nbytes, "label_bytes": labels + classes}
+
     def class_counts(self) -> list[int]:
         """Return how many images each class has; the mean, rounded down, of a set that is planned and not made yet."""
         classes = int(self.metadata["classes"])
@@ -37,6 +52,11 @@ class SetFile:
             return [self.images // classes] * classes
         counts: list[int] = safetensors.tensor(self.path, "labels").bincount(minlength=classes).tolist()
         return counts
+
+
+def class_bytes(classes: int) -> int:
+    """Return as few whole bytes as tell one of so many classes from the others."""
+    return max(1, -(-(classes - 1).bit_length() // 8))
 
 
 def set_blueprint(method: Spec, ipc: int, seed: int, dataset_digest: str, code: Code) -> dict[str, object]:

@@ -37,6 +37,7 @@ def describe(distilled: DistilledSet) -> str:
         "values": f"{float(images.min()):.4g} to {float(images.max()):.4g}, mean {_mean(images):.4g}",
         "classes": f"{distilled.classes}, {spread}",
         "soft labels": soft,
+        "bytes": f"images {distilled.image_bytes:,}, labels {distilled.label_bytes:,}, as they are stored",
         "mosaic factor": str(distilled.factor),
         "native loss": distilled.native_loss or "none stated",
         "provenance": json.dumps(distilled.provenance, sort_keys=True),

@@ -17,7 +17,7 @@ from torch import Tensor
 from harness import datasets
 from harness.core.digests import digest
 from harness.core.errors import DataError, GiftbenchError
-from harness.distilled.files import FORMAT
+from harness.distilled.files import FORMAT, class_bytes
 from harness.files import safetensors
 from harness.files.paths import UNFIT, line
 from harness.training.replay import Replay
@@ -212,6 +212,26 @@ class DistilledSet:
         kind = self.soft_kind if self.soft_labels is not None else None
         facts = {"classes": self.classes, "normalised": self.normalised, "factor": self.factor, "soft_kind": kind}
         return digest(self._tensors(), facts | self._rarely())
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of the images as they are stored: one a value of 8-bit pixels, four of floats."""
+        return self.images.nbytes
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is 8-bit pixels and classes alone."""
+        return self.images.dtype == torch.uint8 and self.soft_labels is None and self.replay is None
+
+    @property
+    def label_bytes(self) -> int:
+        """Bytes of the labels as they are stored: soft ones, those of stored augmentations, and in each case the classes.
+
+        A class takes as few whole bytes as tell it from the others.
+        """
+        soft = 0 if self.soft_labels is None else self.soft_labels.nbytes
+        stored = 0 if self.replay is None else sum(tensor.nbytes for tensor in self.replay.tensors().values())
+        return len(self) * class_bytes(self.classes) + soft + stored
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {"images": self.images, "labels": self.labels}

@@ -39,6 +39,11 @@ class Stored:
     dtype: str
     shape: tuple[int, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its values."""
+        return prod(self.shape) * BITS[self.dtype] // 8
+
 
 @dataclass(frozen=True)
 class Header:

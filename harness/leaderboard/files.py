@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import pandas
 
 from harness.leaderboard.columns import AXES, labels
+from harness.leaderboard.prices import COLUMNS, TIME
 from harness.leaderboard.tables import Table
 from harness.leaderboard.text import csv_cell, fixed, without_paths
 
 LABELS = ["scenario", "table", "dataset", "method", "ipc", *AXES]
 FIGURES = ["mean", "std", "best_on_test_mean", "top5_mean", "gain", "low", "high"]
 COUNTS = ["diverged", "failed"]
+PRICES = [name for name in COLUMNS if name != TIME]
 
 
 def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
@@ -20,10 +22,11 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
 
     `best_on_test_mean` is the mean of each seed's best test evaluation, as papers report it; nothing is ranked by it. `low` and
     `high` are the ends of a 95 % interval, where a table has one. `n` counts the seeds in the mean; a cell without a record has
-    n, diverged and failed 0.
+    n, diverged and failed 0. The last columns are what a trial of the cell cost, the mean over its records: what they mean is
+    said in `harness.leaderboard.prices.MEASURES`. Seconds stand in timing.csv: they are not the same when trials run again.
     """
     own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.columns) if axis and axis not in LABELS))
-    names = [*LABELS, *own, "n", *FIGURES, *COUNTS, "distilled"]
+    names = [*LABELS, *own, "n", *FIGURES, *COUNTS, "distilled", *PRICES]
     parts = [pandas.DataFrame(columns=names, dtype="object")]
     for scenario, table in tables:
         cells = table.cells.assign(scenario=scenario, table=table.title)
@@ -34,6 +37,8 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
     rows = pandas.concat(parts, ignore_index=True)
     for name in FIGURES:
         rows[name] = [fixed(float(value), 4) if pandas.notna(value) else "" for value in rows[name]]
+    for name in PRICES:
+        rows[name] = [f"{float(value):.4f}".rstrip("0").rstrip(".") if pandas.notna(value) else "" for value in rows[name]]
     for name in [*LABELS, *own]:
         rows[name] = [without_paths(str(value)) if pandas.notna(value) else "" for value in rows[name]]
     return _csv(rows)

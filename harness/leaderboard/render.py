@@ -22,6 +22,7 @@ from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv
 from harness.leaderboard.markdown import markdown
+from harness.leaderboard.prices import COLUMNS, Prices, beside, priced, unknown
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, paragraphs, short_error
 from harness.leaderboard.today import Outdated, none_is, of_today
@@ -67,7 +68,13 @@ class Section:
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render(board_file: Path, scenarios: Scenarios, contents: Contents | None = None, outdated: Outdated = none_is) -> list[Path]:
+def render(
+    board_file: Path,
+    scenarios: Scenarios,
+    contents: Contents | None = None,
+    outdated: Outdated = none_is,
+    prices: Prices = unknown,
+) -> list[Path]:
     """Write README.md, table.csv, timing.csv and figures beside a board from its records, and return their paths.
 
     Figures are drawn into `figures/`, from which SVG and PNG files that no section names any more are removed.
@@ -77,6 +84,7 @@ def render(board_file: Path, scenarios: Scenarios, contents: Contents | None = N
         scenarios: gives the scenarios that the records name.
         contents: of the board's folder of records, where that has been read already.
         outdated: tells which of them were made by plugins as they no longer are.
+        prices: tells what each of them cost.
     Raises: BoardError when the board cannot be read.
     """
     file = board_path(board_file).resolve()
@@ -84,7 +92,7 @@ def render(board_file: Path, scenarios: Scenarios, contents: Contents | None = N
         board = load_board(file)
         contents = contents or _contents(file)
         shown, note = of_today(contents, board, outdated)
-        frame = tried_out_last(to_frame(shown))
+        frame = beside(tried_out_last(to_frame(shown)), prices(shown))
         sections = sections_of(board, frame, scenarios)
         texts = {
             "README.md": _readme(file, board, frame, sections, note),
@@ -107,16 +115,16 @@ def _contents(file: Path) -> Contents:
     return contents
 
 
-def insert(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = none_is) -> bool:
+def insert(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = none_is, prices: Prices = unknown) -> bool:
     """Put a board's tables between `<!-- giftbench: NAME -->` and `<!-- /giftbench -->` in a Markdown file.
 
     NAME is the board's folder, for all scenarios, or `FOLDER/SCENARIO` for one. Returns whether the file changed.
     Raises: BoardError when the file or the markers are not there.
     """
-    return update(Path(readme), inserted(Path(readme), board_file, scenarios, outdated))
+    return update(Path(readme), inserted(Path(readme), board_file, scenarios, outdated, prices))
 
 
-def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = none_is) -> str:
+def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Outdated = none_is, prices: Prices = unknown) -> str:
     """Return the text of a Markdown file with a board's tables between its markers; nothing is written. As `insert`."""
     file = board_path(board_file).resolve()
     name = file.parent.name
@@ -135,7 +143,7 @@ def inserted(readme: Path, board_file: Path, scenarios: Scenarios, outdated: Out
     with uncollected():
         board = load_board(file)
         shown, note = of_today(_contents(file), board, outdated)
-        frame = tried_out_last(to_frame(shown))
+        frame = beside(tried_out_last(to_frame(shown)), prices(shown))
     sections = [replace(section, figures=[]) for section in sections_of(board, frame, scenarios)]
 
     def block(match: re.Match[str]) -> str:
@@ -186,19 +194,25 @@ def section(name: str, frame: pandas.DataFrame, scenarios: Scenarios) -> Section
     except (UnknownName, PluginError) as error:
         why = "is not installed here" if isinstance(error, UnknownName) else "does not load here"
         shown = ": its records are shown in the default layout" if len(frame) else ""
-        return Section(name, "", pivot(frame), f"The scenario {why}{shown}.")
+        return Section(name, "", _default(frame), f"The scenario {why}{shown}.")
     if frame.empty:
         return Section(name, scenario.summary)
     try:
-        tables = scenario.tables(frame.copy())
+        tables = scenario.tables(frame.drop(columns=COLUMNS, errors="ignore"))
         if not all(isinstance(table, Table) for table in tables):
             raise TypeError("tables() must return a list of harness.Table")
     except Exception as error:  # a plugin's code may fail in any way; its records are shown all the same
         why = code(short_error(f"{type(error).__name__}: {error}"))
         note = f"The scenario's own tables failed ({why}): this is the default layout."
-        return Section(name, scenario.summary, pivot(frame), note)
+        return Section(name, scenario.summary, _default(frame), note)
+    tables = [priced(table, frame) for table in tables]
     figures, note = _figures(scenario, tables)
     return Section(name, scenario.summary, tables, note, figures)
+
+
+def _default(frame: pandas.DataFrame) -> list[Table]:
+    """Return the tables of the default layout."""
+    return [priced(table, frame) for table in pivot(frame.drop(columns=COLUMNS, errors="ignore"))]
 
 
 def _figures(scenario: Tabulates, tables: Sequence[Table]) -> tuple[list[Figure], str]:

@@ -64,7 +64,8 @@ class Preparation:
 
     Each is made at most once, the teacher only on demand. `supplies` are the paths that the command line brings, `ambiguous` the
     slots for which a path alone does not say which network its set was distilled on; `say` is told what was left out or assumed.
-    `force` takes sets whose classes another order fits far better; `warnings` are what the checks warn of, by a set's digest.
+    `force` takes sets whose classes another order fits far better; `warnings` are what the checks warn of, by a set's digest,
+    and `stored` the bytes of sets that are not 8-bit pixels and classes alone (`SetFile.stored_bytes`).
     """
 
     board: Board
@@ -80,6 +81,7 @@ class Preparation:
     left_out: list[str] = field(default_factory=list)
     force: bool = False
     warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    stored: dict[str, dict[str, int]] = field(default_factory=dict)
     _kept: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -220,12 +222,12 @@ class Preparation:
 
     def rehearsal(self) -> Rehearsal:
         """Return a preparation of the same board that makes nothing; published sets are read all the same: mistakes lie there."""
-        own = {"_kept": {"dataset": self.dataset}, "left_out": [], "warnings": {}}
+        own = {"_kept": {"dataset": self.dataset}, "left_out": [], "warnings": {}, "stored": {}}
         return Rehearsal(**{f.name: getattr(self, f.name) for f in fields(self)} | own)
 
     def survey(self) -> Survey:
         """Return a preparation of the same board that makes nothing and finds what is at hand; published sets are read too."""
-        own = {"_kept": {"dataset": self.dataset}, "left_out": [], "warnings": {}}
+        own = {"_kept": {"dataset": self.dataset}, "left_out": [], "warnings": {}, "stored": {}}
         return Survey(**{f.name: getattr(self, f.name) for f in fields(self)} | own)
 
     def use(self, distilled: DistilledSet) -> None:
@@ -234,6 +236,8 @@ class Preparation:
         file = SetFile(Path("memory"), distilled.digest, len(distilled), distilled.metadata)
         self._check(file, lambda: distilled, "", "State its order in its provenance, or give force=True")
         self._kept["sets"] = [self._prepared(distilled.method, file, None)]
+        if not distilled.plain:
+            self.stored[file.digest] = {"image_bytes": distilled.image_bytes, "label_bytes": distilled.label_bytes}
 
     def _prepare(self, spec: SetSpec, place: str) -> Iterator[PreparedSet]:
         native = spec.native
@@ -342,6 +346,7 @@ class Preparation:
     def _prepared(
         self, name: str, file: SetFile, native: Spec | None, distilled_on: str = "", code: Code | None = None
     ) -> PreparedSet:
+        self.stored[file.digest] = file.stored_bytes()
         if native is None and file.metadata.get("native_loss"):
             native = Spec.model_validate(file.metadata["native_loss"])
         return PreparedSet(name, file, native, distilled_on, code or Code())

@@ -117,8 +117,8 @@ def evaluate(
         plan = Plan(preparation, spec, "evaluate", count(), asked.version, Code() if scenario is None else code_of(spec.name))
         trials = list(asked.ask(plan))
         workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})
-        warnings = preparation.warnings.get(loaded.digest, ())
-        records = tuple(record.warned(warnings) for record in run_bundle(trials, workbench, scenario=asked))
+        warnings, stored = preparation.warnings.get(loaded.digest, ()), preparation.stored.get(loaded.digest, {})
+        records = tuple(record.warned(warnings).stating(**stored) for record in run_bundle(trials, workbench, scenario=asked))
     if all(record.status == "failed" for record in records):
         raise GiftbenchError(f"every trial failed: {records[0].error}" if records else "no trials")
     return Evaluation(records)

@@ -90,9 +90,11 @@ class Parts:
         return left_out <= waiting and not (self.made and self.said)
 
     def noted(self, record: Record) -> Record:
-        """Return a record that says what the checks of its trial's distilled set warn of."""
-        warnings = {line: None for each in self._whole for line in each.warnings.get(record.trial.distilled, ())}
-        return record.warned(tuple(warnings))
+        """Return a record that says what the checks of its trial's distilled set warn of, and how it is stored."""
+        distilled = record.trial.distilled
+        warnings = {line: None for each in self._whole for line in each.warnings.get(distilled, ())}
+        stored = {name: count for each in self._whole for name, count in each.stored.get(distilled, {}).items()}
+        return record.warned(tuple(warnings)).stating(**stored)
 
     def rehearse(self) -> None:
         """Plan every part without making anything, and drop the parts that nothing is at hand for.

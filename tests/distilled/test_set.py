@@ -14,6 +14,8 @@ from torch import Tensor
 
 from harness import DistilledSet
 from harness.core.errors import DataError
+from harness.distilled.files import class_bytes, read_set_header
+from harness.distilled.inspection import describe
 from harness.training.replay import Replay
 
 N, CLASSES = 6, 3
@@ -287,3 +289,18 @@ def test_a_set_for_another_dataset_is_refused(shape: tuple[int, int, int], class
     made().check_fits("toy", (3, 4, 4), CLASSES)
     with refused(DataError, words):
         made().check_fits("toy", shape, classes)
+
+
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize("soft", [False, True])
+def test_the_bytes_of_a_set_are_those_of_its_tensors_in_memory_and_in_its_file(tmp_path: Path, floats: bool, soft: bool) -> None:
+    images = PIXELS.float() / 255 if floats else PIXELS
+    distilled = made(images, soft_labels=LOGITS if soft else None)
+    assert distilled.image_bytes == PIXELS.numel() * (4 if floats else 1)
+    assert distilled.label_bytes == len(LABELS) * 1 + (LOGITS.numel() * 4 if soft else 0)
+    stored = read_set_header(distilled.save(tmp_path / "set.safetensors")).stored_bytes()
+    bytes_of_both = {"image_bytes": distilled.image_bytes, "label_bytes": distilled.label_bytes}
+    assert stored == (bytes_of_both if floats or soft else {})
+    assert distilled.plain == (not floats and not soft)
+    assert f"images {distilled.image_bytes:,}, labels {distilled.label_bytes:,}" in describe(distilled)
+    assert [class_bytes(count) for count in (1, 2, 256, 257, 21_841, 65_537)] == [1, 1, 1, 2, 2, 3]

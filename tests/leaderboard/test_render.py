@@ -21,6 +21,7 @@ from harness.core.spec import Spec
 from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table
 from harness.running import plugged
+from harness.running.prices import prices
 from harness.running.scenario import named
 from tests.conftest import toml
 from tests.leaderboard.conftest import BOARD
@@ -358,7 +359,7 @@ def test_whether_a_file_is_what_the_records_give_is_said_by_the_exit_status(plan
     assert checked() == (0, f"{readme}: not compared; {file} has no records here\n")
     (tmp_path / "aside").rename(tmp_path / "mine" / "records")
     assert checked() == (1, f"{readme}: not what the records give of {file}\n")
-    insert(readme, file, named)
+    insert(readme, file, named, prices=prices)
     assert checked() == (0, f"{readme}: as the records of {file}\n")
     assert not (tmp_path / "mine" / "README.md").exists()
 

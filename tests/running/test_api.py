@@ -55,6 +55,14 @@ def test_stored_soft_labels_need_no_teacher(mine: harness.DistilledSet, monkeypa
     assert result.records[0].trial.teacher == ()
 
 
+def test_a_record_says_the_bytes_of_a_set_that_is_not_pixels_and_classes_alone(mine: harness.DistilledSet) -> None:
+    soft = torch.nn.functional.one_hot(mine.labels, 10).float() * 5
+    labelled = harness.DistilledSet(mine.images, mine.labels, soft, dataset="digits", method="mine")
+    (plain,), (other,) = (harness.evaluate(d, loss="ce", seeds=1, **SMALL).records for d in (mine, labelled))
+    assert (plain.provenance.image_bytes, plain.provenance.label_bytes) == (None, None)
+    assert (other.provenance.image_bytes, other.provenance.label_bytes) == (20 * 256, 20 + 20 * 10 * 4)
+
+
 def test_the_callers_random_streams_are_left_alone(mine: harness.DistilledSet) -> None:
     states = random.getstate(), numpy.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[union-attr]
     shuffling = {"name": "class-incremental", "steps": 2, "strategies": ["AGEM(patterns_per_exp=4)"]}  # by Python's own stream

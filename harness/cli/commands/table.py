@@ -25,6 +25,7 @@ def table(
     from harness.leaderboard.render import insert, inserted, render
     from harness.running.opening import read_board, say
     from harness.running.plugged import outdated
+    from harness.running.prices import prices
     from harness.running.scenario import named
 
     file, _, left_out = read_board(board, plugin or (), allow_plugins)
@@ -33,11 +34,11 @@ def table(
         if not any((file.parent / "records").glob("*.json")):
             print(f"{check}: not compared; {file} has no records here")
             raise typer.Exit(0)
-        same = inserted(check, file, named, outdated).encode() == check.read_bytes()
+        same = inserted(check, file, named, outdated, prices).encode() == check.read_bytes()
         print(f"{check}: {'as the records of' if same else 'not what the records give of'} {file}")
         raise typer.Exit(0 if same else 1)
-    for path in render(file, named, outdated=outdated):
+    for path in render(file, named, outdated=outdated, prices=prices):
         print(path)
     if into is not None:
-        insert(into, file, named, outdated)
+        insert(into, file, named, outdated, prices)
         print(into)

@@ -1,0 +1,154 @@
+"""Price beside worth: what a cell's number cost, from the prices of its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import pandas
+
+from harness.boards.records import Record
+from harness.leaderboard.columns import AXES, each, labels
+from harness.leaderboard.tables import Table
+from harness.leaderboard.text import escape, listed
+
+#: The one price that is not the same when a trial runs again; it stands in timing.csv, and in no other file that is compared.
+TIME = "worker_seconds"
+
+
+class Measure(NamedTuple):
+    """One price: its column, what tables call it, and its unit in words."""
+
+    column: str
+    title: str
+    meaning: str
+
+
+#: What a trial costs. Columns of the frame that `Prices` gives, NaN where a price is not known.
+MEASURES = (
+    Measure("image_bytes", "images", "bytes of the set's images as they are stored (8-bit pixels: one a value)"),
+    Measure("label_bytes", "labels", "bytes of its labels as they are stored (a class: as few whole bytes as tell it)"),
+    Measure(
+        "needed_label_bytes",
+        "labels if the teacher's were stored",
+        "bytes of all labels that training takes: the teacher's in half precision, a vector for each image that it sees, as FKD "
+        "stores them",
+    ),
+    Measure("steps", "steps", "updates of the student"),
+    Measure("teacher_passes", "teacher passes", "images that the teacher's networks see"),
+    Measure("operations", "operations", "floating-point operations of training: student forward and backward, teacher forward"),
+    Measure(TIME, "worker seconds", "of the whole trial, on the device of its record"),
+)
+COLUMNS = [measure.column for measure in MEASURES]
+#: Gives the prices of records: a frame with the columns `COLUMNS`, whose index is their ids.
+Prices = Callable[[Sequence[Record]], pandas.DataFrame]
+
+
+def unknown(records: Sequence[Record]) -> pandas.DataFrame:
+    """Return prices that nobody has counted."""
+    return pandas.DataFrame(float("nan"), index=[record.id for record in records], columns=COLUMNS)
+
+
+def beside(frame: pandas.DataFrame, prices: pandas.DataFrame) -> pandas.DataFrame:
+    """Return a frame of records with their prices."""
+    if frame.empty:
+        return frame
+    return frame.drop(columns=COLUMNS, errors="ignore").join(prices[COLUMNS].astype("float64"), on="id")
+
+
+def priced(table: Table, frame: pandas.DataFrame) -> Table:
+    """Return a table whose cells have the mean prices of their records, and whose notes say where these differ.
+
+    Args:
+        frame: the records of its section, with the columns `COLUMNS`.
+    """
+    if frame.empty or not {*COLUMNS} <= {*frame.columns}:
+        return table
+    keys = _keys(table, frame)
+    records = labels(frame, keys)
+    means = frame[COLUMNS].groupby([records[key] for key in keys], sort=False).mean()
+    cells = table.cells.drop(columns=COLUMNS, errors="ignore")
+    places = labels(cells, keys)
+    cells[COLUMNS] = means.reindex(pandas.MultiIndex.from_frame(places)).to_numpy()
+    note = _note(cells, table.rows, table.columns)
+    return replace(table, cells=cells, notes=[*table.notes, *([note] if note else [])])
+
+
+def _keys(table: Table, frame: pandas.DataFrame) -> list[str]:
+    """Return the labels by which a cell knows its records."""
+    own = [axis for axis in (table.rows, table.columns) if axis and axis not in AXES and axis != "set"]
+    names = ["method", "ipc", *AXES, "distilled", *own]
+    return [name for name in names if name in table.cells and name in frame]
+
+
+def _note(cells: pandas.DataFrame, rows: str, columns: str) -> str:
+    """Return what the cells cost: one figure where all cost the same, else the least and the most, and by what they differ."""
+    counted = cells[cells["n"] > 0] if "n" in cells else cells
+    parts = [part for measure in MEASURES if measure.column != TIME and (part := _range(counted, measure, rows, columns))]
+    return f"Price: {'; '.join(parts)}." if parts else ""
+
+
+def _range(cells: pandas.DataFrame, measure: Measure, rows: str, columns: str) -> str:
+    """Return one price of all cells in words; empty where none is known."""
+    values = cells[measure.column].dropna()
+    if values.empty:
+        return ""
+    low, high = float(values.min()), float(values.max())
+    if amount(measure, low) == amount(measure, high):
+        return f"{measure.title} {amount(measure, high)}"
+    words = f"{measure.title} {amount(measure, low)} to {amount(measure, high)}"
+    by = [name for name, column in _axes(rows, columns) if _decides(cells, column, measure.column)]
+    return words + (f" (by {listed(map(escape, by))})" if by else "")
+
+
+def _axes(rows: str, columns: str) -> Iterator[tuple[str, str]]:
+    yield from (("IPC", "ipc"), ("set", "method"), (rows, "row"))
+    if columns:
+        yield columns, "column"
+
+
+def _decides(cells: pandas.DataFrame, axis: str, price: str) -> bool:
+    """Whether a price differs along an axis where all else is the same."""
+    others = [name for name in ("method", "row", "ipc", "column") if name != axis]
+    spread = cells.groupby(others)[price].agg(["min", "max"])
+    return bool((spread["max"] > spread["min"]).any())
+
+
+def amount(measure: Measure, value: float) -> str:
+    """Return a price with its unit: `10.2 kB`, `1,000`, `3.1 GFLOP`, `12 s`. Units are powers of a thousand."""
+    if measure.column.endswith("bytes"):
+        return _scaled(value, "B")
+    if measure.column == "operations":
+        return _scaled(value, "FLOP")
+    if measure.column == TIME:
+        return f"{value:.3g} s" if value < 100 else f"{value:,.0f} s"
+    return f"{value:,.0f}"
+
+
+def _scaled(value: float, unit: str) -> str:
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if value < 999.5 or prefix == "P":
+            break
+        value /= 1000
+    return f"{value:.3g} {prefix}{unit}"
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return which of (price, worth) no other one beats, by ascending price: none is as cheap or cheaper and worth more."""
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
+    front: list[int] = []
+    for i in order:
+        if not front or points[i][1] > points[front[-1]][1]:
+            front.append(i)
+    return front
+
+
+def scatter(table: Table, price: str) -> list[tuple[str, float, float]]:
+    """Return (label, price, accuracy) of each cell that has both, in the order of the cells."""
+    names = [name for name in ("method", "row", "ipc", "column") if name in table.cells]
+    points = []
+    for *place, cost, worth in each(table.cells, *names, price, "mean"):
+        if pandas.notna(cost) and pandas.notna(worth):
+            points.append((" / ".join(str(word) for word in place if word), float(cost), float(worth)))
+    return points
