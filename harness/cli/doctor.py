@@ -19,10 +19,13 @@ from harness.boards.records import RecordStore
 from harness.cli.checkup import Examined, Finding, check_up
 from harness.core.errors import BoardError, GiftbenchError
 from harness.planning.supplies import Supplies
+from harness.running.status import lacking
 
 BOARDS = Path("leaderboards")
 #: Modules that not every installation has or needs, and what for.
 OPTIONAL = {"avalanche": "class-incremental scenarios; pip install avalanche-lib", "pyarrow": "datasets in Parquet files"}
+#: What plans a board with what is at hand.
+PLANS = "giftbench plan BOARD"
 NOTES = (
     "PATH is where the authors' files lie; {dataset} and {network} in it stand for each name. What is not given is left out of a "
     "run, and named. DATA is the folder of the datasets' files; with one, nothing is downloaded. Checkpoints are looked for "
@@ -209,14 +212,21 @@ def _overview(all_: Sequence[Examined], width: int, data_dir: Path | None) -> li
     lines = ["Boards"]
     for examined in all_:
         records = len(RecordStore(examined.file.parent / "records").ids())
-        text = verdict(examined) + (f"; {records} records" if records else "")
+        counts = lacking(examined.file)
+        lack = f", {counts[0]:,} of {counts[1]:,} trials lack one" if counts else ""
+        text = verdict(examined) + (f"; {records} records{lack}" if records else "")
         lines += ["", f"  {_name(examined.file)}", *_wrapped(text, width, 4), *command(examined, data_dir, width, 4)]
     return lines
 
 
 def _detail(examined: Examined, width: int, data_dir: Path | None) -> list[str]:
     lines = [_name(examined.file) + (f": {examined.board.title}" if examined.board.title else "")]
-    lines += [*_wrapped(verdict(examined), width, 2), *_records(examined.file.parent / "records"), ""]
+    lines += [
+        *_wrapped(verdict(examined), width, 2),
+        *_records(examined.file.parent / "records"),
+        f"  {_left(examined.file)}",
+        "",
+    ]
     lines += _table(("dataset", "ok", "state"), [(*f.what, _mark(f.ok), _state(f)) for f in examined.of("dataset")], width)
     groups: dict[Any, list[int]] = {}
     for finding in examined.of("set"):
@@ -260,6 +270,12 @@ def _records(folder: Path) -> list[str]:
     """Return how many trials have a record, by status, or nothing when none has."""
     counts = RecordStore(folder).statuses()
     return ["  records: " + ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))] if counts else []
+
+
+def _left(file: Path) -> str:
+    """Return how many of a board's trials lack a record, by the plan that was noted last; nothing is planned here."""
+    counts = lacking(file)
+    return f"trials: {counts[0]:,} of {counts[1]:,} lack a record" if counts else f"trials: {PLANS} says how many lack a record"
 
 
 def command(examined: Examined, data_dir: Path | None, width: int, indent: int) -> list[str]:

@@ -32,8 +32,29 @@ from harness.running.stopping import Stopped, signals
 LONGEST = 480
 
 
+#: The commands in the order in which help lists them, by what they are for.
+GROUPS = {
+    "Run a board": ("run", "work", "plan", "status", "doctor"),
+    "Read, check and share its results": ("table", "show", "compare", "verify", "rerun", "submit", "boards", "remove"),
+    "Distilled sets": ("inspect", "import", "distill"),
+    "Names and plugins": ("list", "new"),
+}
+
+
 class _Group(TyperGroup):
-    """Commands whose complaints about the command line are as short as all others."""
+    """Commands in groups, whose complaints about the command line are as short as all others."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands of each group, and those of none."""
+        grouped = {name for names in GROUPS.values() for name in names}
+        others = tuple(name for name in self.list_commands(ctx) if name not in grouped)
+        for title, names in {**GROUPS, "Others": others}.items():
+            commands = [
+                (name, self.commands[name].get_short_help_str(formatter.width - 12)) for name in names if name in self.commands
+            ]
+            if commands:
+                with formatter.section(title):
+                    formatter.write_dl(commands)
 
     def make_context(self, *words: Any, **settings: Any) -> Any:
         with _shortened():
@@ -49,7 +70,6 @@ app = typer.Typer(
     cls=_Group,
     help="How much is a distilled dataset worth, whoever trains on it, with whatever loss, optimizer and architecture?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help is printed in a third of the time
 )

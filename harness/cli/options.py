@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-BoardArgument = Annotated[Path, typer.Argument(help="board.toml, or the folder that holds it", metavar="BOARD")]
+BoardArgument = Annotated[
+    Path, typer.Argument(help="board.toml, or the folder that holds it", metavar="BOARD", envvar="GIFTBENCH_BOARD")
+]
 PluginOption = Annotated[
     list[str] | None, typer.Option("--plugin", help="a Python file that registers plugins (repeatable)", metavar="FILE")
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial, describe
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 10
 #: The time left is worked out anew at most so often, and less where that takes long; in between, time passes.
 SECONDS_BETWEEN_ESTIMATES = 1
+#: Characters of what is being made, beside its bar: at 80 columns all else is whole.
+LONGEST = 30
 
 
 class Reporter:
@@ -30,13 +33,13 @@ class Reporter:
         self.console = console or Console(stderr=True, soft_wrap=True)
         self.live = self.console.is_terminal
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=LONGEST)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
         )
-        self.progress = Progress(*columns, console=self.console, disable=not self.live)
+        self.progress = Progress(*columns, console=self.console, disable=not self.live, expand=True)
         self.tasks: dict[str, TaskID] = {}
         self.running: set[str] = set()
         self.left: set[str] = set()
@@ -62,8 +65,11 @@ class Reporter:
         """Show a teacher or a distilled set being made."""
         if self.live:
             if what not in self.tasks:
-                self.tasks[what] = self.progress.add_task(f"making {what}", total=total, note="")
+                self.tasks[what] = self.progress.add_task(what, total=total, note="")
             self.progress.update(self.tasks[what], completed=done)
+            if done == total:
+                self.progress.remove_task(self.tasks.pop(what))
+                self._line(f"made {what}", always=True)
         else:
             self._line(f"making {what}: {done}/{total}", always=done in (0, total))
 
@@ -108,9 +114,8 @@ class Reporter:
         now = time.monotonic()
         if self.expected is None or now - self.expected[1] >= pause(self.left_took, SECONDS_BETWEEN_ESTIMATES):
             began = time.process_time()
-            seconds = self.estimate.left() if self.estimate is not None else None
+            self.expected = None if self.estimate is None else (self.estimate.left(), now)
             self.left_took = max(self.left_took, time.process_time() - began)
-            self.expected = None if seconds is None else (seconds, now)
         return "?" if self.expected is None else _clock(max(0.0, self.expected[0] - (now - self.expected[1])))
 
     def _line(self, text: str, always: bool = False) -> None:

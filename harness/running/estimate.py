@@ -82,7 +82,7 @@ class Seconds:
         own = trial.workload
         if (own, stacked) in self._workloads:
             return self._workloads[own, stacked].mean
-        rates = self._learned()
+        rates: dict[Hashable, float] = self._learned() if self else {"all": 1.0}  # a cost is about a second
         return self.cost(trial, stacked) * next((rates[level] for level in _levels(trial, stacked) if level in rates), 0.0)
 
     def cost(self, trial: Trial, stacked: bool = False) -> float:
@@ -224,10 +224,8 @@ class Estimate:
                 rest = list(worker.bundle.trials.values())
                 worker.bundle = _Bundle.of(rest) if rest else None
 
-    def left(self) -> float | None:
-        """Return the seconds until the last trial ends; None before any has ended."""
-        if not self.seconds:
-            return None
+    def left(self) -> float:
+        """Return the seconds until the last trial ends; before any has ended, by what trials cost alone."""
         now, expected = self.clock(), self._expected()
         free = [(self._rest(worker, now, expected), set(worker.loaded)) for worker in self._workers.values()]
         free += [(0.0, set()) for _ in range(self.jobs - len(free))]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from harness.running.scheduling import bundles
 
 if TYPE_CHECKING:
     from harness.boards.records import Record
+    from harness.boards.trial import Trial
     from harness.core.spec import Spec
     from harness.planning.preparation import Survey
     from harness.running.options import Watcher
@@ -49,7 +51,7 @@ class Outlook:
 
     Attributes:
         planned: how many trials it has.
-        done, failed: how many have such a record.
+        done, failed: how many have such a record; where what they rest on is not at hand, one that fits in all but its digests.
         left: how many a run would train.
         absent: what they rest on that is not at hand; a run makes it first, and ids of trials follow from it.
         places: this machine, then all that were asked for.
@@ -85,6 +87,10 @@ def outlook(
         parts.say(contents.said)
     records = {record.id: record for record in contents.records}
     done = {name for name, record in records.items() if record.status != "failed"} | contents.newer.keys()
+    absent = tuple(dict.fromkeys(what for survey in surveys for what in survey.absent))
+    if absent:
+        records |= _recorded(trials, records)
+        done |= {name for name, record in records.items() if record.status != "failed"}
     failed = [trial for trial in trials if trial.id in records and trial.id not in done]
     kept = done if options.retry else done | records.keys()
     missing = [trial for trial in trials if trial.id not in kept]
@@ -101,8 +107,28 @@ def outlook(
         place(None, kind, workers, lambda name: name == here),
         *(place(each, each.device, each.workers, each.fits) for each in machines),
     ]
-    absent = tuple(dict.fromkeys(what for survey in surveys for what in survey.absent))
-    return Outlook(len(trials), sum(t.id in done for t in trials), len(failed), len(missing), absent, tuple(places))
+    ended = sum(trial.id in done for trial in trials)
+    return Outlook(len(trials), ended, len(failed), len(missing), absent, tuple(places))
+
+
+def _recorded(trials: Sequence[Trial], records: Mapping[str, Record]) -> dict[str, Record]:
+    """Return the records, by their trials' ids as planned, that trials on stand-ins have: those alike in all but what these are.
+
+    The digest of a set or a teacher that is not at hand is not known, and so neither is the id of a trial that rests on it.
+    """
+    planned = {trial.id for trial in trials}
+    others = {_likeness(record.trial): record for name, record in records.items() if name not in planned}
+    likenesses = {trial.id: _likeness(trial) for trial in trials if trial.id not in records}
+    return {name: others[likeness] for name, likeness in likenesses.items() if likeness in others}
+
+
+def _likeness(trial: Trial) -> str:
+    """Return what a trial is but for the digests of its set and its teacher, by which tables call these."""
+    content = json.loads(trial.model_dump_json())
+    for name in ("distilled", "teacher", "labels"):
+        content.pop(name, None)
+    labels = trial.labels
+    return json.dumps([content, labels.method, labels.ipc, labels.images, bool(trial.teacher)], sort_keys=True)
 
 
 def _costs(surveys: Sequence[Survey], records: Sequence[Record]) -> Callable[[str], Costs]:

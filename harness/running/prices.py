@@ -81,7 +81,8 @@ def _number(stated: object, usual: float) -> float:
 def _card(name: str) -> Card | None:
     """Return what is known of a dataset without its files; None of one that does not ship."""
     with suppress(GiftbenchError):
-        return known(datasets.registry.resolve(Spec.model_validate(name)).spec)
+        full = datasets.registry.as_written(Spec.model_validate(name))
+        return None if full is None else known(full)
     return None
 
 
@@ -89,7 +90,8 @@ def _card(name: str) -> Card | None:
 def _spec(label: str) -> Spec | None:
     """Return the network that a teacher is labelled by; None where no model is called so."""
     with suppress(GiftbenchError, ValueError):
-        return models.registry.resolve(Spec.model_validate(label)).spec
+        spec = Spec.model_validate(label)
+        return models.registry.as_written(spec) or models.registry.resolve(spec).spec
     return None
 
 

@@ -71,6 +71,16 @@ def status(path: str | Path) -> Status:
     return Status(None if ids is None else len(ids), len(records) - len(failed), failed, running, planning)
 
 
+def lacking(path: str | Path) -> tuple[int, int] | None:
+    """Return how many trials of a board have no record, and how many it has; None where no plan of it is noted.
+
+    No record is read. Raises BoardError when the board cannot be read.
+    """
+    file = board_path(path)
+    ids = _ids(file)
+    return None if ids is None else (len({*ids} - RecordStore(file.parent / "records").ids()), len(ids))
+
+
 def _ids(file: Path) -> tuple[str, ...] | None:
     """Return the ids of a board's trials: as those who are at work on it planned them, else as the last run here did."""
     ids = noted(file.parent)

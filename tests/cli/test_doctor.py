@@ -19,6 +19,7 @@ from harness.distilled import readers
 from harness.planning.artefacts import Artefacts
 from harness.planning.preparation import Preparation
 from harness.planning.supplies import Supplies
+from harness.running.queue import note
 
 DIGITS = """
 dataset = "digits"
@@ -128,7 +129,11 @@ def test_what_a_run_made_is_at_hand_and_its_records_are_counted() -> None:
     assert all(line(text, prepared.name, f"made: artefacts/{name}") for name, prepared in made.items())
     assert line(text, "convnet1(width=4)", f"trained, {teacher.accuracy:.1f} %: artefacts/{teacher.path.name}")
     assert line(text, "records") == "records: 2 done, 1 failed"
+    assert line(text, "trials") == "trials: giftbench plan BOARD says how many lack a record"
     assert "; 3 records" in line(diagnose(), "ready")
+    note(folder, ["0", "1", "2", "3", "4"])
+    assert line(diagnose(folder), "trials") == "trials: 2 of 5 lack a record"
+    assert "; 3 records, 2 of 5 trials lack one" in line(diagnose(), "ready")
 
     (folder / "board.toml").write_text(DIGITS.replace("epochs = 1", "epochs = 2").replace('"Random"', '"Random", seed = 1'))
     changed = diagnose(folder)

@@ -424,3 +424,30 @@ def test_what_the_system_refuses_is_one_line(answer: Answer, board: Callable[...
 
     monkeypatch.setattr("harness.running.opening.load_board", refuse)
     assert answer("table", board()) == "some/file: Input/output error"
+
+
+def test_help_lists_every_command_once_in_its_group() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "harness.cli", "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80"},
+        check=True,
+    ).stdout
+    groups = {title: told.split(f"{title}:\n")[1].split("\n\n")[0].splitlines() for title in main.GROUPS}
+    listed = [line.split()[0] for lines in groups.values() for line in lines]
+    assert sorted(listed) == sorted(command.name for command in main.app.registered_commands)
+    assert "Others:" not in told
+    assert all(len(line) <= 80 for line in told.splitlines())
+
+
+def test_completion_is_installed_and_completes_a_command(tmp_path: Path) -> None:
+    surroundings = {**os.environ, "HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    subprocess.run(
+        [sys.executable, "-m", "harness.cli", "--install-completion", "bash"], env=surroundings, check=True, capture_output=True
+    )
+    assert "bash_completions" in (tmp_path / ".bashrc").read_text()
+    asked = {**surroundings, "_GIFTBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "giftbench st", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv[0] = 'giftbench'; from harness.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["status"]

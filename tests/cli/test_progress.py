@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from rich.console import Console
@@ -12,6 +14,9 @@ from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.cli import progress
 from harness.cli.progress import Reporter, _clock
+
+if TYPE_CHECKING:
+    from harness.running.estimate import Estimate
 
 
 @pytest.fixture
@@ -74,3 +79,38 @@ def test_the_time_left_takes_a_small_share_of_the_time_however_long_it_takes_to_
         now[0] = float(second)
         reporter.started(trials[0])
     assert 15.0 <= spent[0] <= 21.0
+
+
+@pytest.mark.parametrize("running", [1, 16])
+def test_at_80_columns_the_line_is_whole_whatever_is_being_made(plan: Callable[..., list[Trial]], running: int) -> None:
+    """As a terminal shows it: count, time, how many run, time left; what is made may be cut, and the bar gives way."""
+    reporter = Reporter(Console(file=io.StringIO(), width=80, force_terminal=True))
+    what = "teacher convnet3(width=128, norm=instance) on fashion-mnist"
+    with reporter:
+        reporter.preparing(what, 3, 50)
+        trials = plan(seeds=20)[:16]
+        reporter.planned(2000, trials)
+        reporter.scheduled(cast("Estimate", SimpleNamespace(left=lambda: 45_296.0)))
+        reporter.total = 2000
+        reporter.progress.update(reporter.tasks["trials"], total=2000)
+        for trial in trials[:running]:
+            reporter.started(trial)
+        lines = [line for line in drawn(reporter) if line.strip()]
+        assert len(lines) == 2, lines
+        assert all(len(line) <= 80 for line in lines)
+        making, shown = lines
+        assert making.startswith("teacher convnet3(width=128, n") and "…" in making and " 3/50 " in making
+        assert "1984/2000" in shown and shown.rstrip().endswith(f"{running} running, 12:34:56 left")
+        assert "━" in shown
+        reporter.preparing(what, 50, 50)
+        assert len([line for line in drawn(reporter) if line.strip()]) == 1, "what is made has no bar any more"
+    assert f"made {what}" in "".join(printed(reporter))
+
+
+def drawn(reporter: Reporter) -> list[str]:
+    """Return the lines that stand on the terminal now."""
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    console.print(reporter.progress.get_renderable())
+    stream = console.file
+    assert isinstance(stream, io.StringIO)
+    return stream.getvalue().splitlines()

@@ -47,13 +47,15 @@ def test_without_noise_the_time_left_is_right_from_when_every_kind_has_ended() -
     assert all(left == pytest.approx(run.now - now, abs=1e-6 * run.now) for now, left in told)
 
 
-def test_nothing_is_known_before_a_trial_has_ended() -> None:
+def test_before_a_trial_has_ended_costs_alone_tell_the_time_left_and_then_it_does() -> None:
     now = [0.0]
     given = trial()
     estimate = Estimate(COSTS, [[given], [trial(seed=1)]], 1, clock=lambda: now[0])
-    assert estimate.left() is None
+    cost = COSTS(given)
+    assert estimate.left() == pytest.approx(2 * cost), "a cost is about a second"
     estimate.started(given)
-    assert estimate.left() is None
+    now[0] = cost / 4
+    assert estimate.left() == pytest.approx(1.75 * cost)
     now[0] = 4.0
     estimate.ended(given, Record.of(given, "done", timing={"total": 4.0}))
     assert estimate.left() == 4.0

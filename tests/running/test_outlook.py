@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,5 +68,21 @@ def test_records_whose_teacher_is_gone_still_tell_seconds(file: Path, tmp_path: 
     for path in (*(tmp_path / "artefacts").iterdir(), *(tmp_path / "home").rglob("*.safetensors")):
         path.unlink()
     known = outlook(file, ONE, CPU)
-    assert (known.done, known.left, known.places[0].basis.records) == (0, 8, 8)
-    assert known.places[0].forecast.work == pytest.approx(8 * 36.0, abs=4.0)  # 294 where that teacher is left out of the costs
+    assert (known.done, known.left, known.places[0].basis.records) == (8, 0, 8), "records that fit in all but the digests"
+    more = outlook(file, Overrides(seeds=8), CPU)
+    assert (more.done, more.left) == (8, 8)
+    assert more.places[0].forecast.work == pytest.approx(8 * 36.0, abs=4.0)  # 294 where that teacher is left out of the costs
+
+
+def test_trials_of_a_set_that_is_gone_are_done_where_a_record_fits_in_all_else(file: Path) -> None:
+    trials = planned(file)
+    write(file, trials[:3])
+    write(file, [trials[3]], "failed")
+    for made in (file.parent / "artefacts").glob("set-*"):
+        made.unlink()
+    for path in (file.parent.parent / "cache").rglob("set-*"):
+        path.unlink()
+    known = outlook(file, ONE, CPU)
+    assert "random of digits at IPC 1" in known.absent
+    assert (known.planned, known.done, known.failed, known.left) == (8, 3, 1, 4)
+    assert outlook(file, ONE, replace(CPU, retry=True)).left == 5

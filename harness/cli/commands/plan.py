@@ -82,7 +82,7 @@ def plan(
     if known.absent:
         print(
             f"not at hand: {', '.join(known.absent)}; giftbench run makes them first, for which no hours are counted here. "
-            "Trials are counted as rehearsed: which of those that rest on them have a record is known once they are made"
+            "Trials that rest on them count as done where a record fits in all but the digests, known once they are made"
         )
     for place in known.places if known.left else ():
         print(_line(place))

@@ -42,8 +42,8 @@ class _Worker:
     lost: str = ""
 
 
-#: How often a worker is started anew where that fails, before the run gives up.
-ATTEMPTS = 3
+#: How often a worker is started anew where that fails, before the run gives up, and seconds of the first pause between.
+ATTEMPTS, PAUSE = 8, 0.1
 
 
 def local(errand: Errand) -> Workers:
@@ -146,9 +146,10 @@ class Workers:
         return None if min(left, default=math.inf) == math.inf else max(0.0, min(left))
 
     def _start(self, number: int) -> _Worker:
-        for _ in range(ATTEMPTS - 1):
+        for attempt in range(1, ATTEMPTS):
             with suppress(OSError, EOFError):  # the process that workers are forked from has been killed: the next is another
                 return self._begin(number)
+            time.sleep(attempt * PAUSE)  # on a busy machine one that is killed refuses for a while before it is gone
         return self._begin(number)
 
     def _begin(self, number: int) -> _Worker:

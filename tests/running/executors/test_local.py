@@ -319,7 +319,7 @@ def test_a_trial_that_takes_longer_than_it_may_is_ended_and_failed_and_not_tried
 def test_a_worker_that_cannot_be_started_is_started_again_and_not_for_ever(
     processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    left = [2]
+    left, pauses = [local.ATTEMPTS - 1], list[float]()
 
     def start(process: Process) -> None:
         if left[0]:
@@ -328,9 +328,11 @@ def test_a_worker_that_cannot_be_started_is_started_again_and_not_for_ever(
         threading.Thread.start(process)
 
     monkeypatch.setattr(Process, "start", start)
+    monkeypatch.setattr(local.time, "sleep", pauses.append)
     with Workers(Settings("cpu", 1, tmp_path), 1) as workers:
         assert len(list(workers.run(iter([[TRIALS[0]]])))) == 2
-        left[0] = 3
+        assert sum(pauses) > 2, "one that is killed refuses for a while"
+        left[0] = local.ATTEMPTS
         with pytest.raises(ConnectionRefusedError):
             list(workers.run(iter([[TRIALS[0]]])))
 
