@@ -12,8 +12,9 @@ from harness.core.lazy import exports
 if TYPE_CHECKING:
     from harness import continual, datasets, losses, models, optimizers
     from harness.boards.board import Board
+    from harness.boards.frames import records
     from harness.boards.protocol import Protocol
-    from harness.boards.records import Record, RecordStore, records
+    from harness.boards.records import Record, RecordStore
     from harness.boards.trial import Trial
     from harness.core import plugins, seeds
     from harness.core.errors import BadOption, BoardError, DataError, GiftbenchError, MissingTargets, at, suggest
@@ -97,8 +98,9 @@ __all__ = [
 #: Where the public names come from: those of a file, and whole files or rooms.
 _NAMES = {
     "harness.boards.board": ("Board",),
+    "harness.boards.frames": ("records",),
     "harness.boards.protocol": ("Protocol",),
-    "harness.boards.records": ("Record", "RecordStore", "records"),
+    "harness.boards.records": ("Record", "RecordStore"),
     "harness.boards.trial": ("Trial",),
     "harness.core.errors": ("BadOption", "BoardError", "DataError", "GiftbenchError", "MissingTargets", "at", "suggest"),
     "harness.core.spec": ("Spec", "specs"),

@@ -14,21 +14,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from pydantic_core import from_json
 
-from harness.boards.board import board_path
 from harness.boards.labels import Stated
 from harness.boards.setup import Setups
 from harness.boards.trial import Trial
 from harness.core.errors import DataError
 from harness.files import atomic, paths
 from harness.files.claims import clock
-
-if TYPE_CHECKING:
-    import pandas
 
 log = logging.getLogger("giftbench")
 
@@ -347,21 +343,6 @@ class RecordStore:
                 counts["broken"] += 1
         return counts
 
-    def frame(self) -> pandas.DataFrame:
-        """Return the records as a DataFrame: see `to_frame`."""
-        with uncollected():
-            return to_frame(self.read())
-
-
-def records(board: str | Path) -> pandas.DataFrame:
-    """Return every record of a board as a DataFrame: see `to_frame`; an empty one when nothing has run yet.
-
-    Args:
-        board: its folder, or its file.
-    Raises: BoardError when there is no board.
-    """
-    return RecordStore(board_path(board).parent / "records").frame()
-
 
 @contextmanager
 def uncollected() -> Iterator[None]:
@@ -450,49 +431,3 @@ class Reader:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return Record.model_validate_json(content)  # which says what is wrong with it
         return Record.model_validate(record)
-
-
-#: Columns of a frame of records, beside those that trials state and metrics: facts in words, and what is none.
-FACTS = (
-    *("scenario", "scenario_version", "dataset_digest", "distilled", "teacher_digest", "plugins", "setup"),
-    *("status", "error", "device", "versions", "id"),
-)
-REST = ("options", "seed", "seconds", "history", "warnings")
-
-
-def to_frame(records: list[Record]) -> pandas.DataFrame:
-    """Return one row a record: the trial's labels, `FACTS` and `REST`, and metrics.
-
-    `dataset_digest`, `distilled` and `teacher_digest` are of the data, `plugins` of code, `setup` is the hash of all but the
-    seed: labels that look alike may hide that these differ. Sorted by the order in which the board planned the trials, then by
-    id, so that the same records give the same frame.
-    """
-    import pandas
-
-    frame = pandas.DataFrame([_row(record) for record in records])
-    return frame if frame.empty else frame.sort_values(["order", "id"], kind="stable", ignore_index=True)
-
-
-def _row(record: Record) -> dict[str, Any]:
-    trial, environment = record.trial, record.environment
-    return {
-        **trial.labels.stated(),
-        "scenario": trial.scenario,
-        "scenario_version": trial.version,
-        "dataset_digest": trial.dataset.digest,
-        "distilled": trial.distilled,
-        "teacher_digest": "+".join(trial.teacher),
-        "plugins": "; ".join(f"{name} of {plugin.source} ({plugin.digest[:8]})" for name, plugin in trial.setup.plugins.items()),
-        "setup": trial.setup.hash,
-        "status": record.status,
-        "error": record.error,
-        "device": environment.device,
-        "versions": ", ".join(f"{name} {version}" for name, version in environment.versions.items()),
-        "id": record.id,
-        "options": trial.options,
-        "seed": trial.seed,
-        "seconds": record.timing.get("total", 0.0),
-        "history": record.history,
-        "warnings": "; ".join(record.provenance.warnings),
-        **record.metrics,
-    }

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas
 
+from harness.boards.frames import FACTS, REST
 from harness.boards.labels import Labels
-from harness.boards.records import FACTS, REST
 from harness.leaderboard.text import as_text
 
 #: What trials say of themselves, as every scenario's do.

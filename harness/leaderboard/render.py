@@ -13,8 +13,9 @@ from typing import Protocol
 import pandas
 
 from harness.boards.board import Board, board_path, load_board
+from harness.boards.frames import to_frame
 from harness.boards.protocol import TRIED_OUT
-from harness.boards.records import Contents, RecordStore, to_frame, uncollected
+from harness.boards.records import Contents, RecordStore, uncollected
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
 from harness.files.atomic import told, update
 from harness.leaderboard.cores import on_cores

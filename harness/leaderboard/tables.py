@@ -139,7 +139,7 @@ class Layout:
 
 
 def pivot(frame: pandas.DataFrame, rows: str = "loss", columns: str = "optimizer", **layout: Any) -> list[Table]:
-    """Return the tables of a DataFrame of records (`harness.boards.records.to_frame`).
+    """Return the tables of a DataFrame of records (`harness.boards.frames.to_frame`).
 
     One table a setting, as in Tables 5 and 12 of the GIFT paper: rows are methods and, within each, the labels `rows` with the
     native loss first; columns are IPC by the labels `columns`. Records that differ in anything else are never averaged and

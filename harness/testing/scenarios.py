@@ -18,7 +18,8 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from harness.boards.board import Board, ScenarioSpec, checked
-from harness.boards.records import Record, to_frame
+from harness.boards.frames import to_frame
+from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError, GiftbenchError
 from harness.planning.artefacts import Artefacts

@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-import harness
 from harness.boards.protocol import Protocol
-from harness.boards.records import FACTS, MAX_BYTES, REST, SCHEMA, Record, RecordStore, to_frame
+from harness.boards.records import MAX_BYTES, SCHEMA, Record, RecordStore
 from harness.boards.trial import Trial
-from harness.core.errors import BoardError
 from harness.core.spec import Spec
 
 METRICS = {"accuracy": 50.0, "best_accuracy": 60.0, "top5_accuracy": 90.0}
@@ -51,7 +49,6 @@ def test_a_record_without_warnings_is_written_as_ever_and_one_with_them_reads_ba
     warned = plain.warned(("odd", "very odd"))
     assert json.loads(store.write(warned).read_text())["provenance"] == {"warnings": ["odd", "very odd"]}
     assert store.read() == [warned] and warned.id == plain.id
-    assert to_frame([warned])["warnings"].tolist() == ["odd; very odd"]
 
 
 def statuses(store: RecordStore) -> dict[str, str]:
@@ -108,7 +105,6 @@ def test_a_store_without_a_folder_is_empty(store: RecordStore) -> None:
     assert store.ids() == set()
     assert list(store) == []
     assert statuses(store) == {}
-    assert store.frame().empty
 
 
 def test_every_committed_record_is_written_as_it_was_read(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -513,52 +509,3 @@ def test_an_environment_of_another_kind_is_broken(store: RecordStore, caplog: py
     path.write_bytes(edited(path.read_bytes(), environment={"threads": "two"}))
     assert statuses(store) == {}
     assert "broken record, set aside" in caplog.text
-
-
-# -- frames ---------------------------------------------------------------------------------------------------------------
-
-
-def test_a_frame_has_a_row_a_record_with_labels_metrics_and_provenance() -> None:
-    environment = {"device": "CPU", "versions": {"Python": "3.11", "torch": "2.9"}}
-    frame = to_frame([record(3, environment=environment)])
-    assert frame.columns.tolist() == ["order", "method", "ipc", *FACTS, *REST, *METRICS]
-    row = frame.iloc[0]
-    assert (row["method"], row["ipc"], row["scenario"], row["seed"], row["status"]) == ("random", 1, "cross-optimizer", 3, "done")
-    assert (row["accuracy"], row["seconds"], row["device"], row["versions"]) == (50.0, 1.5, "CPU", "Python 3.11, torch 2.9")
-    assert row["id"] == trial(3).id
-    assert (row["dataset_digest"], row["distilled"], row["teacher_digest"]) == ("d" * 64, "e" * 64, "a+b")
-    assert row["setup"] == trial(0).setup.hash
-
-
-def test_a_frame_is_in_the_order_of_the_board_whatever_order_the_records_come_in() -> None:
-    records = [record(seed) for seed in (2, 0, 3, 1)]
-    frame = to_frame(records)
-    assert frame["seed"].tolist() == [0, 1, 2, 3]
-    assert frame.index.tolist() == [0, 1, 2, 3]
-    assert to_frame(records[::-1]).equals(frame)
-
-
-def test_records_of_one_order_are_sorted_by_id() -> None:
-    records = [Record.of(trial(seed, order=0), "done", metrics=METRICS) for seed in range(5)]
-    assert to_frame(records)["id"].tolist() == sorted(r.id for r in records)
-
-
-def test_a_failed_record_has_no_metrics_and_keeps_its_error() -> None:
-    frame = to_frame([record(0), record(1, "failed", metrics={}, error="out of memory")])
-    assert frame["error"].tolist() == ["", "out of memory"]
-    assert frame["accuracy"].isna().tolist() == [False, True]
-
-
-def test_the_records_of_a_board_are_a_frame_by_its_folder_or_its_file(store: RecordStore, tmp_path: Path) -> None:
-    (tmp_path / "board.toml").write_text("")
-    assert harness.records(tmp_path).empty  # nothing has run yet
-    store.write(record())
-    for board in (tmp_path, str(tmp_path), tmp_path / "board.toml"):
-        assert harness.records(board)["accuracy"].tolist() == [50.0]
-
-
-def test_a_folder_without_a_board_is_a_mistake_and_no_empty_frame(tmp_path: Path) -> None:
-    (tmp_path / "records").mkdir()
-    for folder in (tmp_path, tmp_path / "records", tmp_path / "absent"):
-        with pytest.raises(BoardError, match=r"no board here; expected a folder with board\.toml"):
-            harness.records(folder)

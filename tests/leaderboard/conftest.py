@@ -10,8 +10,9 @@ from typing import Any
 import pandas
 import pytest
 
+from harness.boards.frames import to_frame
 from harness.boards.protocol import Protocol
-from harness.boards.records import Record, RecordStore, to_frame
+from harness.boards.records import Record, RecordStore
 from harness.boards.trial import Trial
 from harness.running.scenario import Scenario
 from harness.running.scenario import registry as scenarios

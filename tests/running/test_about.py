@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from harness import Measure, Scenario, scenarios
-from harness.boards.records import Record, to_frame
+from harness.boards.frames import to_frame
+from harness.boards.records import Record
 from harness.boards.trial import Trial
 
 

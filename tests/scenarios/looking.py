@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas
 
-from harness.boards.records import Record, to_frame
+from harness.boards.frames import to_frame
+from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.leaderboard.tables import Table
 from harness.running.scenario import named

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.boards.records import RecordStore
+import harness
 from harness.boards.trial import Trial
 from harness.planning.preparation import Preparation
 from harness.running.options import Options
@@ -64,7 +64,7 @@ def test_it_runs_to_a_record_with_an_accuracy_for_every_optimizer(tmp_path: Path
     )
     summary = run_board(tmp_path, Overrides(), Options(device="cpu", jobs=1))
     assert (summary.planned, summary.ran, summary.failed) == (2, 2, {})
-    frame = RecordStore(tmp_path / "records").frame()
+    frame = harness.records(tmp_path)
     assert frame["optimizer"].tolist() == ["sgd", "adamw"]
     assert frame["accuracy"].between(0, 100).all()
     assert (frame["best_accuracy"] >= frame["accuracy"]).all()

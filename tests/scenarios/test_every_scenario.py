@@ -12,7 +12,8 @@ import pytest
 
 from harness import Measure, Paper, Scenario, scenarios
 from harness.boards.board import load_board
-from harness.boards.records import Record, to_frame
+from harness.boards.frames import to_frame
+from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.cli.scaffold import KINDS
 from harness.running.scenario import named
