@@ -1,12 +1,16 @@
-"""Some of a board's records, by what they say of themselves."""
+"""Some of a board's records, or of its trials, by what they say of themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 from harness.boards.records import Record
+from harness.boards.trial import Trial
 from harness.core.errors import UnknownName, suggest
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,26 +28,62 @@ class Selection:
     protocol: Sequence[str] = ()
     seed: Sequence[str] = ()
 
+    def __bool__(self) -> bool:
+        """Whether anything is said of what is meant."""
+        return any(getattr(self, field.name) for field in fields(self))
+
     def of(self, records: Iterable[Record]) -> list[Record]:
         """Return the records that are meant. Raises UnknownName, with a suggestion, for a name that none of them all has."""
-        chosen = everything = list(records)
-        for name in (field.name for field in fields(self)):
-            asked: Sequence[str] = getattr(self, name)
+        return self._chosen([*records], lambda record: record.trial, "record here")
+
+    def of_trials(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return the trials that are meant, of which there is one at least.
+
+        Raises: UnknownName for a name that none has, and where each name is known and none has them all.
+        """
+        everything = [*trials]
+        chosen = self._chosen(everything, lambda trial: trial, "trial of this board")
+        if self and everything and not chosen:
+            raise UnknownName(self.why_none(everything))
+        return chosen
+
+    def _chosen(self, everything: list[T], trial_of: Callable[[T], Trial], what: str) -> list[T]:
+        chosen = everything
+        for field in fields(self):
+            asked: Sequence[str] = getattr(self, field.name)
             if not asked:
                 continue
-            known = {word for record in everything for word in _names(record, name)}
+            known = {word for each in everything for word in _names(trial_of(each), field.name)}
             folded = {word.lower() for word in known}
             for word in asked:
                 if word.lower() not in folded:
-                    raise UnknownName(f"no record here has the {name} {word!r}; {suggest(word, known)}")
-            wanted = {word.lower() for word in asked}
-            chosen = [record for record in chosen if wanted & {word.lower() for word in _names(record, name)}]
+                    raise UnknownName(f"no {what} has the {field.name} {word!r}; {suggest(word, known)}")
+            chosen = [each for each in chosen if _fits(trial_of(each), field.name, asked)]
         return chosen
 
+    def why_none(self, trials: Iterable[Trial]) -> str:
+        """Return, for names that are all known, which of them no trial has together, and what there is in its place."""
+        left, said = [*trials], list[str]()
+        for field in fields(self):
+            asked: Sequence[str] = getattr(self, field.name)
+            fitting = [trial for trial in left if _fits(trial, field.name, asked)] if asked else left
+            words = f"the {field.name} {' or '.join(map(repr, asked))}"
+            if not fitting:
+                there = {word for trial in left for word in _names(trial, field.name)}
+                return f"none with {' and '.join(said) or 'anything'} has {words}; valid: {', '.join(sorted(there)) or 'none'}"
+            if asked:
+                said.append(words)
+            left = fitting
+        return "there is none"
 
-def _names(record: Record, field: str) -> set[str]:
-    """Return what a record is called in a field."""
-    trial, labels = record.trial, record.trial.labels
+
+def _fits(trial: Trial, field: str, asked: Sequence[str]) -> bool:
+    return bool({word.lower() for word in asked} & {word.lower() for word in _names(trial, field)})
+
+
+def _names(trial: Trial, field: str) -> set[str]:
+    """Return what a trial is called in a field."""
+    labels = trial.labels
     if field == "scenario":
         return {trial.scenario}
     if field == "seed":

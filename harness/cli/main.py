@@ -20,9 +20,12 @@ from harness.cli.commands.list import list_
 from harness.cli.commands.new import new
 from harness.cli.commands.plan import plan
 from harness.cli.commands.remove import remove
+from harness.cli.commands.rerun import rerun
 from harness.cli.commands.run import run
+from harness.cli.commands.show import show
 from harness.cli.commands.status import status
 from harness.cli.commands.table import table
+from harness.cli.commands.verify import verify
 from harness.cli.commands.work import work
 from harness.core.errors import GiftbenchError
 from harness.files.paths import UNFIT
@@ -73,7 +76,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help is printed in a third of the time
 )
-for _command in (run, work, plan, status, table, remove, list_, new, distill, import_, compare, doctor, inspect):
+for _command in (
+    run,
+    work,
+    plan,
+    status,
+    table,
+    show,
+    rerun,
+    verify,
+    remove,
+    list_,
+    new,
+    distill,
+    import_,
+    compare,
+    doctor,
+    inspect,
+):
     app.command(name=_command.__name__.rstrip("_"))(_command)
 
 

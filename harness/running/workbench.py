@@ -46,6 +46,7 @@ class Workbench:
         capture: whether steps on a GPU are captured as CUDA graphs.
         checkpoints: the folder that long trials are kept in while they last, or None.
         deterministic: whether trials are held to operations that repeat themselves (`harness.training.devices.deterministic`).
+        keep_students: whether `students` holds the network of each trial, by its id; they stay on the device.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Workbench:
         capture: bool = True,
         checkpoints: Path | None = None,
         deterministic: bool = False,
+        keep_students: bool = False,
     ) -> None:
         self.device = resolve_device(device)
         self.artefacts = artefacts
@@ -69,6 +71,8 @@ class Workbench:
         self.deterministic = deterministic
         self._checkpoints = checkpoints
         self._trainings: Counter[str] = Counter()
+        self._keep_students = keep_students
+        self.students: dict[str, nn.Module] = {}
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._kept:
@@ -149,7 +153,10 @@ class Workbench:
         seeds.begin(trial.seed, "init")
         student: nn.Module = models.build(trial.model, dataset.shape, len(dataset.classes))
         seeds.begin(trial.seed, "dropout")
-        return on_device(student, self.device)
+        student = on_device(student, self.device)
+        if self._keep_students:
+            self.students[trial.id] = student
+        return student
 
     def material(self, trial: Trial) -> Material:
         """Return the trial's distilled set on the device."""

@@ -7,23 +7,18 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import AllowPluginsOption, BoardArgument, PluginOption
-
-Names = list[str] | None
-
-
-def _option(name: str, what: str) -> object:
-    return typer.Option(f"--{name}", help=f"{what} (repeatable)", metavar="NAME")
+from harness.cli.selecting import OPTIONS, OfLoss, OfModel, OfOptimizer, OfProtocol, OfScenario, OfSeed, OfSet
 
 
 def remove(
     board: BoardArgument,
-    scenario: Annotated[Names, _option("scenario", "of this scenario")] = None,
-    loss: Annotated[Names, _option("loss", "of this loss, as tables show it")] = None,
-    set_: Annotated[Names, _option("set", "of this distilled set, as tables show it")] = None,
-    model: Annotated[Names, _option("model", "of this student")] = None,
-    optimizer: Annotated[Names, _option("optimizer", "of this optimizer")] = None,
-    protocol: Annotated[Names, _option("protocol", "of this protocol; smoke where a board was only tried out")] = None,
-    seed: Annotated[Names, _option("seed", "of this seed")] = None,
+    scenario: OfScenario = None,
+    loss: OfLoss = None,
+    set_: OfSet = None,
+    model: OfModel = None,
+    optimizer: OfOptimizer = None,
+    protocol: OfProtocol = None,
+    seed: OfSeed = None,
     all_: Annotated[bool, typer.Option("--all", help="every record, where nothing else says which")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say how many")] = False,
     plugin: PluginOption = None,
@@ -45,9 +40,7 @@ def remove(
     say(left_out)
     given = (scenario, loss, set_, model, optimizer, protocol, seed)
     if not any(given) and not all_:
-        raise BoardError(
-            f"{file}: say which records, by --scenario, --loss, --set, --model, --optimizer, --protocol, --seed, or --all"
-        )
+        raise BoardError(f"{file}: say which records, by {OPTIONS}, or --all")
     aside, store = file.parent / "removed", RecordStore(file.parent / "records")
     with alone(file.parent):
         records = store.read()
