@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.boards.board import board_path
+from harness.boards.evidence import Evidence, evidence
 from harness.boards.records import Record, RecordStore, uncollected
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ FACTS = (
     *("scenario", "scenario_version", "dataset_digest", "distilled", "teacher_digest", "plugins", "setup"),
     *("status", "error", "device", "versions", "id"),
 )
-REST = ("options", "seed", "seconds", "history", "warnings")
+REST = ("options", "seed", "seconds", "history", "warnings", "evidence")
 
 
 def records(board: str | Path) -> pandas.DataFrame:
@@ -27,23 +29,25 @@ def records(board: str | Path) -> pandas.DataFrame:
     Raises: BoardError when there is no board.
     """
     with uncollected():
-        return to_frame(RecordStore(board_path(board).parent / "records").read())
+        folder = board_path(board).parent
+        return to_frame(RecordStore(folder / "records").read(), evidence(folder))
 
 
-def to_frame(records: list[Record]) -> pandas.DataFrame:
+def to_frame(records: list[Record], known: Mapping[str, Evidence] | None = None) -> pandas.DataFrame:
     """Return one row a record: the trial's labels, `FACTS` and `REST`, and metrics.
 
     `dataset_digest`, `distilled` and `teacher_digest` are of the data, `plugins` of code, `setup` is the hash of all but the
     seed: labels that look alike may hide that these differ. Sorted by the order in which the board planned the trials, then by
-    id, so that the same records give the same frame.
+    id, so that the same records give the same frame. `evidence` is how far a record is to be believed
+    (`harness.boards.evidence`): what `known` says of its id, and else claimed.
     """
     import pandas
 
-    frame = pandas.DataFrame([_row(record) for record in records])
+    frame = pandas.DataFrame([_row(record, (known or {}).get(record.id, "claimed")) for record in records])
     return frame if frame.empty else frame.sort_values(["order", "id"], kind="stable", ignore_index=True)
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record, evidence: Evidence) -> dict[str, Any]:
     trial, environment = record.trial, record.environment
     return {
         **trial.labels.stated(),
@@ -64,5 +68,6 @@ def _row(record: Record) -> dict[str, Any]:
         "seconds": record.timing.get("total", 0.0),
         "history": record.history,
         "warnings": "; ".join(record.provenance.warnings),
+        "evidence": evidence,
         **record.metrics,
     }

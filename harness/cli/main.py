@@ -24,6 +24,7 @@ from harness.cli.commands.rerun import rerun
 from harness.cli.commands.run import run
 from harness.cli.commands.show import show
 from harness.cli.commands.status import status
+from harness.cli.commands.submit import submit
 from harness.cli.commands.table import table
 from harness.cli.commands.verify import verify
 from harness.cli.commands.work import work
@@ -85,6 +86,7 @@ for _command in (
     show,
     rerun,
     verify,
+    submit,
     remove,
     list_,
     new,

@@ -24,8 +24,9 @@ def cells_of(
 
     Columns, beside those of `places`: `n` seeds in the mean; `mean` and `std` of the accuracy after the last epoch, percent
     (ddof 1); `best_on_test_mean` and `top5_mean`, percent; how many `records` there are, `diverged` and `failed`; `errors` of the
-    failed ones, in short, each once; `native`, whether the loss is that of the set's authors; `gain`, points above it; `rank`, 1
-    best and 2 second best of its column within the method, else 0. What there is no number of is NaN.
+    failed ones, in short, each once; `evidence`, how far its records are to be believed, in words; `native`, whether the loss is
+    that of the set's authors; `gain`, points above it; `rank`, 1 best and 2 second best of its column within the method, else 0.
+    What there is no number of is NaN.
 
     Args:
         records: in plan order.
@@ -44,6 +45,7 @@ def cells_of(
     for name, counted in counts.items():
         cells[name] = numpy.bincount(records["cell"][counted], minlength=len(cells))
     cells["errors"] = _errors(records, len(cells))
+    cells["evidence"] = _evidence(records, cells["records"])
     cells["native"] = (cells["loss"] != "") & (cells["loss"] == cells["native"])
     cells["gain"] = _gains(cells, compared)
     cells["rank"] = ranks(cells, lowest)
@@ -57,6 +59,16 @@ def natives(records: pandas.DataFrame) -> list[str]:
         if native:
             most.setdefault((setting, method), native)
     return [most.get(place, "") for place in each(records, "setting", "method")]
+
+
+def _evidence(records: pandas.DataFrame, counts: pandas.Series[int]) -> list[str]:
+    """Return of each cell whether its records are verified, all or how many, or claimed; nothing where it has none."""
+    verified = numpy.bincount(records["cell"][records["evidence"] == "verified"], minlength=len(counts)).tolist()
+    words = {0: "claimed"}
+    return [
+        "" if not count else "verified" if some == count else words.get(some, f"verified {some} of {count}")
+        for some, count in zip(verified, counts.tolist(), strict=True)
+    ]
 
 
 def _errors(records: pandas.DataFrame, cells: int) -> list[tuple[str, ...]]:

@@ -38,6 +38,7 @@ def uniform(frame: pandas.DataFrame, rows: str, columns: str) -> pandas.DataFram
     records["seed"] = pandas.Series(frame.get("seed", 0), index=frame.index).astype("int64")
     records["device_kind"] = records["device"].map(device_kind)
     records["warnings"] = _text(frame, "warnings")
+    records["evidence"] = _text(frame, "evidence")
     records["options"] = _options(frame, records, rows, columns)
     for name in frame.columns:
         if name in (*LABELS, *OTHER, rows, columns) or pandas.api.types.is_float_dtype(frame[name]):

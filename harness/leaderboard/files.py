@@ -24,9 +24,11 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
     `high` are the ends of a 95 % interval, where a table has one. `n` counts the seeds in the mean; a cell without a record has
     n, diverged and failed 0. The last columns are what a trial of the cell cost, the mean over its records: what they mean is
     said in `harness.leaderboard.prices.MEASURES`. Seconds stand in timing.csv: they are not the same when trials run again.
+    `evidence` is `verified` where all its records were trained again and came out the same, `verified 1 of 3` where some were,
+    and else `claimed`.
     """
     own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.columns) if axis and axis not in LABELS))
-    names = [*LABELS, *own, "n", *FIGURES, *COUNTS, "distilled", *PRICES]
+    names = [*LABELS, *own, "n", *FIGURES, *COUNTS, "distilled", *PRICES, "evidence"]
     parts = [pandas.DataFrame(columns=names, dtype="object")]
     for scenario, table in tables:
         cells = table.cells.assign(scenario=scenario, table=table.title)

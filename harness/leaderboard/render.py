@@ -12,12 +12,15 @@ from typing import Protocol
 
 import pandas
 
+from harness.boards import submissions
 from harness.boards.board import Board, board_path, load_board
+from harness.boards.evidence import evidence
 from harness.boards.frames import to_frame
 from harness.boards.protocol import TRIED_OUT
 from harness.boards.records import Contents, RecordStore, uncollected
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
 from harness.files.atomic import told, update
+from harness.leaderboard import joined
 from harness.leaderboard.cores import on_cores
 from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
@@ -93,10 +96,11 @@ def render(
         board = load_board(file)
         contents = contents or _contents(file)
         shown, note = of_today(contents, board, outdated)
-        frame = beside(tried_out_last(to_frame(shown)), prices(shown))
+        known = evidence(file.parent)
+        frame = beside(tried_out_last(to_frame(shown, known)), prices(shown))
         sections = sections_of(board, frame, scenarios)
         texts = {
-            "README.md": _readme(file, board, frame, sections, note),
+            "README.md": _readme(file, board, frame, sections, note, joined.section(submissions.joined(file.parent), known)),
             "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
             "timing.csv": timing_csv(frame),
         }
@@ -252,7 +256,7 @@ def _remove_others(folder: Path, drawn: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section], note: str) -> str:
+def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section], note: str, brought: str) -> str:
     name = _place(file, file)
     failed = len(frame) and (frame["status"] == "failed").any()
     parts = [
@@ -262,6 +266,7 @@ def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterabl
         "again.",
         _status(frame, note) + (f" {code(f'giftbench run {name} --retry')} repeats the failed ones." if failed else ""),
         *(section.markdown(2).rstrip("\n") for section in sections),
+        brought,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

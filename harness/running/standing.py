@@ -11,7 +11,7 @@ do finds that out without torch, and renders nothing.
 | bytes of the packages that plugins came from | yes | yes |
 | what the command line says instead of the board; devices; the folder of data | yes | |
 | files of the dataset, published sets, checkpoints and artefacts by name, size and time, those too that are not there | yes | |
-| records, and the leaderboard's own files, by name, size and time | | yes |
+| records, what of them was verified and who brought them, the leaderboard's own files, by name, size and time | | yes |
 
 What the plan of a plugin's scenario, dataset, distiller or reader rests on beside its code, a file that it reads, say, nobody can
 tell: a board that names one is planned and rendered anew each time. So is a board that lacks something, which may come.
@@ -32,6 +32,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from harness import datasets
+from harness.boards import evidence, submissions
 from harness.boards.board import Board, load_board
 from harness.boards.records import Contents, Record, RecordStore
 from harness.boards.setup import Setup
@@ -207,7 +208,8 @@ class Standing:
     def _leaderboard_hash(self, outside: Sequence[str], files: Sequence[Path], figures: str, records: str) -> str:
         folder = self.file.parent / figures
         drawn = [_stamped(folder, ending) for ending in (".svg", ".png")]
-        return self._hash(outside, [records, [_stamped(file) for file in files if file.parent != folder], drawn])
+        beside = [_stamped(self.file.parent / name) for name in (evidence.NAME, submissions.FOLDER)]
+        return self._hash(outside, [records, [_stamped(file) for file in files if file.parent != folder], drawn, beside])
 
     def _hash(self, outside: Sequence[str], rest: Sequence[object]) -> str:
         return digest_json([self._code, [[name, sha256(Path(name))] for name in outside], rest])

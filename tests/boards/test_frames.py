@@ -34,6 +34,11 @@ def test_a_frame_has_a_row_a_record_with_labels_metrics_and_provenance() -> None
     assert row["setup"] == trial(0).setup.hash
 
 
+def test_a_record_that_nobody_has_verified_is_claimed() -> None:
+    frame = to_frame([record(0), record(1)], {trial(1).id: "verified"})
+    assert frame["evidence"].tolist() == ["claimed", "verified"]
+
+
 def test_a_frame_is_in_the_order_of_the_board_whatever_order_the_records_come_in() -> None:
     records = [record(seed) for seed in (2, 0, 3, 1)]
     frame = to_frame(records)

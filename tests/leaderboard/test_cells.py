@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.boards.frames import to_frame
 from harness.leaderboard import tables
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.tables import pivot
@@ -121,3 +122,20 @@ def test_gains_and_ranks_stay_within_a_setting(planter):
     for table in pivot(planter.frame):
         assert table.cells["gain"].dropna().tolist() == [5.0, 2.0]
         assert table.cells["rank"].tolist() == [0, 1, 2]
+
+
+def test_a_cell_is_as_far_to_be_believed_as_its_records(planter):
+    planter.cell(80.0, 81.0, 82.0, loss="kl")
+    planter.cell(70.0, 71.0, 72.0, loss="gift")
+    planter.cell(60.0, loss="ce")
+    planter.cell(60.0, loss="ce", optimizer="sgd")
+    known = {record.id: "verified" for record in (*planter.records[:3], planter.records[3])}
+    cells = only(to_frame(planter.records, known)).cells
+    assert {(cell.row, cell.column): cell.evidence for cell in cells.itertuples()} == {
+        ("kl", "adamw"): "verified",
+        ("gift", "adamw"): "verified 1 of 3",
+        ("ce", "adamw"): "claimed",
+        ("ce", "sgd"): "claimed",
+        ("kl", "sgd"): "",
+        ("gift", "sgd"): "",
+    }

@@ -26,13 +26,11 @@ def test_table_csv_is_long_form_with_four_decimals(planter, tmp_path):
     header, first, *rest = (tmp_path / "table.csv").read_text("utf-8").splitlines()
     assert header == (
         "scenario,table,dataset,method,ipc,loss,optimizer,model,n,mean,std,best_on_test_mean,top5_mean,gain,low,high,diverged,failed,distilled"
-        ",image_bytes,label_bytes,needed_label_bytes,steps,teacher_passes,operations"
+        ",image_bytes,label_bytes,needed_label_bytes,steps,teacher_passes,operations,evidence"
     )
     digest = planter.records[0].trial.distilled
-    assert (
-        first
-        == f'planted,"digits, IPC 10",digits,RDED,10,kl,adamw,convnet3,2,81.0000,1.4142,82.0000,99.0000,,,,0,0,{digest},,,,,,'
-    )
+    labels, figures = 'planted,"digits, IPC 10",digits,RDED,10,kl,adamw,convnet3', "2,81.0000,1.4142,82.0000,99.0000,,,"
+    assert first == f"{labels},{figures},0,0,{digest},,,,,,,claimed"
     assert len(rest) == 5
     found = table(tmp_path).set_index(["loss", "optimizer"])
     assert found.loc[("gift", "adamw"), ["n", "mean", "gain", "failed"]].tolist() == [1, 85.1235, 4.1235, 1]

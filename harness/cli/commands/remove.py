@@ -33,6 +33,8 @@ def remove(
     from harness.core.errors import BoardError, at
     from harness.leaderboard.render import render
     from harness.running.opening import read_board, say
+    from harness.running.plugged import outdated
+    from harness.running.prices import prices
     from harness.running.queue import alone
     from harness.running.scenario import named
 
@@ -54,4 +56,4 @@ def remove(
             store.set_aside((record.id for record in chosen), aside)
         print(f"{count} moved to {aside}" if chosen else f"{count}: nothing to move")
         if chosen:
-            render(file, named)
+            render(file, named, outdated=outdated, prices=prices)

@@ -12,7 +12,7 @@ from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, P
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from harness.boards.records import Record
+    from harness.boards.records import Record, RecordStore
     from harness.running.reruns import Repeat
     from harness.running.verification import Report
 
@@ -67,13 +67,13 @@ def verify(
             raise typer.Exit(1)
 
 
-def again(records: Sequence[Record], file: Path, data_dir: Path | None) -> list[Repeat]:
-    """Train records again, and print a line on each when it ends."""
+def again(records: Sequence[Record], file: Path, data_dir: Path | None, store: RecordStore | None = None) -> list[Repeat]:
+    """Train records again, and print a line on each when it ends; arguments as of `repeats`."""
     from harness.boards.trial import describe
     from harness.running.reruns import repeats
 
     done = []
-    for repeat in repeats(records, file, data_dir):
+    for repeat in repeats(records, file, data_dir, store=store):
         done.append(repeat)
         record = repeat.record
         print(f"{record.id}: {compared(repeat)} [{describe(record.trial)}]", flush=True)
