@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.boards import seals
+from harness.boards import evidence, seals
 from harness.boards.records import RecordStore
 from harness.core.errors import BoardError
 from tests.boards.test_records import record
+from tests.committed import BOARDS
 
 
 @pytest.fixture
@@ -46,3 +47,10 @@ def test_what_is_no_seal_is_named_by_its_line(folder: Path, line: str) -> None:
     (folder / seals.NAME).write_text(f"{'0' * 64}  records/a.json\n{line}\n")
     with pytest.raises(BoardError, match=r"records\.sha256: line 2: expected a SHA-256, two spaces and records/ID\.json"):
         seals.read(folder)
+
+
+@pytest.mark.parametrize("board", sorted(path.parent.name for path in BOARDS.glob("*/records")))
+def test_every_committed_board_has_a_seal_that_holds(board: str) -> None:
+    assert seals.read(BOARDS / board) == seals.made(BOARDS / board)
+    assert {"verified"} == {*evidence.evidence(BOARDS / board).values()}
+    assert len(evidence.read(BOARDS / board)) == len(evidence.evidence(BOARDS / board)) >= 3

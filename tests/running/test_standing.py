@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from harness import losses
+from harness.boards import evidence, seals
 from harness.boards.records import RecordStore
 from harness.core import plugins
 from harness.core.errors import DataError
@@ -26,6 +27,7 @@ from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
 from harness.running.parts import Parts
 from harness.running.run import leaderboard, run_board
+from tests.boards.test_submissions import TEXT
 from tests.conftest import board_text
 from tests.installed import entry_point
 from tests.large_boards import fill, planned, records_for
@@ -531,6 +533,20 @@ def test_a_title_that_changes_is_rendered(board: Path, go: Go) -> None:
     edit(board / "board.toml", 'dataset = "digits"', 'title = "Another"\ndataset = "digits"')
     assert go(board).renderings == 1
     assert (board / "README.md").read_text().startswith("# Another\n")
+
+
+def test_what_was_verified_and_who_brought_records_is_rendered(board: Path, go: Go) -> None:
+    go(board)
+    path = next(seals.files(board / "records"))
+    evidence.write(board, {path.stem: evidence.Verified(record=seals.digest(path), rule="equal to the digit")})
+    assert go(board).anew == (0, 1)
+    assert "verified" in (board / "table.csv").read_text()
+    (board / "submissions" / "ada").mkdir(parents=True)
+    (board / "submissions" / "ada" / "submission.toml").write_text(TEXT)
+    seals.write(board / "submissions" / "ada", {path.stem: seals.digest(path)})
+    assert go(board).anew == (0, 1)
+    assert "## Submissions" in (board / "README.md").read_text()
+    assert go(board).anew == (0, 0)
 
 
 def test_records_of_a_scenario_of_others_are_rendered_each_time(board: Path, go: Go) -> None:
