@@ -6,9 +6,10 @@ import logging
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.records import Record
@@ -19,6 +20,9 @@ from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
 from harness.planning.artefacts import Artefacts
 
+if TYPE_CHECKING:
+    from torch import nn
+
 log = logging.getLogger("giftbench")
 
 
@@ -28,10 +32,13 @@ class Evaluation:
 
     Attributes:
         records: one a seed, in order.
+        students: the trained networks, one a seed, on their device, where `evaluate` was asked to keep them; None for a seed
+            whose trial failed before there was one.
         mean, std: of the last epoch's test accuracy in percent, over the seeds that gave one; std with ddof 1, 0 for one seed.
     """
 
     records: tuple[Record, ...]
+    students: tuple[nn.Module | None, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def accuracies(self) -> list[float]:
@@ -66,6 +73,7 @@ def evaluate(
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
     force: bool = False,
+    keep_students: bool = False,
 ) -> Evaluation:
     """Train students on a distilled set, one a seed, and test them on the dataset's real test split.
 
@@ -79,6 +87,7 @@ def evaluate(
         scenario: a scenario to run instead of training once; see `giftbench list scenarios`.
         mean, std: what the set's images were normalised by, a number a channel, where the set does not say so itself.
         force: whether a set is taken whose classes another order fits far better; else that is an error.
+        keep_students: whether the result's `students` are the trained networks.
         device: auto, cpu, cuda or cuda:N. Runs in this process, with torch's number of threads.
     Returns: an Evaluation; `mean` and `std` are in percent.
     Raises: GiftbenchError and its kin when the input is wrong, or when every seed failed.
@@ -116,9 +125,10 @@ def evaluate(
         asked.name = spec.name
         plan = Plan(preparation, spec, "evaluate", count(), asked.version, Code() if scenario is None else code_of(spec.name))
         trials = list(asked.ask(plan))
-        workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded})
+        workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded}, keep_students=keep_students)
         warnings, stored = preparation.warnings.get(loaded.digest, ()), preparation.stored.get(loaded.digest, {})
         records = tuple(record.warned(warnings).stating(**stored) for record in run_bundle(trials, workbench, scenario=asked))
     if all(record.status == "failed" for record in records):
         raise GiftbenchError(f"every trial failed: {records[0].error}" if records else "no trials")
-    return Evaluation(records)
+    students = tuple(workbench.students.get(record.id) for record in records) if keep_students else ()
+    return Evaluation(records, students)

@@ -39,6 +39,15 @@ def test_a_set_in_memory_is_evaluated_over_seeds(mine: harness.DistilledSet) -> 
     assert result.records[0].trial.labels.method == "mine"
 
 
+def test_the_trained_students_are_there_when_they_are_asked_for(mine: harness.DistilledSet) -> None:
+    result = harness.evaluate(mine, loss="ce", seeds=2, keep_students=True, **SMALL)
+    workbench = harness.Workbench("cpu", sets={mine.digest: mine})
+    for student, record in zip(result.students, result.records, strict=True):
+        assert student is not None
+        assert workbench.evaluate(student, record.trial)["accuracy"] == record.metrics["accuracy"]
+    assert harness.evaluate(mine, loss="ce", seeds=2, **SMALL).students == ()
+
+
 def test_a_file_and_the_set_that_it_holds_give_the_same_numbers(mine: harness.DistilledSet, tmp_path: Path) -> None:
     path = mine.save(tmp_path / "mine.safetensors")
     first, second = (harness.evaluate(d, loss="ce", seeds=(7,), **SMALL).records[0] for d in (mine, path))
