@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.boards.selection import Selection
 
 
 def _option(name: str, what: str) -> object:
@@ -19,5 +22,25 @@ OfModel = Annotated[Names, _option("model", "of this student")]
 OfOptimizer = Annotated[Names, _option("optimizer", "of this optimizer")]
 OfProtocol = Annotated[Names, _option("protocol", "of this protocol; smoke where a board was only tried out")]
 OfSeed = Annotated[Names, _option("seed", "of this seed")]
+OnlySet = Annotated[
+    Names,
+    typer.Option(
+        "--set",
+        help="only trials of this set; with =PATH, where a published one that the board waits for lies: NAME[/DATASET][/NETWORK]",
+        metavar="NAME[=PATH]",
+    ),
+]
+OnlyModel = Annotated[Names, _option("model", "only trials of this student, as tables show it")]
+OnlyOptimizer = Annotated[Names, _option("optimizer", "only trials of this optimizer")]
+OnlySeed = Annotated[Names, _option("seed", "only trials of this seed")]
 #: How messages name them.
 OPTIONS = "--scenario, --loss, --set, --model, --optimizer, --protocol, --seed"
+
+
+def selected(sets: Names, model: Names, optimizer: Names, seed: Names) -> tuple[list[str], Selection]:
+    """Return what `--set` brings to a board, NAME=PATH, and which trials are meant: of a set that is only named, say."""
+    from harness.boards.selection import Selection
+
+    named = tuple(word for word in sets or () if "=" not in word)
+    chosen = Selection(set=named, model=tuple(model or ()), optimizer=tuple(optimizer or ()), seed=tuple(seed or ()))
+    return [word for word in sets or () if "=" in word], chosen

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.boards.records import Record
+from harness.boards.selection import Selection
 from harness.boards.trial import Trial
 from harness.core import spec
 from harness.core.cores import cores
@@ -70,7 +71,8 @@ class Options:
     `rerun` all. `force` takes distilled sets whose classes another order fits far better. `deterministic` holds torch to
     operations that repeat themselves. `shard` (I, N) is the I-th of N shares of the board, the first being 0; `wait` says whether
     a run lasts until other runners have ended what they have claimed. `allow_plugins` lets the board's own plugin files run.
-    `executor` names what carries bundles to where they run (`harness.running.executors`).
+    `executor` names what carries bundles to where they run (`harness.running.executors`). `selection` says which of the board's
+    trials are run, where not all are.
     """
 
     device: str = "auto"
@@ -88,6 +90,7 @@ class Options:
     wait: bool = True
     allow_plugins: bool = False
     executor: spec.Named | Resolved[object] = "local"
+    selection: Selection = field(default_factory=Selection)
 
 
 def default_jobs(device: str, threads: int) -> int:

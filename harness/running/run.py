@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from harness.boards.board import board_path
 from harness.boards.records import NewerRecord, RecordStore
-from harness.core.errors import BadOption, BoardError, GiftbenchError
+from harness.core.errors import BadOption, BoardError, GiftbenchError, at
 from harness.core.pace import pause
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, read
@@ -130,6 +130,8 @@ def run_board(
         device = workers.settings.device  # of the workers, which may be on other machines
         costs = Costs.of(trials, (preparation.dataset for preparation in parts.preparations), artefacts, device, trainings)
         wanted = trials if options.shard is None else share(trials, costs, device, options.stack, *options.shard)
+        with at(str(file)):
+            wanted = options.selection.of_trials(wanted)
         store.sweep()
         again = options.rerun or options.retry
         stamps = {name: stamp(store.folder / f"{name}.json") for name in store.ids()} if again else {}
@@ -259,7 +261,7 @@ def _waiting(holder: Holder) -> str:
 
 def _nothing_to_do(standing: Standing, store: RecordStore, options: Options, watcher: Watcher) -> Run | None:
     """Return what a run comes to whose plan is noted and whose trials all have a record; None where it may be otherwise."""
-    plan = None if options.rerun else standing.planned()
+    plan = None if options.rerun or options.selection else standing.planned()
     if plan is None or not store.ids().issuperset(plan.ids):
         return None
     store.sweep()
@@ -332,7 +334,10 @@ def words(overrides: Overrides, options: Options, plugins: Sequence[str]) -> tup
         "stack": [options.stack],
         "data-dir": [] if options.data_dir is None else [options.data_dir.absolute()],
         "plugin": plugins,
-        "set": [supply.text for supply in supplies.sets],
+        "set": [*(supply.text for supply in supplies.sets), *options.selection.set],
+        "model": options.selection.model,
+        "optimizer": options.selection.optimizer,
+        "seed": options.selection.seed,
         "teacher": [supply.text for supply in supplies.teachers],
     }
     said = [word for name, several in values.items() for value in several for word in (f"--{name}", str(value))]

@@ -51,6 +51,16 @@ def test_a_record_is_meant_that_fits_all_that_is_said(fields: dict[str, list[str
     assert Selection(**fields).of(RECORDS) == [RECORDS[place] for place in places]
 
 
+def test_trials_are_meant_as_records_are_and_one_at_least(refused) -> None:
+    trials = [record.trial for record in RECORDS]
+    assert Selection().of_trials(trials) == trials
+    assert Selection(loss=["kl"], set=["rded"]).of_trials(trials) == [trials[1]]
+    with refused(UnknownName, "no trial of this board has the loss 'gfit'; did you mean 'gift'"):
+        Selection(loss=["gfit"]).of_trials(trials)
+    with refused(UnknownName, "none with the set 'Random' has the seed '1'; valid: 0"):
+        Selection(set=["Random"], seed=["1"]).of_trials(trials)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

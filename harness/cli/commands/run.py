@@ -28,12 +28,12 @@ from harness.cli.options import (
     RetryOption,
     ScenarioOption,
     SeedsOption,
-    SetOption,
     StackOption,
     TeacherOption,
     ThreadsOption,
     TimeOption,
 )
+from harness.cli.selecting import OnlyModel, OnlyOptimizer, OnlySeed, OnlySet, selected
 
 
 def run(
@@ -50,7 +50,10 @@ def run(
     data_dir: DataOption = None,
     plugin: PluginOption = None,
     allow_plugins: AllowPluginsOption = False,
-    set_: SetOption = None,
+    set_: OnlySet = None,
+    model: OnlyModel = None,
+    optimizer: OnlyOptimizer = None,
+    seed: OnlySeed = None,
     teacher: TeacherOption = None,
     executor: ExecutorOption = "local",
     address: AddressOption = None,
@@ -88,11 +91,13 @@ def run(
     }
     carried = executors.resolve(executor, **{name: value for name, value in flags.items() if value is not None})
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
-    supplies = Supplies.parse(set_ or (), teacher or ())
+    brought, selection = selected(set_, model, optimizer, seed)
+    supplies = Supplies.parse(brought, teacher or ())
     options = Options(
         *(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies, force),
         deterministic=deterministic,
         allow_plugins=allow_plugins,
+        selection=selection,
         executor=carried,
     )
     if dry_run:

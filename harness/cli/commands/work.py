@@ -22,11 +22,11 @@ from harness.cli.options import (
     RetryOption,
     ScenarioOption,
     SeedsOption,
-    SetOption,
     StackOption,
     TeacherOption,
     ThreadsOption,
 )
+from harness.cli.selecting import OnlyModel, OnlyOptimizer, OnlySeed, OnlySet, selected
 
 
 def work(
@@ -46,7 +46,10 @@ def work(
     data_dir: DataOption = None,
     plugin: PluginOption = None,
     allow_plugins: AllowPluginsOption = False,
-    set_: SetOption = None,
+    set_: OnlySet = None,
+    model: OnlyModel = None,
+    optimizer: OnlyOptimizer = None,
+    seed: OnlySeed = None,
     teacher: TeacherOption = None,
     retry: RetryOption = False,
     force: ForceOption = False,
@@ -61,13 +64,15 @@ def work(
     from harness.running.stopping import signals
 
     overrides = Overrides(tuple(scenario or ()), tuple(loss or ()), seeds, protocol, precision)
-    supplies = Supplies.parse(set_ or (), teacher or ())
+    brought, selection = selected(set_, model, optimizer, seed)
+    supplies = Supplies.parse(brought, teacher or ())
     options = Options(
         *(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, False, supplies, force),
         deterministic=deterministic,
         shard=parsed(shard) if shard else None,
         wait=False,
         allow_plugins=allow_plugins,
+        selection=selection,
     )
     with Reporter() as reporter, signals(reporter.say) as stop:
         summary = run_board(board, overrides, options, reporter, stop)
