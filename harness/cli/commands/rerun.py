@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import AllowPluginsOption, DataOption, PluginOption
+from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, PluginOption
 
 if TYPE_CHECKING:
     from harness.boards.records import RecordStore
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def rerun(
     name: Annotated[str, typer.Argument(help="a record's id, or how it begins (giftbench show)", metavar="ID")],
-    board: Annotated[Path, typer.Argument(help="board.toml, or the folder that holds it", metavar="[BOARD]")] = Path(),
+    board: BoardArgument = Path(),
     save: Annotated[Path | None, typer.Option(help="where to keep the trained student, as safetensors", metavar="FILE")] = None,
     data_dir: DataOption = None,
     plugin: PluginOption = None,

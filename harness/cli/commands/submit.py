@@ -33,12 +33,11 @@ def submit(
 
     All are taken or none. A record of a trial that the board has another record of is shown and stays where it is.
     """
-    from harness.boards.board import board_path
     from harness.cli.commands.verify import again
     from harness.files import atomic
     from harness.leaderboard.ranks import changes
     from harness.leaderboard.render import render
-    from harness.running.opening import open_board
+    from harness.running.opening import open_board, read_board
     from harness.running.options import Options
     from harness.running.plugged import outdated
     from harness.running.prices import prices
@@ -47,7 +46,7 @@ def submit(
     from harness.running.submitting import join, look, own_store
 
     options = Options(device="cpu", data_dir=data_dir, plugins=tuple(plugin or ()), allow_plugins=allow_plugins)
-    file = board_path(board)
+    file = read_board(board, options.plugins, options.allow_plugins)[0]
     brought = look(records, file, options)
     report = brought.report
     for line in (*report.faults, *(f"note: {note}" for note in report.notes)):
