@@ -32,8 +32,8 @@ def bullets(notes: list[str]) -> str:
 
 def grid(table: Table) -> str:
     """Return the table itself: a method's name stands in its first row only."""
-    cells = table.shown("value", "rank", "suffix", "native")
-    shown = {place: _cell(value, rank, suffix) for place, (value, rank, suffix, _) in cells.items()}
+    cells, marks = table.shown("value", "suffix", "native"), table.marks()
+    shown = {place: _cell(value, suffix, *marks[place]) for place, (value, suffix, _) in cells.items()}
     native = {place[:2] for place, (*_, is_native) in cells.items() if is_native and table.rows == "loss"}
     several = len({ipc for ipc, _ in table.column_labels}) > 1
     lines, above = [], None
@@ -62,6 +62,7 @@ def _corner(table: Table) -> str:
     return f"{table.rows} by {table.columns}" if numbers and table.columns else table.rows
 
 
-def _cell(value: object, rank: object, suffix: object) -> str:
+def _cell(value: object, suffix: object, bold: bool, underlined: bool) -> str:
     text = escape(str(value))
-    return {1: f"**{text}**", 2: f"<u>{text}</u>"}.get(int(str(rank)), text) + escape(str(suffix))
+    text = f"<u>{text}</u>" if underlined else text
+    return (f"**{text}**" if bold else text) + escape(str(suffix))

@@ -9,6 +9,7 @@ from itertools import chain
 import pandas
 
 from harness.leaderboard.columns import STATED, each
+from harness.leaderboard.statistics import LEVEL, smallest_p
 from harness.leaderboard.text import code, escape, fixed, letter, listed, runs
 
 MEASURE = "Accuracy in percent on the test split after the last epoch, mean ± standard deviation (ddof 1)."
@@ -28,7 +29,8 @@ def notes(facts: pandas.DataFrame, seeds: Iterable[int], cells: pandas.DataFrame
     """
     lines = [
         f"{measure} {_seeds(seeds, cells)}",
-        _legend(cells, compared),
+        legend(cells, compared),
+        _reach(cells),
         _sets(facts),
         _warnings(facts),
         _teachers(facts),
@@ -82,16 +84,42 @@ def _seeds(seeds: Iterable[int], cells: pandas.DataFrame) -> str:
     return f"n = {usual} seed{'s' if usual > 1 else ''} ({ran}){rest}{'' if usual > 1 else ', hence no deviation'}."
 
 
-def _legend(cells: pandas.DataFrame, compared: str) -> str:
+def legend(cells: pandas.DataFrame, compared: str, groups: str = "set") -> str:
+    """Return what the marks in the cells mean; empty where there is none. `groups` is what `method` is, as tables call it."""
     place = "row" if compared == "columns" else "column"
-    ranks = {*cells["rank"]}
+    tests = int(cells["best_gap_p"].notna().sum())
+    of = {"": "its", "set": "a set's"}.get(groups, "a group's")
+    how = f"t test of the differences paired by seed, 5 %, Holm-corrected over the table, comparisons: {tests}"
+    how = how if tests else "no seeds are paired"
+    several = cells[cells["tied"]].groupby(["method", "ipc", "column"]).size().gt(1).any()
+    told = ((cells["gain_low"] > 0) | (cells["gain_high"] < 0)).any()
+    gained = cells["gain"].notna()
+    weak = (gained & ~((cells["gain_low"] > 0) | (cells["gain_high"] < 0))).any()
+    over = f"points above or below the set's native loss in the same {place}"
     marks = {
-        "bold: best of a set's rows in its column": 1 in ranks,
-        "underlined: second best": 2 in ranks,
-        f"↑ ↓: points above or below the set's native loss in the same {place}": cells["gain"].notna().any(),
+        f"bold: the best of {of} rows in its column and all that cannot be told from it ({how})": cells["tied"].any(),
+        "underlined: the best mean of several bold ones": several,
+        f"↑ ↓: {over}": told,
+        (f"in brackets: {'such points' if told else over}" + ", the 95 % interval of the differences by seed holding 0"): weak,
     }
     words = "; ".join(word for word, shown in marks.items() if shown)
     return words[:1].upper() + words[1:] + "." if words else ""
+
+
+def _reach(cells: pandas.DataFrame) -> str:
+    """Return the smallest p that the table's pairs of seeds can give without taking differences for normal."""
+    compared = pandas.concat(
+        [cells[name][cells[name.removesuffix("_pairs")].notna()] for name in ("best_gap_pairs", "gain_pairs")]
+    )
+    if compared.empty:
+        return ""
+    pairs = int(compared.median())
+    p = smallest_p(pairs)
+    if not pairs:
+        return "No pairs of seeds: nothing can be told."
+    few = ": too few seeds to tell; the t test tells what it does by taking differences for normal" if p > LEVEL else ""
+    count = f"{pairs} pair{'s' * (pairs > 1)} of seeds"
+    return f"With {count} the smallest p that a signed-rank or sign-flip test can give is {p:.2g}{few}."
 
 
 def _sets(facts: pandas.DataFrame) -> str:

@@ -1,14 +1,24 @@
-"""Mean, standard deviation and paired differences. Standard deviations are the sample's (ddof 1) everywhere."""
+"""Means, paired differences, tests and intervals, each with its source. Standard deviations are the sample's (ddof 1)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy
+import numpy.typing
 import pandas
 
 from harness.leaderboard.text import fixed
+
+Numbers = numpy.typing.NDArray[numpy.float64]
+
+#: The level of intervals, and what a p-value stays below where a difference is told.
+CONFIDENCE, LEVEL = 0.95, 0.05
+#: A spread or a difference of less, in points, is the rounding of floats and no number.
+NOTHING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,7 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float], c
         confidence: level of the two-sided interval, in (0, 1).
     Raises: ValueError when `confidence` lies outside (0, 1).
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie in (0, 1), not {confidence!r}")
+    _check_confidence(confidence)
     differences = summary(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
     half = half_width(differences, confidence)
     return Difference(
@@ -83,10 +92,124 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float], c
 
 
 def half_width(sample: Summary, confidence: float = 0.95) -> float:
-    """Return half the width of Student's t interval of a mean, t(n - 1) · std / √n; NaN for fewer than two values."""
+    """Return half the width of Student's t interval of a mean, as `half_widths` does for many."""
+    return float(half_widths([sample.n], [sample.std], confidence)[0])
+
+
+def half_widths(n: Any, std: Any, confidence: float = CONFIDENCE) -> Numbers:
+    """Return half the width of Student's t interval of each mean, t(n - 1) · std / √n; NaN for fewer than two values.
+
+    Source: Student (1908), The probable error of a mean, Biometrika 6. It covers the mean of what is normal so often, at any n.
+
+    Args:
+        n, std: counts, and standard deviations (ddof 1), of one length.
+    """
     from scipy.special import stdtrit
 
-    return math.nan if sample.n < 2 else float(stdtrit(sample.n - 1, (1 + confidence) / 2)) * sample.std / math.sqrt(sample.n)
+    counts, spreads = numpy.asarray(n, dtype="float64"), numpy.asarray(std, dtype="float64")
+    several = counts >= 2
+    safe = numpy.where(several, counts, 2.0)
+    half = stdtrit(safe - 1, (1 + confidence) / 2) * spreads / numpy.sqrt(safe)
+    return numpy.where(several, half, math.nan)
+
+
+def paired_p(n: Any, mean: Any, std: Any) -> Numbers:
+    """Return the two-sided p of each mean difference, by Student's paired t test: 2 · P(T(n - 1) > |mean| · √n / std).
+
+    NaN for fewer than two pairs. Where all differences of a sample are the same, 1 when they are 0 and 0 when they are not.
+
+    Args:
+        n, mean, std: pairs, and mean and standard deviation (ddof 1) of their differences, of one length.
+    """
+    from scipy.special import stdtr
+
+    pairs, means, spreads = (numpy.asarray(values, dtype="float64") for values in (n, mean, std))
+    varies = spreads > NOTHING
+    safe = numpy.where(pairs >= 2, pairs, 2.0)
+    ratio = numpy.abs(means) * numpy.sqrt(safe) / numpy.where(varies, spreads, 1.0)
+    p = numpy.where(varies, 2 * stdtr(safe - 1, -ratio), numpy.where(numpy.abs(means) > NOTHING, 0.0, 1.0))
+    return numpy.where((pairs >= 2) & numpy.isfinite(means), p, math.nan)
+
+
+def holm(p: Any) -> Numbers:
+    """Return p-values corrected for how many they are: the i-th smallest of m times m - i + 1, none below the one before it.
+
+    Source: Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6. Of all true hypotheses
+    together one is rejected at most so often as the level says, whatever they have to do with each other. NaN stays NaN, and does
+    not count.
+    """
+    values = numpy.asarray(p, dtype="float64")
+    corrected = numpy.full(values.shape, math.nan)
+    (there,) = numpy.nonzero(~numpy.isnan(values))
+    order = there[numpy.argsort(values[there], kind="stable")]
+    weights = numpy.arange(len(order), 0, -1)
+    corrected[order] = numpy.minimum(numpy.maximum.accumulate(weights * values[order]), 1.0)
+    return corrected
+
+
+def signed_rank(differences: Iterable[float]) -> float:
+    """Return the exact two-sided p of Wilcoxon's signed-rank test; NaN where no difference is other than 0.
+
+    Source: Wilcoxon (1945), Individual comparisons by ranking methods, Biometrics 1: differences of 0 are left out, those of one
+    size share their mean rank. The distribution is that of the rank sums under all 2^n ways to give the ranks signs, ties
+    included: it is counted, not approximated, so that it holds at any n.
+    """
+    from scipy.stats import rankdata
+
+    values = numpy.array([value for value in differences if abs(value) > NOTHING])
+    if not len(values):
+        return math.nan
+    # twice the ranks are whole numbers, and sizes that differ by no more than floats do are one size
+    ranks = numpy.rint(2 * rankdata(numpy.round(numpy.abs(values), 9))).astype(int)
+    ways = numpy.zeros(int(ranks.sum()) + 1)
+    ways[0] = 1.0
+    for rank in ranks:
+        ways[rank:] = ways[rank:] + ways[: len(ways) - rank]
+    share = ways / ways.sum()
+    above = int(ranks[values > 0].sum())
+    tail = min(share[: above + 1].sum(), share[above:].sum())
+    return float(min(1.0, 2 * tail))
+
+
+def smallest_p(pairs: int) -> float:
+    """Return the smallest two-sided p that a signed-rank or sign-flip test can give with so many pairs: 2 / 2^n, at most 1.
+
+    Of the 2^n ways to give n differences signs, which are equally likely where nothing differs, two are the most extreme (Fisher
+    1935, The Design of Experiments, section 21).
+    """
+    return min(1.0, 2.0 ** (1 - pairs))
+
+
+def smallest_difference(std: float, pairs: int, power: float = 0.8, level: float = LEVEL) -> float:
+    """Return the smallest true mean difference that a paired t test tells with this power.
+
+    It is the δ for which P(T'(n - 1, δ · √n / std) > t) = power; T' is Student's t with its non-centrality, t the two-sided
+    critical value at `level`. Source: Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, section 2.3. NaN for
+    fewer than two pairs.
+
+    Args:
+        std: standard deviation of the differences, in the unit of the answer.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import nctdtr, stdtrit
+
+    if pairs < 2 or math.isnan(std):
+        return math.nan
+    freedom, critical = pairs - 1, float(stdtrit(pairs - 1, 1 - level / 2))
+
+    def lacking(shift: float) -> float:
+        missed = float(nctdtr(freedom, shift, critical))
+        return power - (1 - missed)  # the other tail is below the level's half, and less the further the shift
+
+    high = critical + 2.0
+    while lacking(high) > 0:
+        high *= 2
+    return float(brentq(lacking, 0.0, high)) * std / math.sqrt(pairs)
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie in (0, 1), not {confidence!r}")
 
 
 def welch(first: Summary, second: Summary, confidence: float = 0.95) -> tuple[float, float, float]:

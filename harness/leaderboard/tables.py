@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,14 +11,14 @@ from typing import Any, Literal
 
 import pandas
 
-from harness.leaderboard.cells import PLACE, cells_of, natives, ranks
+from harness.leaderboard.cells import PLACE, cells_of, natives, standing
 from harness.leaderboard.columns import AXES, ascending, each
-from harness.leaderboard.notes import FACTS, MEASURE, footnotes, notes, usual_count
+from harness.leaderboard.notes import FACTS, MEASURE, footnotes, legend, notes, usual_count
 from harness.leaderboard.settings import Setting, separate
 from harness.leaderboard.text import escape, fixed
 
 #: What a cell that a scenario adds has beside its text, unless it says otherwise.
-EMPTY = {"rank": 0, "suffix": "", "native": False, "n": 0, "diverged": 0, "failed": 0}
+EMPTY = {"rank": 0, "tied": False, "suffix": "", "native": False, "n": 0, "diverged": 0, "failed": 0}
 #: What is known of a cell before its records are looked at.
 KNOWN = ["table", *PLACE, *AXES, "native", "distilled"]
 #: A table wider than this many columns becomes one table an IPC.
@@ -31,8 +32,9 @@ class Table:
     Attributes:
         title: dataset, IPC when it is one, and what tells this setting from the others of the same records.
         cells: long form, one row a cell. A scenario that makes its own tables needs the columns `method`, `row`, `ipc`, `column`
-            and `value` (the text); `rank` (1 bold, 2 underlined), `suffix` (what follows the value), the axes' own names and
-            the figures of table.csv are optional. Labels and values are plain text.
+            and `value` (the text); `tied` (bold), `rank` (1 underlined where several are bold; bold where there is no `tied`),
+            `suffix` (what follows the value), the axes' own names and the figures of table.csv are optional. Labels and values
+            are plain text.
         rows, columns: what the labels are, as tables call it: "loss", "optimizer". `columns` is empty where IPC alone makes them.
         row_labels: (method, label) of each row, from top to bottom.
         column_labels: (IPC, label) of each column, from left to right.
@@ -41,6 +43,8 @@ class Table:
         groups: what `method` is, as tables call it.
         records: what the cells were made of, for paired statistics: method, ipc, row and column as they stand in `cells`, seed,
             accuracy (NaN when the trial failed); None when the scenario made the table itself.
+        lowest: column labels under which the lowest figure is the best one; True for all of them.
+        compared: the axis along which gains are taken; "" for none.
     """
 
     title: str
@@ -53,13 +57,16 @@ class Table:
     notes: list[str] = field(default_factory=list)
     groups: str = "set"
     records: pandas.DataFrame | None = None
+    lowest: Collection[str] | bool = ()
+    compared: str = ""
 
     def with_column(self, label: str, entries: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> Table:
         """Return the table with one more column after those of each IPC.
 
         Args:
             label: of the column.
-            entries: {(method, row, IPC): {"value": text, and perhaps "mean", "std", "low", "high", "rank"}}; others stay empty.
+            entries: {(method, row, IPC): {"value": text, and perhaps "mean", "std", "low", "high", "rank", "tied"}}; others stay
+                empty.
         """
         own = {self.rows, self.columns} & {*self.cells.columns}
         added = []
@@ -75,14 +82,22 @@ class Table:
     def regrouped(self, groups: str) -> Table:
         """Return the table with rows and methods in each other's place, ranked anew; `groups` is what the rows were."""
         names = {"method": "row", "row": "method"}
-        cells = self.cells.rename(columns=names)
-        cells["table"] = 0
-        cells["rank"] = ranks(cells).to_numpy()
+        cells = self.cells.rename(columns=names).assign(table=0).reset_index(drop=True)
+        numbers = {place: number for number, place in enumerate(each(cells, *PLACE))}
+        records = None if self.records is None else self.records.rename(columns=names)
+        seeds = pandas.DataFrame({"cell": [], "seed": [], "accuracy": []})
+        if records is not None:
+            seeds = records.assign(cell=[numbers.get(place, -1) for place in each(records, *PLACE)]).dropna(subset=["accuracy"])
+        anew = standing(cells, seeds, self.lowest)
+        cells[anew.columns] = anew
+        before, after = legend(self.cells, self.compared, self.groups), legend(cells, self.compared, groups)
+        notes = [after if note == before else note for note in self.notes]
         methods = list(dict.fromkeys(method for method, _ in self.row_labels))
         rows = list(dict.fromkeys(row for _, row in self.row_labels))
         labels = tuple((row, method) for row in rows for method in methods if (method, row) in {*self.row_labels})
-        records = None if self.records is None else self.records.rename(columns=names)
-        return replace(self, cells=cells, rows=self.groups, groups=groups, row_labels=labels, records=records)
+        return replace(
+            self, cells=cells, rows=self.groups, groups=groups, row_labels=labels, records=records, notes=[n for n in notes if n]
+        )
 
     def shown(self, *names: str) -> dict[tuple[str, str, str, str], tuple[Any, ...]]:
         """Return {(method, row, IPC, column): what these columns hold} of the cells that the labels show, row by row.
@@ -94,6 +109,21 @@ class Table:
         cells = dict(zip(places, zip(*columns, strict=True), strict=True))
         labels = ((method, row, ipc, column) for method, row in self.row_labels for ipc, column in self.column_labels)
         return {place: cells[place] for place in labels if place in cells}
+
+    def marks(self) -> dict[tuple[str, str, str, str], tuple[bool, bool]]:
+        """Return {(method, row, IPC, column): whether it is bold, whether it is underlined} of the cells that are shown.
+
+        Bold are the best of a method's rows in its column and all that cannot be told from it; underlined the best mean, where
+        that is not the only bold one.
+        """
+        told = "tied" in self.cells
+        shown = self.shown("tied", "rank")
+        bold = {place: bool(tied) if told else rank == 1 for place, (tied, rank) in shown.items()}
+        counts = Counter((method, ipc, column) for (method, _, ipc, column), is_bold in bold.items() if is_bold)
+        return {
+            place: (bold[place], bold[place] and rank == 1 and counts[place[0], place[2], place[3]] > 1)
+            for place, (_, rank) in shown.items()
+        }
 
     def seeds(self, method: str, row: str, ipc: str, column: str) -> dict[int, float]:
         """Return {seed: accuracy} of one cell; failed trials are left out."""
@@ -228,7 +258,8 @@ def _table(setting: Setting, layout: Layout, grid: _Grid, records: pandas.DataFr
     cells["dataset"] = setting.dataset
     cells["value"] = [_value(*cell) for cell in each(cells, "n", "mean", "std", "records", "diverged", "failed")]
     cells["suffix"] = [
-        _suffix(*cell, letters=letters, usual=usual) for cell in each(cells, "n", "gain", "diverged", "failed", "errors")
+        _suffix(*cell, letters=letters, usual=usual)
+        for cell in each(cells, "n", "gain", "gain_low", "gain_high", "diverged", "failed", "errors")
     ]
     ipcs = list(dict.fromkeys(ipc for ipc, _ in grid.column_labels))
     single = f"IPC {ipcs[0]}" if len(ipcs) == 1 and ipcs[0] else ""
@@ -236,7 +267,9 @@ def _table(setting: Setting, layout: Layout, grid: _Grid, records: pandas.DataFr
     title += f" — {', '.join(setting.heading)}" if setting.heading else ""
     under = [*setting.notes, *notes(grid.facts, records["seed"], cells, layout.compared, layout.measure)]
     seeds = records[[*PLACE, "seed", "accuracy"]]
-    return Table(title, cells, layout.rows, layout.columns, grid.row_labels, grid.column_labels, marks, under, records=seeds)
+    labels = (grid.row_labels, grid.column_labels)
+    how: dict[str, Any] = {"records": seeds, "lowest": layout.lowest, "compared": layout.compared}
+    return Table(title, cells, layout.rows, layout.columns, *labels, marks, under, **how)
 
 
 def _value(n: int, mean: float, std: float, records: int, diverged: int, failed: int) -> str:
@@ -249,15 +282,29 @@ def _value(n: int, mean: float, std: float, records: int, diverged: int, failed:
 
 
 def _suffix(
-    n: int, gain: float, diverged: int, failed: int, errors: Sequence[str], *, letters: Mapping[str, str], usual: int
+    n: int,
+    gain: float,
+    low: float,
+    high: float,
+    diverged: int,
+    failed: int,
+    errors: Sequence[str],
+    *,
+    letters: Mapping[str, str],
+    usual: int,
 ) -> str:
     """Return what follows the value: † when a seed diverged, the gain, the count of seeds when it is not the usual one."""
     count = f"(n={n})" if n and (n != usual or failed) else ""
     marks = f"({', '.join(letters[error] for error in errors)})" if errors else ""
-    words = " ".join(word for word in ("" if math.isnan(gain) else _gain(gain), count, marks) if word)
+    words = " ".join(word for word in (_gain(gain, low, high), count, marks) if word)
     return ("†" if diverged else "") + (f" {words}" if words else "")
 
 
-def _gain(points: float) -> str:
+def _gain(points: float, low: float, high: float) -> str:
+    """Return a gain: `↑4.1` where its interval leaves out 0, `(+4.1)` where it does not or there is none."""
     shown = fixed(points, 1)
-    return shown if shown == "0.0" else ("↑" + shown if points > 0 else "↓" + shown.lstrip("-"))
+    if not shown:
+        return ""
+    if low > 0 or high < 0:
+        return ("↑" if points > 0 else "↓") + shown.lstrip("-")
+    return f"({'+' if points > 0 and shown != '0.0' else ''}{shown})"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from harness.boards.frames import to_frame
 from harness.leaderboard import tables
@@ -50,14 +54,103 @@ def test_a_lone_row_is_not_called_best_nor_the_worse_of_two_second_best(planter)
 
 @pytest.mark.parametrize(
     ("accuracy", "expected"),
-    [(85.1, "85.1 ↑5.1"), (79.6, "79.6 ↓0.4"), (80.04, "80.0 0.0"), (79.96, "80.0 0.0"), (80.0, "80.0 0.0")],
+    [(85.1, "85.1 ± 0.0 ↑5.1"), (79.6, "79.6 ± 0.0 ↓0.4"), (80.04, "80.0 ± 0.0 ↑0.0"), (80.0, "80.0 ± 0.0 (0.0)")],
 )
 def test_gain_over_the_native_loss(planter, accuracy, expected):
-    planter.cell(80.0, loss="kl")
-    planter.cell(accuracy, loss="gift")
+    planter.cell(80.0, 80.0, loss="kl")
+    planter.cell(accuracy, accuracy, loss="gift")
     table = only(planter.frame)
     assert shown(table)["RDED", "gift", "10", "adamw"] == expected
-    assert shown(table)["RDED", "kl", "10", "adamw"] == "80.0"
+    assert shown(table)["RDED", "kl", "10", "adamw"] == "80.0 ± 0.0"
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [((81.0, 84.0), "82.5 ± 2.1 (+1.5)"), ((80.0, 81.0), "80.5 ± 0.7 (-0.5)"), ((83.0, 85.0), "84.0 ± 1.4 ↑3.0")],
+)
+def test_a_gain_whose_interval_holds_0_stands_in_brackets(planter, accuracies, expected):
+    planter.cell(80.0, 82.0, loss="kl")
+    planter.cell(*accuracies, loss="gift")
+    table = only(planter.frame)
+    assert shown(table)["RDED", "gift", "10", "adamw"] == expected
+    assert ("in brackets: points" in note(table, "Bold")) == ("(" in expected)
+
+
+def test_a_gain_is_that_of_the_seeds_which_both_have(planter):
+    planter.cell(70.0, 80.0, 90.0, loss="kl")
+    planter.cell(71.0, 82.0, loss="gift")
+    cell = only(planter.frame).cells.set_index("row").loc["gift"]
+    expected = stats.ttest_rel([71.0, 82.0], [70.0, 80.0])
+    interval = expected.confidence_interval()
+    assert (cell["gain"], cell["gain_pairs"]) == (1.5, 2)  # not 76.5 - 80.0: the third seed of kl has no partner
+    assert [cell["gain_low"], cell["gain_high"]] == pytest.approx([interval.low, interval.high])
+    assert cell["gain_p"] == pytest.approx(expected.pvalue)
+
+
+def test_without_a_shared_seed_a_gain_has_no_interval_and_nothing_is_told(planter):
+    planter.plant(70.0, seed=0, loss="kl")
+    planter.plant(90.0, seed=1, loss="gift")
+    table = only(planter.frame)
+    cell = table.cells.set_index("row").loc["gift"]
+    assert (cell["gain"], cell["gain_pairs"]) == (20.0, 0)
+    assert math.isnan(cell["gain_low"]) and math.isnan(cell["gain_p"])
+    assert table.cells["tied"].tolist() == [True, True]
+    assert note(table, "No pairs of seeds")
+
+
+def test_a_mean_has_students_interval(planter):
+    planter.cell(80.0, 82.0, 87.0)
+    cell = only(planter.frame).cells.iloc[0]
+    expected = stats.t.interval(0.95, 2, 83.0, stats.sem([80.0, 82.0, 87.0]))
+    assert [cell["mean_low"], cell["mean_high"]] == pytest.approx(expected)
+
+
+def test_tied_are_the_best_and_what_the_seeds_cannot_tell_from_it(planter):
+    planter.cell(80.0, 82.0, 84.0, 86.0, 88.0, loss="kl")
+    planter.cell(81.0, 81.5, 85.0, 85.0, 87.0, loss="gift")  # now above, now below
+    planter.cell(75.0, 77.1, 79.0, 81.1, 83.0, loss="mse")  # five below, each time
+    table = only(planter.frame)
+    cells = table.cells.set_index("row")
+    assert cells["tied"].to_dict() == {"kl": True, "gift": True, "mse": False}
+    assert math.isnan(cells.loc["kl", "best_gap"])
+    pairs = {"gift": [1.0, -0.5, 1.0, -1.0, -1.0], "mse": [-5.0, -4.9, -5.0, -4.9, -5.0]}
+    p = [stats.ttest_1samp(differences, 0.0).pvalue for differences in pairs.values()]
+    assert cells.loc[[*pairs], "best_gap_p"].tolist() == pytest.approx(multipletests(p, method="holm")[1].tolist())
+    assert "comparisons: 2" in note(table, "Bold")
+    assert note(table, "With").startswith(
+        "With 5 pairs of seeds the smallest p that a signed-rank or sign-flip test can give is 0.062: "
+    )
+
+
+def test_comparisons_are_corrected_over_all_columns_of_a_table(planter):
+    for optimizer in ("sgd", "adam", "adamw"):
+        planter.cell(80.0, 81.0, 82.0, loss="kl", optimizer=optimizer)
+        planter.cell(75.0, 76.9, 77.2, loss="ce", optimizer=optimizer)
+    alone, together = pivot(planter.frame.query("optimizer == 'sgd'"))[0], only(planter.frame)
+    p = [table.cells["best_gap_p"].dropna().iloc[0] for table in (alone, together)]
+    assert p[1] == pytest.approx(3 * p[0])
+
+
+def test_of_seeds_that_only_agree_in_part_the_rest_do_not_count(planter):
+    planter.cell(80.0, 81.0, 82.0, loss="kl")
+    planter.plant(10.0, seed=7, loss="ce")
+    planter.plant(11.0, seed=8, loss="ce")
+    assert only(planter.frame).cells["tied"].all()  # however far apart: nothing is paired
+
+
+def test_the_lowest_may_be_what_ties_are_with(planter):
+    for measure, offset in (("final", 0.0), ("forgetting", 0.0)):
+        planter.cell(80.0 + offset, 81.0, 82.0, 83.0, loss="kl", measure=measure)
+        planter.cell(70.0, 71.1, 72.0, 73.1, loss="gift", measure=measure)
+    (table,) = pivot(planter.frame, columns="measure", lowest=["forgetting"])
+    cells = table.cells.set_index(["row", "column"])
+    assert cells["tied"].to_dict() == {
+        ("kl", "final"): True,
+        ("kl", "forgetting"): False,
+        ("gift", "final"): False,
+        ("gift", "forgetting"): True,
+    }
+    assert cells.loc[("kl", "forgetting"), "best_gap"] > 0
 
 
 def test_gain_is_over_the_same_column_of_the_same_set(planter):

@@ -11,7 +11,7 @@ def test_seed_counts_that_differ_are_named_in_their_cells(planter):
     planter.cell(80.0, 81.0, 82.0, loss="gift")
     planter.cell(70.0, 72.0, loss="ce")
     table = only(planter.frame)
-    assert shown(table)["RDED", "ce", "10", "adamw"] == "71.0 ± 1.4 ↓10.0 (n=2)"
+    assert shown(table)["RDED", "ce", "10", "adamw"] == "71.0 ± 1.4 ↓9.5 (n=2)"
     assert "(n=" not in shown(table)["RDED", "kl", "10", "adamw"]
     assert "n = 3 seeds (0, 1, 2) unless a cell says otherwise." in note(table, "Accuracy")
 

@@ -218,7 +218,7 @@ def test_a_plugins_label_that_goes_with_a_row_is_no_setting(planter):
 
 def test_one_set_may_have_its_native_loss_written_down_later(planter):
     planter.cell(80.0, 81.0, 82.0, loss="kl", native="kl")
-    planter.cell(85.0, loss="gift", native="")
+    planter.cell(84.0, 85.0, 86.0, loss="gift", native="")
     (table,) = pivot(planter.frame)
     assert table.cells.query("row == 'gift'")["gain"].iloc[0] == pytest.approx(4.0)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import numpy as np
 import pandas
@@ -8,8 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
 
-from harness.leaderboard.statistics import paired_difference, summaries, summary
+from harness.leaderboard.statistics import (
+    half_widths,
+    holm,
+    paired_difference,
+    paired_p,
+    signed_rank,
+    smallest_difference,
+    smallest_p,
+    summaries,
+    summary,
+)
 
 accuracies = st.lists(st.floats(0, 100), min_size=2, max_size=20)
 
@@ -70,3 +83,64 @@ def test_equal_differences_give_an_interval_without_width():
 def test_a_confidence_outside_0_to_1_is_refused(confidence):
     with pytest.raises(ValueError, match="confidence"):
         paired_difference({0: 1.0}, {0: 1.0}, confidence=confidence)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_is_that_of_statsmodels(p):
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def test_what_is_not_known_is_not_counted_by_holm():
+    assert holm([0.01, math.nan, 0.04])[[0, 2]] == pytest.approx([0.02, 0.04])
+    assert math.isnan(holm([0.01, math.nan])[1])
+
+
+@given(st.lists(st.integers(-1000, 1000).filter(bool), min_size=2, max_size=12, unique_by=abs))
+def test_signed_rank_is_that_of_scipy(differences):
+    assert signed_rank(differences) == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue)
+
+
+@pytest.mark.parametrize("differences", [[1, 1, 2, -1], [3, -3, 3, 3, 2], [-1, -1, -1, 2, 2, 3]])
+def test_signed_rank_counts_ties_exactly(differences):
+    every_sign = stats.wilcoxon(differences, method=stats.PermutationMethod()).pvalue
+    assert signed_rank(differences) == pytest.approx(every_sign)
+
+
+@pytest.mark.parametrize("pairs", [1, 3, 5, 6, 10])
+def test_the_smallest_p_is_what_differences_of_one_sign_give(pairs):
+    assert smallest_p(pairs) == pytest.approx(signed_rank(range(1, pairs + 1)))
+
+
+def test_differences_of_nothing_have_no_signed_rank():
+    assert math.isnan(signed_rank([0.0, 1e-14]))
+
+
+@pytest.mark.parametrize("pairs", [3, 5, 10, 40])
+def test_the_smallest_difference_is_that_of_statsmodels(pairs):
+    effect = TTestPower().solve_power(nobs=pairs, alpha=0.05, power=0.8)
+    assert smallest_difference(2.5, pairs) == pytest.approx(2.5 * effect, rel=2e-3)
+
+
+def test_a_single_pair_or_no_spread_tells_no_difference():
+    assert math.isnan(smallest_difference(1.0, 1))
+    assert math.isnan(smallest_difference(math.nan, 5))
+
+
+@given(st.lists(st.floats(-50, 50), min_size=2, max_size=10).filter(lambda values: np.std(values) > 1e-6))
+def test_the_paired_p_is_that_of_scipy(differences):
+    p = paired_p([len(differences)], [np.mean(differences)], [np.std(differences, ddof=1)])
+    assert p[0] == pytest.approx(stats.ttest_1samp(differences, 0.0).pvalue, abs=1e-9)
+
+
+def test_differences_without_spread_are_told_unless_they_are_0():
+    assert paired_p([3, 3], [0.0, 0.5], [0.0, 1e-15]).tolist() == [1.0, 0.0]
+    assert math.isnan(paired_p([1], [0.5], [math.nan])[0])
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_intervals_cover_the_truth_as_often_as_they_say(n):
+    boards = int(os.environ.get("GIFTBENCH_BOARDS", "2000"))
+    draws = np.random.default_rng(n).normal(70.0, 2.0, (boards, n))
+    half = half_widths(np.full(boards, n), draws.std(axis=1, ddof=1))
+    covered = np.mean(np.abs(draws.mean(axis=1) - 70.0) <= half)
+    assert 0.93 <= covered <= 0.97

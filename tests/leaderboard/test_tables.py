@@ -71,8 +71,8 @@ def test_losses_can_be_the_columns_and_gains_go_along_the_row(planter):
     planter.cell(60.0, loss="kl", model="a")
     planter.cell(62.0, loss="gift", model="a")
     table = only(planter.frame, rows="model", columns="loss")
-    assert shown(table)["RDED", "a", "10", "gift"] == "62.0 ↑2.0"
-    assert "in the same row" in note(table, "↑ ↓")
+    assert shown(table)["RDED", "a", "10", "gift"] == "62.0 (+2.0)"
+    assert "in the same row" in note(table, "In brackets")
 
 
 def test_no_records_make_no_table(planter):
