@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.prices import COLUMNS, Prices, beside, priced, unknown
+from harness.leaderboard.summary import summary
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, paragraphs, short_error
 from harness.leaderboard.today import Outdated, none_is, of_today
@@ -256,7 +257,7 @@ def _remove_others(folder: Path, drawn: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterable[Section], note: str, brought: str) -> str:
+def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Sequence[Section], note: str, brought: str) -> str:
     name = _place(file, file)
     failed = len(frame) and (frame["status"] == "failed").any()
     parts = [
@@ -265,6 +266,7 @@ def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Iterabl
         f"Run or continue this board with {code(f'giftbench run {name}')}; {code(f'giftbench table {name}')} renders its records "
         "again.",
         _status(frame, note) + (f" {code(f'giftbench run {name} --retry')} repeats the failed ones." if failed else ""),
+        summary([table for section in sections for table in section.tables]).markdown().rstrip("\n") if len(frame) else "",
         *(section.markdown(2).rstrip("\n") for section in sections),
         brought,
     ]

@@ -209,7 +209,7 @@ def test_scenarios_stand_in_the_boards_order_then_the_others_by_name(planter, tm
     (tmp_path / "board.toml").write_text(text)
     render(tmp_path, named)
     heads = [line for line in (tmp_path / "README.md").read_text("utf-8").splitlines() if line.startswith("## ")]
-    assert heads == ["## yak", "## planted", "## apple", "## zebra"]
+    assert heads == ["## Summary", "## yak", "## planted", "## apple", "## zebra"]
     assert list(table(tmp_path)["scenario"]) == ["planted", "apple", "zebra"]
 
 
