@@ -27,9 +27,9 @@ def cells_of(
 
     Columns, beside those of `places`: `n` seeds in the mean; `mean` and `std` of the accuracy after the last epoch, percent
     (ddof 1); `mean_low` and `mean_high`, Student's 95 % interval of the mean; `best_on_test_mean` and `top5_mean`, percent; how
-    many `records` there are, `diverged` and `failed`; `errors` of the failed ones, in short, each once; `evidence`, how far its records are to be believed,
-    in words; `distilled_on`; `native`,
-    whether the loss is that of the set's authors; `gain`, points above it, by seed (`paired`); what `standing` says of it.
+    many `records` there are, `diverged` and `failed`; `errors` of the failed ones, in short, each once; `evidence`, how far its
+    records are to be believed, in words; `distilled_on`; `native`, whether the loss is that of the set's authors; `gain`, points
+    above it, by seed (`paired`); what `standing` says of it.
     What there is no number of is NaN.
 
     Args:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boards.records import RecordStore
+from harness.leaderboard.power import Reach, reach
 from harness.planning.artefacts import Artefacts
 from harness.running.costs import Costs, Facts
 from harness.running.executors import local
@@ -55,6 +56,7 @@ class Outlook:
         left: how many a run would train.
         absent: what they rest on that is not at hand; a run makes it first, and ids of trials follow from it.
         places: this machine, then all that were asked for.
+        reach: the smallest difference that the planned seeds can tell, by the spread in the records.
     """
 
     planned: int
@@ -63,6 +65,7 @@ class Outlook:
     left: int
     absent: tuple[str, ...]
     places: tuple[Place, ...]
+    reach: Reach
 
 
 def outlook(
@@ -108,7 +111,11 @@ def outlook(
         *(place(each, each.device, each.workers, each.fits) for each in machines),
     ]
     ended = sum(trial.id in done for trial in trials)
-    return Outlook(len(trials), ended, len(failed), len(missing), absent, tuple(places))
+    seeds: dict[str, set[int]] = {}
+    for trial in trials:
+        seeds.setdefault(trial.setup.hash, set()).add(trial.seed)
+    told = reach(contents.records, min(map(len, seeds.values()), default=0))
+    return Outlook(len(trials), ended, len(failed), len(missing), absent, tuple(places), told)
 
 
 def _recorded(trials: Sequence[Trial], records: Mapping[str, Record]) -> dict[str, Record]:

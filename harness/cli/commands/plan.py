@@ -28,6 +28,7 @@ from harness.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from harness.leaderboard.power import Reach
     from harness.running.forecast import Machines
     from harness.running.outlook import Place
 
@@ -88,6 +89,20 @@ def plan(
         print(_line(place))
         if place.forecast.bounded and place.workers > 1:
             print(f"  the longest bundle alone takes {_hours(place.forecast.longest)}: more machines end no sooner")
+    if known.planned:
+        print(_told(known.reach))
+
+
+def _told(reach: Reach) -> str:
+    """Say what the seeds will be able to tell, and by which spread."""
+    seeds = f"{reach.seeds} seed{'s' * (reach.seeds != 1)}"
+    if reach.seeds < 2:
+        return f"{seeds}: no difference can be told; two are the fewest that can"
+    if not reach.pairs:
+        return f"{seeds}: which difference they can tell is not known before two losses of a setting have two seeds each"
+    points = f"{reach.difference:.1f} point{'s' * (f'{reach.difference:.1f}' != '1.0')}"
+    spread = f"by the spread of {reach.pairs} pair{'s' * (reach.pairs != 1)} of losses in the records, {reach.std:.2f} points"
+    return f"{seeds} can tell a difference of {points} between two losses (paired t test, 5 %, power 80 %), {spread}"
 
 
 def _line(place: Place) -> str:

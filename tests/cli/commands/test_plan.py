@@ -41,6 +41,9 @@ def test_hours_and_cost_are_said_with_what_they_rest_on(giftbench: Giftbench, bo
     assert gpus.endswith(
         "no record is of any GPU: by the operations of the networks alone, which may be wrong several times over"
     )
+    assert (
+        rest.pop() == "12 seeds: which difference they can tell is not known before two losses of a setting have two seeds each"
+    )
     assert rest in ([], [line for line in rest if "longest bundle" in line])
     assert (giftbench("plan", board, "--device", "cpu", "--retry").out.splitlines()[0]) == "12 trials: 2 done, 10 left, 1 failed"
 
@@ -59,7 +62,30 @@ def test_what_a_run_makes_first_is_said_and_records_that_fit_in_all_but_its_dige
 
 def test_a_board_that_is_done_takes_no_hours(giftbench: Giftbench, board: Path) -> None:
     said = giftbench("plan", board, "--device", "cpu", "--seeds", 2, "--machines", "h200:8x16")
-    assert said.out == "2 trials: 2 done, 0 left, 0 failed\n"
+    assert said.out.splitlines()[0] == "2 trials: 2 done, 0 left, 0 failed"
+    assert [line.partition(":")[0] for line in said.out.splitlines()[1:]] == ["2 seeds"]
+
+
+def test_the_smallest_difference_that_seeds_can_tell_is_said_and_one_seed_tells_none(
+    giftbench: Giftbench, tmp_path: Path, cache: Path
+) -> None:
+    file = tmp_path / "board.toml"
+    losses = {"ce": [70.0, 71.0, 72.0], "kl": [71.0, 73.0, 72.0]}
+    file.write_text(board_text(losses=[*losses], seeds=3, scenarios=[{"name": "cross-optimizer", "optimizers": ["sgd"]}]))
+    store = RecordStore(tmp_path / "records")
+    for trial in planned(file):
+        store.write(Record.of(trial, "done", metrics={"accuracy": losses[trial.labels.loss][trial.seed]}))
+    # differences 1, 2 and 0 vary by 1 point, and of three pairs 3.26 times that is told in four of five boards
+    said = giftbench("plan", file, "--device", "cpu").out.splitlines()[-1]
+    assert said == (
+        "3 seeds can tell a difference of 3.3 points between two losses (paired t test, 5 %, power 80 %), by the spread of 1 "
+        "pair of losses in the records, 1.00 points"
+    )
+    assert (
+        giftbench("plan", file, "--device", "cpu", "--seeds", 1)
+        .out.splitlines()[-1]
+        .startswith("1 seed: no difference can be told")
+    )
 
 
 def test_machines_that_are_none_are_one_line(giftbench: Giftbench, board: Path) -> None:
