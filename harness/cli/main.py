@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from harness.cli.commands.boards import boards
 from harness.cli.commands.compare import compare
 from harness.cli.commands.distill import distill
 from harness.cli.commands.doctor import doctor
@@ -87,6 +88,7 @@ for _command in (
     rerun,
     verify,
     submit,
+    boards,
     remove,
     list_,
     new,

@@ -17,7 +17,7 @@ from harness.boards.board import Board, board_path, load_board
 from harness.boards.evidence import evidence
 from harness.boards.frames import to_frame
 from harness.boards.protocol import TRIED_OUT
-from harness.boards.records import Contents, RecordStore, uncollected
+from harness.boards.records import Contents, Record, RecordStore, uncollected
 from harness.core.errors import BoardError, PluginError, UnknownName, suggest
 from harness.files.atomic import told, update
 from harness.leaderboard import joined
@@ -26,6 +26,9 @@ from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv
 from harness.leaderboard.markdown import markdown
+from harness.leaderboard.page.boards import Listed
+from harness.leaderboard.page.drawings import inlined
+from harness.leaderboard.page.page import Chapter, Cover, Drawing, page
 from harness.leaderboard.prices import COLUMNS, Prices, beside, priced, unknown
 from harness.leaderboard.summary import summary
 from harness.leaderboard.tables import Table, pivot
@@ -73,6 +76,14 @@ class Section:
         return "\n\n".join(part for part in parts if part) + "\n"
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """A leaderboard as it was written: its files, and what a list of boards says of it."""
+
+    files: list[Path]
+    listed: Listed
+
+
 def render(
     board_file: Path,
     scenarios: Scenarios,
@@ -80,7 +91,7 @@ def render(
     outdated: Outdated = none_is,
     prices: Prices = unknown,
 ) -> list[Path]:
-    """Write README.md, table.csv, timing.csv and figures beside a board from its records, and return their paths.
+    """Write README.md, index.html, table.csv, timing.csv and figures beside a board from its records, and return their paths.
 
     Figures are drawn into `figures/`, from which SVG and PNG files that no section names any more are removed.
 
@@ -92,6 +103,17 @@ def render(
         prices: tells what each of them cost.
     Raises: BoardError when the board cannot be read.
     """
+    return rendered(board_file, scenarios, contents, outdated, prices).files
+
+
+def rendered(
+    board_file: Path,
+    scenarios: Scenarios,
+    contents: Contents | None = None,
+    outdated: Outdated = none_is,
+    prices: Prices = unknown,
+) -> Rendered:
+    """Do what `render` does, and return what a list of boards says of this one, too."""
     file = board_path(board_file).resolve()
     with uncollected():
         board = load_board(file)
@@ -106,10 +128,15 @@ def render(
             "timing.csv": timing_csv(frame),
         }
         drawn = draw_all([figure for section in sections for figure in section.figures], file.parent / FOLDER)
+        chapters = [_chapter(file, section, shown) for section in sections]
+        cover = Cover(_title(file, board), board.description, _place(file, file), _status(frame, note))
+        texts["index.html"] = page(cover, chapters, shown)
     for name, text in texts.items():
         update(file.parent / name, text)
     _remove_others(file.parent / FOLDER, drawn)
-    return [*(file.parent / name for name in texts), *drawn]
+    cells = sum(len(chapter.table.rows) for chapter in chapters)
+    listed = Listed(file.parent.name, cover.title, _sentence(board), len(shown), cells)
+    return Rendered([*(file.parent / name for name in texts), *drawn], listed)
 
 
 def _contents(file: Path) -> Contents:
@@ -261,7 +288,7 @@ def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Sequenc
     name = _place(file, file)
     failed = len(frame) and (frame["status"] == "failed").any()
     parts = [
-        f"# {escape(board.title.strip() or file.parent.name)}",
+        f"# {escape(_title(file, board))}",
         paragraphs(board.description),
         f"Run or continue this board with {code(f'giftbench run {name}')}; {code(f'giftbench table {name}')} renders its records "
         "again.",
@@ -271,6 +298,24 @@ def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Sequenc
         brought,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _title(file: Path, board: Board) -> str:
+    return board.title.strip() or file.parent.name
+
+
+def _sentence(board: Board) -> str:
+    """Return the board in one sentence, Markdown."""
+    return escape(re.split(r"(?<=[.!?])\s", board.description.strip(), maxsplit=1)[0])
+
+
+def _chapter(file: Path, section: Section, records: Sequence[Record]) -> Chapter:
+    """Return a section as a page shows it. Its figures have been drawn."""
+    figures = []
+    for figure in section.figures:
+        svg = (file.parent / FOLDER / f"{figure.name}.svg").read_bytes()
+        figures.append(Drawing(" ".join(figure.title.split()) or figure.name, inlined(svg, figure.name), figure.caption))
+    return Chapter.of(section.name, section.tables, records, summary=section.summary, note=section.note, figures=figures)
 
 
 def _status(frame: pandas.DataFrame, note: str) -> str:

@@ -42,7 +42,7 @@ class Table:
         notes: what the numbers rest on, Markdown, a bullet each.
         groups: what `method` is, as tables call it.
         records: what the cells were made of, for paired statistics: method, ipc, row and column as they stand in `cells`, seed,
-            accuracy (NaN when the trial failed); None when the scenario made the table itself.
+            accuracy (NaN when the trial failed) and the record's id; None when the scenario made the table itself.
         lowest: column labels under which the lowest figure is the best one; True for all of them.
         compared: the axis along which gains are taken; "" for none.
     """
@@ -266,7 +266,7 @@ def _table(setting: Setting, layout: Layout, grid: _Grid, records: pandas.DataFr
     title = ", ".join(part for part in (escape(setting.dataset), single) if part) or "Results"
     title += f" — {', '.join(setting.heading)}" if setting.heading else ""
     under = [*setting.notes, *notes(grid.facts, records["seed"], cells, layout.compared, layout.measure)]
-    seeds = records[[*PLACE, "seed", "accuracy"]]
+    seeds = records[[*PLACE, "seed", "accuracy", "id"]]
     labels = (grid.row_labels, grid.column_labels)
     how: dict[str, Any] = {"records": seeds, "lowest": layout.lowest, "compared": layout.compared}
     return Table(title, cells, layout.rows, layout.columns, *labels, marks, under, **how)

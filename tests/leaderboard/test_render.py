@@ -52,9 +52,10 @@ def test_records_of_a_newer_giftbench_are_counted_and_the_others_shown(planter, 
     render(file, named)
     after = contents(tmp_path)
     said = " Not shown: 2 records made by a newer giftbench."
-    text = after.pop("README.md").decode()
-    assert f" failed.{said}" in text
-    assert text.replace(said, "") == before.pop("README.md").decode()
+    for name in ("README.md", "index.html"):
+        text = after.pop(name).decode()
+        assert f" failed.{said}" in text
+        assert text.replace(said, "") == before.pop(name).decode()
     assert after == before
     assert [line.partition(" (")[0] for line in caplog.messages] == [
         f"{tmp_path / 'records'}: 2 records made by a newer giftbench"
@@ -112,7 +113,7 @@ def test_whatever_a_board_or_a_record_says_is_text(planter, tmp_path):
 # -- the files -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_board_is_rendered_into_three_files(planter, tmp_path):
+def test_a_board_is_rendered_into_four_files(planter, tmp_path):
     a_few(planter)
     planter.plant(None, loss="kl", optimizer="sgd", seed=3, status="failed", error="OSError: /home/me/x")
     planter.plant(9.0, loss="kl", optimizer="sgd", seed=4, status="diverged")
@@ -160,7 +161,7 @@ def test_files_that_do_not_change_are_not_touched_and_none_is_left_over(planter,
     planter.board(tmp_path)
     render(file, named)
     assert [path.stat().st_ino for path in paths] != inodes
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "board.toml", "records", "table.csv", "timing.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "board.toml", "records"])
 
 
 def test_an_interrupted_write_leaves_the_old_file_whole(planter, tmp_path, monkeypatch):

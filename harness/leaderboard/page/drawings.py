@@ -1,0 +1,76 @@
+"""A figure's SVG as part of an HTML page: no style attribute, which the page's policy forbids, and no id of another figure's."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+
+SVG, LINKS = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+#: CSS's short form of a font: size, and the families after it.
+_FONT = re.compile(r"(?:(?P<slant>italic|oblique) )?(?:(?P<weight>bold|\d{3}) )?(?P<size>[\d.]+px) (?P<family>.+)")
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_WORDS = (f"{{{SVG}}}text", f"{{{SVG}}}tspan")
+
+
+def inlined(svg: bytes, name: str) -> Markup:
+    """Return the SVG that matplotlib wrote, for a page that holds several.
+
+    Args:
+        name: of the figure: it goes before all ids that something refers to; the others are left out.
+    """
+    root = ElementTree.fromstring(svg)
+    used = {_target(value) for element in root.iter() for value in element.attrib.values()} - {""}
+    used |= {match for element in root.iter() for match in _REFERENCE.findall(element.get("style", ""))}
+    # what matplotlib gives in a style element for all: joins and caps, which descendants inherit
+    looks = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
+    for element in root.iter():
+        for child in [*element]:
+            if child.tag in (f"{{{SVG}}}style", f"{{{SVG}}}metadata"):
+                element.remove(child)
+        style = element.attrib.pop("style", "")
+        for property_, value in _declarations(style):
+            element.set(property_, value)
+        for attribute, value in [*element.attrib.items()]:
+            element.set(attribute, _REFERENCE.sub(rf"url(#{name}-\1)", value))
+        link = element.attrib.pop(f"{{{LINKS}}}href", "")
+        if link:
+            element.set("href", f"#{name}-{link[1:]}")
+        own = element.attrib.pop("id", "")
+        if own in used:
+            element.set("id", f"{name}-{own}")
+        if element.tag not in _WORDS:
+            element.text = None if not (element.text or "").strip() else element.text
+            for child in element:
+                child.tail = None
+    for look, value in looks.items():
+        root.set(look, value)
+    root.set("role", "img")
+    ElementTree.register_namespace("", SVG)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return Markup(re.sub(r"\s*\n\s*", " ", text))
+
+
+def _target(value: str) -> str:
+    match = _REFERENCE.search(value)
+    return match[1] if match else value[1:] if value.startswith("#") and " " not in value else ""
+
+
+def _declarations(style: str) -> list[tuple[str, str]]:
+    """Return a style's declarations as presentation attributes, the short form of a font taken apart."""
+    pairs = []
+    for declaration in style.split(";"):
+        name, _, value = (part.strip() for part in declaration.partition(":"))
+        font = _FONT.fullmatch(value) if name == "font" else None
+        if font is not None:
+            parts = {
+                "font-style": font["slant"],
+                "font-weight": font["weight"],
+                "font-size": font["size"],
+                "font-family": font["family"],
+            }
+            pairs += [(part, text) for part, text in parts.items() if text]
+        elif name:
+            pairs.append((name, value))
+    return pairs

@@ -1,0 +1,162 @@
+"""A board's page: `index.html` beside its README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.boards.records import Record
+from harness.leaderboard.page.document import document, part, vendored
+from harness.leaderboard.page.facts import as_json, facts
+from harness.leaderboard.page.inline import html, plain
+from harness.leaderboard.page.rows import FILTERS, LongTable, long_table
+from harness.leaderboard.tables import Table
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure: its title, plain, its SVG as it may stand in HTML, and what is said below it, Markdown."""
+
+    title: str
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One scenario's part of a page, its texts in Markdown.
+
+    Attributes:
+        table: all of `tables` as one.
+    """
+
+    name: str
+    tables: Sequence[Table]
+    table: LongTable
+    summary: str = ""
+    note: str = ""
+    figures: Sequence[Drawing] = ()
+
+    @classmethod
+    def of(cls, name: str, tables: Sequence[Table], records: Sequence[Record], **parts: Any) -> Chapter:
+        """Return a scenario's chapter.
+
+        Args:
+            records: all that the tables were made of.
+            parts: summary, note, figures.
+        """
+        taught = {record.id: bool(record.trial.teacher) for record in records}
+        return cls(name, tables, long_table(name, tables, taught), **parts)
+
+
+@dataclass(frozen=True)
+class Cover:
+    """What a page begins with.
+
+    Attributes:
+        title: of the board, plain.
+        description: plain; empty lines divide its paragraphs.
+        place: how commands name the board.
+        status: how many trials ended in which way, Markdown.
+        sentence: the board in one sentence, Markdown.
+        summary: tables over all of the board's cells.
+    """
+
+    title: str
+    description: str
+    place: str
+    status: str
+    sentence: str = ""
+    summary: Sequence[Table] = field(default=())
+
+
+def page(cover: Cover, chapters: Sequence[Chapter], records: Sequence[Record]) -> str:
+    """Return a board's page, the same text for the same records.
+
+    Args:
+        records: all that the chapters' tables were made of.
+    """
+    tables = [chapter.table for chapter in chapters]
+    content = {"board": cover.place, "filters": _filters(tables), **facts(tables, records)}
+    return document(
+        "board.html",
+        scripts=[part("loading.js"), vendored("dataTables.min.js"), part("board.js")],
+        styles=[part("page.css")],
+        cover=cover,
+        paragraphs=[" ".join(text.split()) for text in cover.description.split("\n\n") if text.strip()],
+        status=html(cover.status),
+        sentence=html(cover.sentence),
+        summary=[_grid(table) for table in cover.summary],
+        order=_order,
+        chapters=[_shown(chapter, number) for number, chapter in enumerate(chapters)],
+        content=as_json(content),
+    )
+
+
+def _shown(chapter: Chapter, number: int) -> dict[str, Any]:
+    """Return what the template says of a chapter."""
+    rows = chapter.table.rows
+    return {
+        "id": f"part-{number}",
+        "name": chapter.name,
+        "summary": html(chapter.summary),
+        "note": html(chapter.note),
+        "table": chapter.table,
+        "shade": _shade(chapter.tables) if any(row.tied for row in rows) else "",
+        "gains": any(row.gained for row in rows),
+        "intervals": any(row.interval for row in rows),
+        "statuses": any(row.status for row in rows),
+        "notes": [(plain(each.title), [html(note) for note in [*each.footnotes, *each.notes]]) for each in chapter.tables],
+        "figures": [(figure.title, figure.svg, html(figure.caption)) for figure in chapter.figures],
+    }
+
+
+def _shade(tables: Sequence[Table]) -> str:
+    """Return what the shaded cells are, as the tables know them."""
+    told = any("tied" in table.cells for table in tables)
+    return f"Shaded: the best of a {tables[0].groups} in its column{', and what cannot be told from it' if told else ''}."
+
+
+def _grid(table: Table) -> dict[str, Any]:
+    """Return heads, rows and notes of a table as it stands, in text."""
+    cells = table.shown("value", "suffix")
+    heads = [" / ".join(filter(None, [f"IPC {ipc}" if ipc else "", column])) for ipc, column in table.column_labels]
+    groups = len({method for method, _ in table.row_labels}) > 1
+    rows = []
+    for method, row in table.row_labels:
+        places = [(method, row, ipc, column) for ipc, column in table.column_labels]
+        values = ["".join(map(str, cells.get(place, ("",)))) for place in places]
+        rows.append([*([method] if groups else []), row, *values])
+    notes = [html(note) for note in [*table.footnotes, *table.notes]]
+    return {
+        "title": plain(table.title),
+        "heads": [*([table.groups] if groups else []), table.rows, *heads],
+        "rows": rows,
+        "notes": notes,
+    }
+
+
+def _order(value: float) -> str:
+    """Return what a cell is sorted by; nothing where there is no number."""
+    return "" if value != value else f"{value:.4f}"
+
+
+def _filters(tables: Sequence[LongTable]) -> dict[str, list[str]]:
+    """Return {label: its values, in the order in which rows have them} of what tells rows of this page apart."""
+    filters: dict[str, list[str]] = {}
+    for name in FILTERS:
+        values = dict.fromkeys(row.labels.get(name, "") for table in tables for row in table.rows)
+        values.pop("", None)
+        if len(values) > 1:
+            filters[name] = sorted(values, key=_size) if name == "IPC" else [*values]
+    return filters
+
+
+def _size(text: str) -> tuple[float, str]:
+    try:
+        return float(text), ""
+    except ValueError:
+        return float("inf"), text
