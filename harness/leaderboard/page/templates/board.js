@@ -30,7 +30,7 @@ const tables = [...document.querySelectorAll("table.cells")].map(element => {
   const grid = new DataTable(element, {
     paging: false, info: false, autoWidth: false, orderClasses: false, order: [],
     layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null },
-    columnDefs: [{ targets: numbers, type: "num", orderSequence: ["desc", "asc", ""] }, { targets: "_all", orderSequence: ["asc", "desc", ""] }],
+    columnDefs: [{ targets: numbers, type: "num", orderSequence: ["desc", "asc", ""] }, { targets: "_all", type: "string", orderSequence: ["asc", "desc", ""] }],
     language: { emptyTable: "No cells.", zeroRecords: "No cell of this scenario is in this view." },
   });
   grid.search.fixed("filters", (_words, _row, number) => filters.every(([name], i) => {
