@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import harness
 from harness import ModelSpec, Paper, Scenario, ScenarioOptions, scenarios, specs
 
 if TYPE_CHECKING:
-    from harness import Plan, Trial
+    from harness import Figure, Plan, Table, Trial
 
 
 @scenarios.register("cross-architecture")
@@ -27,3 +28,6 @@ class CrossArchitecture(Scenario):
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
         for model in options.models:
             yield from self.vary(view, model=model)
+
+    def figures(self, tables: Sequence[Table]) -> list[Figure]:
+        return harness.dots(tables, name=self.name, title="Accuracy by student", panels="column", intervals=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import harness
 from harness import OptimizerSpec, Paper, Scenario, ScenarioOptions, scenarios, specs
 
 if TYPE_CHECKING:
-    from harness import Plan, Trial
+    from harness import Figure, Plan, Table, Trial
 
 
 @scenarios.register("cross-optimizer")
@@ -25,3 +26,6 @@ class CrossOptimizer(Scenario):
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
         for optimizer in options.optimizers:
             yield from self.vary(view, optimizer=optimizer)
+
+    def figures(self, tables: Sequence[Table]) -> list[Figure]:
+        return harness.dots(tables, name=self.name, title="Accuracy by optimizer", panels="column", intervals=True)

@@ -12,10 +12,13 @@ from typing import Any, Literal, NamedTuple
 
 import pandas
 
+from harness.leaderboard.statistics import Summary, half_width
 from harness.leaderboard.tables import Table
 from harness.leaderboard.text import without_paths
 
 LONGEST = 80  # characters of a file's name
+#: Lines that can be told apart in one panel; of more, a panel is made for each method, and panels for so many rows each.
+MOST = 6
 
 
 @dataclass(frozen=True)
@@ -168,9 +171,13 @@ def curves(
         where = {column: x(column) for column in dict.fromkeys(point.column for point in subject.points)}
         places = {column: float(at) for column, at in where.items() if at is not None}
         points = [point for point in subject.points if point.column in places]
-        panels_of, caption = _panels(points, panel, line, [places[point.column] for point in points], "Bands")
+        at = [places[point.column] for point in points]
+        panels_of, caption = _panels(points, panel, line, at, "Bands")
+        if any(len(drawn.lines) > MOST for drawn in panels_of):
+            panels_of, caption = _panels(points, ("ipc", "method"), ("row",), at, "Bands")
         if panels_of:
-            figures.append(Figure(subject.name, subject.title, panels_of, x_label, y_label, x_scale, x_ticks, caption))
+            few = tuple(part for drawn in panels_of for part in _split(drawn))
+            figures.append(Figure(subject.name, subject.title, few, x_label, y_label, x_scale, x_ticks, caption))
     return figures
 
 
@@ -182,6 +189,8 @@ def dots(
     x_label: str = "accuracy in %",
     column: str | None = None,
     zero: bool = False,
+    panels: Literal["ipc", "column"] = "ipc",
+    intervals: bool = False,
 ) -> list[Figure]:
     """Return a dot plot of each table: a category a row, a colour a method (and column, where several), a panel an IPC.
 
@@ -189,28 +198,41 @@ def dots(
         tables, name, title: as for `curves`.
         column: use the cells under this label only.
         zero: mark the value 0.
+        panels: "column" gives a panel a column and IPC, with a colour a method.
+        intervals: let the bars be Student's 95 % intervals of the means, where a table has no intervals of its own.
     Raises: ValueError when cells have no `mean`.
     """
     figures = []
-    for subject in _subjects(tables, name, title):
+    panel, line = (("ipc", "column"), ("method",)) if panels == "column" else (("ipc",), ("method", "column"))
+    for subject in _subjects(tables, name, title, intervals):
         points = [point for point in subject.points if column in (None, point.column)]
         known = {point.row for point in points if math.isfinite(point.mean)}
         rows = [row for row in dict.fromkeys(point.row for point in subject.points) if row in known]
         points = [point for point in points if point.row in known]
-        panels_of, caption = _panels(points, ("ipc",), ("method", "column"), [rows.index(point.row) for point in points], "Bars")
+        panels_of, caption = _panels(points, panel, line, [rows.index(point.row) for point in points], "Bars")
         if panels_of:
             how: dict[str, Any] = {"caption": caption, "kind": "dots", "categories": tuple(rows), "zero": zero}
             figures.append(Figure(subject.name, subject.title, panels_of, x_label, "", **how))
     return figures
 
 
-def _subjects(tables: Sequence[Table], name: str, title: str) -> Iterator[_Subject]:
+def _split(panel: Panel) -> list[Panel]:
+    """Return a panel in parts of about as many lines each, `MOST` at most."""
+    count = math.ceil(len(panel.lines) / MOST)
+    if count < 2:
+        return [panel]
+    ends = [round(i * len(panel.lines) / count) for i in range(count + 1)]
+    titles = [f"{panel.title}, {i} of {count}".removeprefix(", ") for i in range(1, count + 1)]
+    return [Panel(title, panel.lines[ends[i] : ends[i + 1]]) for i, title in enumerate(titles)]
+
+
+def _subjects(tables: Sequence[Table], name: str, title: str, intervals: bool = False) -> Iterator[_Subject]:
     """Yield what figures are to be made of, under names that rest on a table's own title where they can."""
     parts: dict[tuple[str, str, int], list[_Point]] = {}
     for table in tables:
         front, _, heading = re.sub(r"\\(.)", r"\1", table.title).partition(" — ")  # a title is Markdown
         front = re.sub(r"(^|, )IPC \S+$", "", front)
-        points = _points(table)
+        points = _points(table, intervals)
         ipcs = {point.ipc for point in points}
         # a piece cut out by IPC shares no IPC with the pieces before it; a table that does is another one of the same title
         piece = next(i for i in range(len(tables)) if not ipcs & {point.ipc for point in parts.get((front, heading, i), [])})
@@ -224,13 +246,17 @@ def _subjects(tables: Sequence[Table], name: str, title: str) -> Iterator[_Subje
         yield _Subject(taken[-1], " — ".join(part for part in (title, about) if part), points)
 
 
-def _points(table: Table) -> list[_Point]:
+def _points(table: Table, intervals: bool) -> list[_Point]:
     """Return the cells that the table shows, row by row."""
     cells = table.cells
     if "mean" not in cells:
         raise ValueError(f"table {table.title!r}: its cells have no column 'mean', which figures are made of")
-    numbers = cells.reindex(columns=["mean", "std", "low", "high"]).apply(pandas.to_numeric, errors="coerce")
+    numbers = cells.reindex(columns=["mean", "std", "low", "high", "n"]).apply(pandas.to_numeric, errors="coerce")
     interval = (numbers["high"] - numbers["low"]) / 2
+    if intervals:
+        sizes = numbers["n"].fillna(0).astype("int64")
+        students = [half_width(Summary(*sample)) for sample in zip(sizes, numbers["mean"], numbers["std"], strict=True)]
+        interval = interval.fillna(pandas.Series(students, index=numbers.index, dtype="float64"))
     measured = replace(table, cells=cells.assign(mean=numbers["mean"], std=numbers["std"], interval=interval))
     return [_Point(*place, *values) for place, values in measured.shown("mean", "std", "interval").items()]
 
@@ -254,6 +280,7 @@ def _panels(
     grouped = {key: lines for key, lines in grouped.items() if lines}
     kept = [point for lines in grouped.values() for members in lines.values() for _, point in members]
     several = {field for field in (*panel, *line) if len({getattr(point, field) for point in kept}) > 1}
+    several |= {"ipc"} & {*panel[:1]}  # a panel that begins with its IPC says so where there is no other, too
     intervals = any(math.isfinite(point.interval) for point in kept)
     intervals &= not any(math.isfinite(point.std) and not math.isfinite(point.interval) for point in kept)
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas
 import pytest
 from PIL import Image
+from scipy import stats
 
 from harness.leaderboard.drawing import draw
 from harness.leaderboard.figures import Figure, Line, Panel, curves, dots, slug
@@ -21,6 +22,7 @@ from harness.leaderboard.render import insert, render
 from harness.leaderboard.tables import Table, pivot
 from harness.running.scenario import Scenario, named
 from harness.running.scenario import registry as scenarios
+from tests.leaderboard.looking import FILES
 
 NAN = math.nan
 GAMMAS = ("0.1", "0.5", "0.9")
@@ -77,6 +79,43 @@ def test_a_curve_holds_the_means_and_deviations_of_its_rows_cells(planter):
     assert lines(found)["IPC 10", "gift"].y == pytest.approx((36.5, 46.5, 56.5))
     assert lines(found)["IPC 10", "gift"].spread == pytest.approx([np.std([0, 1], ddof=1)] * 3)
     assert found.caption == "Bands: ± standard deviation over the seeds (ddof 1)."
+
+
+def test_more_than_six_lines_are_split_by_method_and_then_into_parts(planter):
+    losses = tuple(f"loss{i}" for i in range(8))
+    for method in ("RDED", "random"):
+        for loss in losses:
+            for gamma in ("0.1", "0.9"):
+                planter.cell(30.0, 31.0, gamma=gamma, loss=loss, method=method, native="kl")
+    tables = pivot(planter.frame, columns="gamma")
+    [split] = curves(tables, name="sweep", x_label="gamma")
+    titles = [f"IPC 10, {method}, {part} of 2" for method in ("RDED", "random") for part in (1, 2)]
+    assert [panel.title for panel in split.panels] == titles
+    assert [len(panel.lines) for panel in split.panels] == [4] * 4
+    assert list(lines(split)) == [
+        (title, loss) for i, title in enumerate(titles) for loss in losses[4 * (i % 2) : 4 * (i % 2) + 4]
+    ]
+    planter.records[:] = [record for record in planter.records if record.trial.labels.loss in losses[:3]]
+    [whole] = curves(pivot(planter.frame, columns="gamma"), name="sweep", x_label="gamma")
+    assert [len(panel.lines) for panel in whole.panels] == [6]
+
+
+def test_dots_may_have_a_panel_a_column_and_students_intervals(planter):
+    for optimizer, accuracy in (("sgd", 50.0), ("adamw", 60.0)):
+        for method in ("RDED", "random"):
+            for ipc in (1, 10):
+                planter.cell(accuracy, accuracy + 1, accuracy + 3, optimizer=optimizer, method=method, ipc=ipc)
+    tables = pivot(planter.frame)
+    [found] = dots(tables, name="cross", panels="column", intervals=True)
+    panels = ["IPC 1, sgd", "IPC 1, adamw", "IPC 10, sgd", "IPC 10, adamw"]
+    assert list(lines(found)) == [(panel, method) for panel in panels for method in ("RDED", "random")]
+    assert found.categories == ("kl",)
+    values = [50.0, 51.0, 53.0]
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert lines(found)["IPC 1, sgd", "RDED"].spread == pytest.approx([(high - low) / 2])
+    assert found.caption == "Bars: 95 % intervals."
+    [plain] = dots(tables, name="cross")
+    assert plain.caption.startswith("Bars: ± standard deviation")
 
 
 def test_points_stand_in_the_order_of_their_positions(planter):
@@ -379,7 +418,7 @@ def test_a_boards_figures_are_drawn_and_shown_after_their_tables(planter, tmp_pa
     sweep(planter)
     paths = render(planter.board(tmp_path), named)
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
-        *("README.md", "table.csv", "timing.csv"),
+        *FILES,
         *("figures/accuracy.svg", "figures/accuracy.png"),
     ]
     assert all(path.is_file() for path in paths)
@@ -409,7 +448,7 @@ def test_figures_that_no_section_names_any_more_are_removed_and_nothing_else(pla
     assert list(drawn(tmp_path)) == ["notes.txt", "renamed.png", "renamed.svg"]
     planted.figures = Scenario.figures
     (tmp_path / "figures" / "notes.txt").unlink()
-    assert [path.name for path in render(file, named)] == ["README.md", "table.csv", "timing.csv"]
+    assert [path.name for path in render(file, named)] == FILES
     assert not (tmp_path / "figures").exists()
     assert "figures/" not in (tmp_path / "README.md").read_text("utf-8")
 
@@ -421,7 +460,7 @@ def test_a_scenario_whose_figures_fail_keeps_its_tables(planter, planted, tmp_pa
 
     planted.figures = figures
     sweep(planter)
-    assert len(render(planter.board(tmp_path), named)) == 3
+    assert [path.name for path in render(planter.board(tmp_path), named)] == FILES
     text = (tmp_path / "README.md").read_text("utf-8")
     error = {"raise": "IndexError", "wrong": "TypeError", "unsafe": "ValueError"}[made]
     assert f"The scenario's figures failed (`{error}: " in text

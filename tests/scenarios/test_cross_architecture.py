@@ -11,6 +11,7 @@ from harness import models
 from harness.boards.trial import Trial
 from harness.planning.preparation import Preparation
 from harness.running.scenario import named
+from tests.leaderboard.conftest import Planter
 
 Planner = Callable[..., list[Trial]]
 
@@ -53,3 +54,16 @@ def test_a_transformer_is_trained_at_the_papers_rate_and_says_how_it_was_fitted(
 def test_the_tables_have_a_column_a_student() -> None:
     scenario = named("cross-architecture")
     assert (scenario.name, scenario.version, scenario.rows, scenario.columns) == ("cross-architecture", 1, "loss", "model")
+
+
+def test_its_figure_has_a_panel_for_each_student_and_intervals() -> None:
+    planter = Planter()
+    for model, accuracy in (("convnet3", 50.0), ("resnet18", 60.0)):
+        for loss in ("kl", "gift"):
+            planter.cell(accuracy, accuracy + 1, scenario="cross-architecture", loss=loss, model=model)
+    scenario = named("cross-architecture")
+    (figure,) = scenario.figures(scenario.tables(planter.frame))
+    assert [panel.title for panel in figure.panels] == ["IPC 10, convnet3", "IPC 10, resnet18"]
+    assert figure.categories == ("kl", "gift")
+    assert figure.title == "Accuracy by student — digits"
+    assert figure.caption == "Bars: 95 % intervals."

@@ -14,6 +14,7 @@ from harness.running.options import Options
 from harness.running.overrides import Overrides
 from harness.running.run import run_board
 from harness.running.scenario import named
+from tests.leaderboard.conftest import Planter
 
 Planner = Callable[..., list[Trial]]
 
@@ -69,3 +70,16 @@ def test_it_runs_to_a_record_with_an_accuracy_for_every_optimizer(tmp_path: Path
     assert frame["accuracy"].between(0, 100).all()
     assert (frame["best_accuracy"] >= frame["accuracy"]).all()
     assert (frame["top5_accuracy"] >= frame["accuracy"]).all()
+
+
+def test_its_figure_has_a_panel_for_each_optimizer_and_intervals() -> None:
+    planter = Planter()
+    for optimizer, accuracy in (("sgd", 50.0), ("adamw", 60.0)):
+        for loss in ("kl", "gift"):
+            planter.cell(accuracy, accuracy + 1, scenario="cross-optimizer", loss=loss, optimizer=optimizer)
+    scenario = named("cross-optimizer")
+    (figure,) = scenario.figures(scenario.tables(planter.frame))
+    assert [panel.title for panel in figure.panels] == ["IPC 10, sgd", "IPC 10, adamw"]
+    assert figure.categories == ("kl", "gift")
+    assert figure.title == "Accuracy by optimizer — digits"
+    assert figure.caption == "Bars: 95 % intervals."
