@@ -30,7 +30,7 @@ from harness.leaderboard.page.boards import Listed
 from harness.leaderboard.page.drawings import inlined
 from harness.leaderboard.page.page import Chapter, Cover, Drawing, page
 from harness.leaderboard.prices import COLUMNS, Prices, beside, priced, unknown
-from harness.leaderboard.summary import summary
+from harness.leaderboard.summary import Summary, summary
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, paragraphs, short_error
 from harness.leaderboard.today import Outdated, none_is, of_today
@@ -122,20 +122,24 @@ def rendered(
         known = evidence(file.parent)
         frame = beside(tried_out_last(to_frame(shown, known)), prices(shown))
         sections = sections_of(board, frame, scenarios)
+        overall = summary([table for section in sections for table in section.tables]) if len(frame) else None
         texts = {
-            "README.md": _readme(file, board, frame, sections, note, joined.section(submissions.joined(file.parent), known)),
+            "README.md": _readme(
+                file, board, frame, sections, note, overall, joined.section(submissions.joined(file.parent), known)
+            ),
             "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
             "timing.csv": timing_csv(frame),
         }
         drawn = draw_all([figure for section in sections for figure in section.figures], file.parent / FOLDER)
         chapters = [_chapter(file, section, shown) for section in sections]
-        cover = Cover(_title(file, board), board.description, _place(file, file), _status(frame, note))
+        sentence, compared = ("", ()) if overall is None else (escape(overall.sentence), overall.comparisons)
+        cover = Cover(_title(file, board), board.description, _place(file, file), _status(frame, note), sentence, compared)
         texts["index.html"] = page(cover, chapters, shown)
     for name, text in texts.items():
         update(file.parent / name, text)
     _remove_others(file.parent / FOLDER, drawn)
     cells = sum(len(chapter.table.rows) for chapter in chapters)
-    listed = Listed(file.parent.name, cover.title, _sentence(board), len(shown), cells)
+    listed = Listed(file.parent.name, cover.title, sentence or "No records yet.", len(shown), cells)
     return Rendered([*(file.parent / name for name in texts), *drawn], listed)
 
 
@@ -284,7 +288,15 @@ def _remove_others(folder: Path, drawn: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Sequence[Section], note: str, brought: str) -> str:
+def _readme(
+    file: Path,
+    board: Board,
+    frame: pandas.DataFrame,
+    sections: Sequence[Section],
+    note: str,
+    overall: Summary | None,
+    brought: str,
+) -> str:
     name = _place(file, file)
     failed = len(frame) and (frame["status"] == "failed").any()
     parts = [
@@ -293,7 +305,7 @@ def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Sequenc
         f"Run or continue this board with {code(f'giftbench run {name}')}; {code(f'giftbench table {name}')} renders its records "
         "again.",
         _status(frame, note) + (f" {code(f'giftbench run {name} --retry')} repeats the failed ones." if failed else ""),
-        summary([table for section in sections for table in section.tables]).markdown().rstrip("\n") if len(frame) else "",
+        "" if overall is None else overall.markdown().rstrip("\n"),
         *(section.markdown(2).rstrip("\n") for section in sections),
         brought,
     ]
@@ -302,11 +314,6 @@ def _readme(file: Path, board: Board, frame: pandas.DataFrame, sections: Sequenc
 
 def _title(file: Path, board: Board) -> str:
     return board.title.strip() or file.parent.name
-
-
-def _sentence(board: Board) -> str:
-    """Return the board in one sentence, Markdown."""
-    return escape(re.split(r"(?<=[.!?])\s", board.description.strip(), maxsplit=1)[0])
 
 
 def _chapter(file: Path, section: Section, records: Sequence[Record]) -> Chapter:

@@ -89,6 +89,26 @@ class Comparison:
     left_out: tuple[str, ...]
     sentence: str
 
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of its table, plain text, by what they are called; those in which nothing stands are left out."""
+        columns = {
+            self.asked: [entrant.name for entrant in self.entrants],
+            "mean rank": [_shown(e.rank, e.rank_low, e.rank_high) for e in self.entrants],
+            "wins": [str(e.wins) for e in self.entrants],
+            "probability of improvement": [
+                _shown(e.improvement, e.improvement_low, e.improvement_high, 2) for e in self.entrants
+            ],
+            "interquartile mean": [_shown(e.middle, e.middle_low, e.middle_high) for e in self.entrants],
+            "all students and optimizers": [_shown(e.accuracy, e.accuracy_low, e.accuracy_high) for e in self.entrants],
+            "gap to its own student": [_shown(e.gap, e.gap_low, e.gap_high) for e in self.entrants],
+        }
+        return {name: values for name, values in columns.items() if any(values)}
+
+    @property
+    def note(self) -> str:
+        """What the comparison rests on, Markdown."""
+        return _note(self)
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -322,20 +342,9 @@ def _sentence(asked: str, entrants: Sequence[Entrant], blocks: Numbers) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    columns = {
-        comparison.asked: [escape(entrant.name) for entrant in comparison.entrants],
-        "mean rank": [_shown(e.rank, e.rank_low, e.rank_high) for e in comparison.entrants],
-        "wins": [str(e.wins) for e in comparison.entrants],
-        "probability of improvement": [
-            _shown(e.improvement, e.improvement_low, e.improvement_high, 2) for e in comparison.entrants
-        ],
-        "interquartile mean": [_shown(e.middle, e.middle_low, e.middle_high) for e in comparison.entrants],
-        "all students and optimizers": [_shown(e.accuracy, e.accuracy_low, e.accuracy_high) for e in comparison.entrants],
-        "gap to its own student": [_shown(e.gap, e.gap_low, e.gap_high) for e in comparison.entrants],
-    }
-    kept = {name: values for name, values in columns.items() if any(values)}
-    aligned = ["left", *["right"] * (len(kept) - 1)]
-    text: str = tabulate(kept, headers="keys", tablefmt="pipe", colalign=aligned, disable_numparse=True)
+    columns = {name: [escape(value) for value in values] for name, values in comparison.columns().items()}
+    aligned = ["left", *["right"] * (len(columns) - 1)]
+    text: str = tabulate(columns, headers="keys", tablefmt="pipe", colalign=aligned, disable_numparse=True)
     return text
 
 

@@ -13,6 +13,7 @@ from harness.leaderboard.page.document import document, part, vendored
 from harness.leaderboard.page.facts import as_json, facts
 from harness.leaderboard.page.inline import html, plain
 from harness.leaderboard.page.rows import FILTERS, LongTable, long_table
+from harness.leaderboard.summary import Comparison
 from harness.leaderboard.tables import Table
 
 
@@ -62,7 +63,7 @@ class Cover:
         place: how commands name the board.
         status: how many trials ended in which way, Markdown.
         sentence: the board in one sentence, Markdown.
-        summary: tables over all of the board's cells.
+        summary: what is compared over all of the board's cells.
     """
 
     title: str
@@ -70,7 +71,7 @@ class Cover:
     place: str
     status: str
     sentence: str = ""
-    summary: Sequence[Table] = field(default=())
+    summary: Sequence[Comparison] = field(default=())
 
 
 def page(cover: Cover, chapters: Sequence[Chapter], records: Sequence[Record]) -> str:
@@ -89,7 +90,7 @@ def page(cover: Cover, chapters: Sequence[Chapter], records: Sequence[Record]) -
         paragraphs=[" ".join(text.split()) for text in cover.description.split("\n\n") if text.strip()],
         status=html(cover.status),
         sentence=html(cover.sentence),
-        summary=[_grid(table) for table in cover.summary],
+        summary=[_grid(comparison) for comparison in cover.summary],
         order=_order,
         chapters=[_shown(chapter, number) for number, chapter in enumerate(chapters)],
         content=as_json(content),
@@ -120,23 +121,11 @@ def _shade(tables: Sequence[Table]) -> str:
     return f"Shaded: the best of a {tables[0].groups} in its column{', and what cannot be told from it' if told else ''}."
 
 
-def _grid(table: Table) -> dict[str, Any]:
-    """Return heads, rows and notes of a table as it stands, in text."""
-    cells = table.shown("value", "suffix")
-    heads = [" / ".join(filter(None, [f"IPC {ipc}" if ipc else "", column])) for ipc, column in table.column_labels]
-    groups = len({method for method, _ in table.row_labels}) > 1
-    rows = []
-    for method, row in table.row_labels:
-        places = [(method, row, ipc, column) for ipc, column in table.column_labels]
-        values = ["".join(map(str, cells.get(place, ("",)))) for place in places]
-        rows.append([*([method] if groups else []), row, *values])
-    notes = [html(note) for note in [*table.footnotes, *table.notes]]
-    return {
-        "title": plain(table.title),
-        "heads": [*([table.groups] if groups else []), table.rows, *heads],
-        "rows": rows,
-        "notes": notes,
-    }
+def _grid(comparison: Comparison) -> dict[str, Any]:
+    """Return heads, rows and notes of a comparison, in text."""
+    columns = comparison.columns()
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return {"title": f"Summary by {comparison.asked}", "heads": [*columns], "rows": rows, "notes": [html(comparison.note)]}
 
 
 def _order(value: float) -> str:

@@ -123,12 +123,29 @@ def _rows(scenario: str, table: Table, taught: Mapping[str, bool], taken: set[st
     """Yield a row for each cell that the table shows, None for one that was not run."""
     seeds = _seeds(table, taught)
     front, _, setting = table.title.partition(" — ")
-    numbers = ["n", "mean", "std", "low", "high", "gain", "gain_low", "gain_high", "records", "diverged", "failed", "rank"]
-    texts = [*dict.fromkeys(["dataset", *AXES, "value", "suffix", "status"])]
+    numbers = [
+        "n",
+        "mean",
+        "std",
+        "low",
+        "high",
+        "gain",
+        "gain_low",
+        "gain_high",
+        "records",
+        "diverged",
+        "failed",
+        "rank",
+        "mean_low",
+        "mean_high",
+    ]
+    texts = [*dict.fromkeys(["dataset", *AXES, "value", "suffix", "evidence"])]
     cells = table.cells
     frame = cells.reindex(columns=numbers).apply(pandas.to_numeric, errors="coerce").astype("float64")
     for name in texts:
         frame[name] = cells.get(name, "")
+    for end in ("low", "high"):
+        frame[end] = frame[end].fillna(frame[f"mean_{end}"])
     frame["tied"] = cells["tied"].eq(True) if "tied" in cells else frame["rank"] == 1
     places = [tuple(map(str, place)) for place in each(cells, *PLACE)]
     facts = dict(zip(places, frame.to_dict("records"), strict=True))
@@ -187,7 +204,7 @@ def _row(key: str, labels: Mapping[str, str], cell: Mapping[str, Any], seeds: tu
         n,
         ", ".join(notes),
         bool(cell["tied"]) and not math.isnan(cell["mean"]),
-        _text(cell["status"]),
+        _text(cell["evidence"]),
         seeds,
     )
 

@@ -76,7 +76,7 @@ def test_ties_are_the_tables_own_where_it_has_them(several):
 
 def test_a_status_of_cells_is_shown_where_there_is_one(several):
     tables = pivot(several.frame)
-    tables[0].cells["status"] = "verified"
+    tables[0].cells["evidence"] = "verified"
     assert {row.status for row in long_table("planted", tables, {}).rows} == {"verified"}
 
 
