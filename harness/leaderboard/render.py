@@ -25,6 +25,7 @@ from harness.leaderboard.cores import on_cores
 from harness.leaderboard.drawing import draw_all
 from harness.leaderboard.figures import Figure, slug, unused
 from harness.leaderboard.files import table_csv, timing_csv
+from harness.leaderboard.latex import table_tex
 from harness.leaderboard.markdown import markdown
 from harness.leaderboard.page.boards import Listed
 from harness.leaderboard.page.drawings import inlined
@@ -128,6 +129,7 @@ def rendered(
                 file, board, frame, sections, note, overall, joined.section(submissions.joined(file.parent), known)
             ),
             "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
+            "table.tex": table_tex([(section.name, table) for section in sections for table in section.tables]),
             "timing.csv": timing_csv(frame),
         }
         drawn = draw_all([figure for section in sections for figure in section.figures], file.parent / FOLDER)

@@ -10,7 +10,7 @@ import pandas
 from harness.leaderboard.figures import Figure, Line, Panel
 from harness.leaderboard.tables import Table, pivot
 
-FILES = ["README.md", "table.csv", "timing.csv", "index.html"]
+FILES = ["README.md", "table.csv", "table.tex", "timing.csv", "index.html"]
 
 
 def only(frame, **axes) -> Table:

@@ -158,7 +158,7 @@ def test_a_board_that_is_done_is_neither_planned_nor_rendered_again(board: Path,
     assert (first.anew, second.anew) == ((1, 1), (0, 0))
     assert second.counts == first.counts == [len([*(board / "records").glob("*.json")]), 0]
     assert (second.said, second.failed, second.files) == (first.said, first.failed, first.files)
-    assert [file.name for file in second.files[:3]] == ["README.md", "table.csv", "timing.csv"]
+    assert [file.name for file in second.files[:3]] == ["README.md", "table.csv", "table.tex"]
 
 
 def test_how_many_workers_threads_and_trainings_at_once_changes_nothing(board: Path, go: Go) -> None:

@@ -9,7 +9,7 @@ from tests.conftest import Giftbench
 
 def test_files_are_written_without_training(giftbench: Giftbench, board: Path) -> None:
     printed = giftbench("table", board).out.splitlines()
-    assert [Path(line).name for line in printed] == ["README.md", "table.csv", "timing.csv", "index.html"]
+    assert [Path(line).name for line in printed] == ["README.md", "table.csv", "table.tex", "timing.csv", "index.html"]
     assert not (board.parent / "records").exists()
 
 
