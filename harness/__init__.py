@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from harness.planning.plan import Plan
     from harness.running import executors
     from harness.running.about import Measure, Paper
-    from harness.running.api import Evaluation, evaluate
+    from harness.running.api import evaluate
+    from harness.running.evaluation import Evaluation
     from harness.running.scenario import Outcome, Scenario
     from harness.running.scenario import registry as scenarios
     from harness.running.scenario_options import LossSpec, ModelSpec, OptimizerSpec, ScenarioOptions
@@ -114,7 +115,8 @@ _NAMES = {
     "harness.losses.targets": ("Targets",),
     "harness.planning.plan": ("Plan",),
     "harness.running.about": ("Measure", "Paper"),
-    "harness.running.api": ("Evaluation", "evaluate"),
+    "harness.running.api": ("evaluate",),
+    "harness.running.evaluation": ("Evaluation",),
     "harness.running.scenario": ("Outcome", "Scenario"),
     "harness.running.scenario_options": ("LossSpec", "ModelSpec", "OptimizerSpec", "ScenarioOptions"),
     "harness.running.workbench": ("Workbench", "recipe"),

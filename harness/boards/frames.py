@@ -25,11 +25,11 @@ def records(board: str | Path) -> pandas.DataFrame:
     """Return every record of a board as a DataFrame: see `to_frame`; an empty one when nothing has run yet.
 
     Args:
-        board: its folder, or its file.
+        board: its folder, or its file; or a folder of `evaluate(board=…)`, which has records and no board file.
     Raises: BoardError when there is no board.
     """
     with uncollected():
-        folder = board_path(board).parent
+        folder = Path(board) if (Path(board) / "records").is_dir() else board_path(board).parent
         return to_frame(RecordStore(folder / "records").read(), evidence(folder))
 
 

@@ -3,58 +3,23 @@
 from __future__ import annotations
 
 import logging
-import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.boards.board import Board, ScenarioSpec, checked
-from harness.boards.records import Record
+from harness.boards.records import Record, RecordStore
+from harness.boards.trial import Trial
 from harness.core import seeds as streams
 from harness.core.code import Code
 from harness.core.errors import GiftbenchError
 from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
 from harness.planning.artefacts import Artefacts
-
-if TYPE_CHECKING:
-    from torch import nn
+from harness.running.evaluation import Evaluation
 
 log = logging.getLogger("giftbench")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The records of some seeds and what they come to.
-
-    Attributes:
-        records: one a seed, in order.
-        students: the trained networks, one a seed, on their device, where `evaluate` was asked to keep them; None for a seed
-            whose trial failed before there was one.
-        mean, std: of the last epoch's test accuracy in percent, over the seeds that gave one; std with ddof 1, 0 for one seed.
-    """
-
-    records: tuple[Record, ...]
-    students: tuple[nn.Module | None, ...] = field(default=(), compare=False, repr=False)
-
-    @property
-    def accuracies(self) -> list[float]:
-        """Test accuracy after the last epoch, in percent, one a seed that did not fail."""
-        return [record.metrics["accuracy"] for record in self.records if record.status != "failed"]
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.accuracies)
-
-    @property
-    def std(self) -> float:
-        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
-
-    def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.std:.1f} (n = {len(self.accuracies)})"
 
 
 def evaluate(
@@ -74,6 +39,7 @@ def evaluate(
     std: Sequence[float] = (),
     force: bool = False,
     keep_students: bool = False,
+    board: str | Path | None = None,
 ) -> Evaluation:
     """Train students on a distilled set, one a seed, and test them on the dataset's real test split.
 
@@ -87,7 +53,8 @@ def evaluate(
         scenario: a scenario to run instead of training once; see `giftbench list scenarios`.
         mean, std: what the set's images were normalised by, a number a channel, where the set does not say so itself.
         force: whether a set is taken whose classes another order fits far better; else that is an error.
-        keep_students: whether the result's `students` are the trained networks.
+        keep_students: whether the result's `students` are the trained networks; all are trained then, whatever has a record.
+        board: a folder in which records, teacher and set are kept: a second call with the same set finds what it trained.
         device: auto, cpu, cuda or cuda:N. Runs in this process, with torch's number of threads.
     Returns: an Evaluation; `mean` and `std` are in percent.
     Raises: GiftbenchError and its kin when the input is wrong, or when every seed failed.
@@ -112,14 +79,14 @@ def evaluate(
         "sets": [{"file": "memory.safetensors", "title": loaded.method}],
         "scenarios": [{"name": "evaluate"} if scenario is None else scenario],
     }
-    board: Board = checked(Board, content, "evaluate")
-    spec: ScenarioSpec = board.scenarios[0]
+    asked_of: Board = checked(Board, content, "evaluate")
+    spec: ScenarioSpec = asked_of.scenarios[0]
     if optimizer is not None:
         spec = spec.model_copy(update={"optimizer": Spec.model_validate(optimizer)})
-    check_names(board.model_copy(update={"scenarios": () if scenario is None else (spec,)}), "evaluate")
+    check_names(asked_of.model_copy(update={"scenarios": () if scenario is None else (spec,)}), "evaluate")
     with tempfile.TemporaryDirectory() as folder, streams.kept():
-        artefacts = Artefacts(Path(folder))
-        preparation = Preparation(board, "evaluate", artefacts, data_dir, device, say=log.warning, force=force)
+        artefacts = Artefacts(Path(folder if board is None else board) / "artefacts")
+        preparation = Preparation(asked_of, "evaluate", artefacts, data_dir, device, say=log.warning, force=force)
         preparation.use(loaded)
         asked = Scenario() if scenario is None else named(spec.name)
         asked.name = spec.name
@@ -127,8 +94,20 @@ def evaluate(
         trials = list(asked.ask(plan))
         workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded}, keep_students=keep_students)
         warnings, stored = preparation.warnings.get(loaded.digest, ()), preparation.stored.get(loaded.digest, {})
-        records = tuple(record.warned(warnings).stating(**stored) for record in run_bundle(trials, workbench, scenario=asked))
+        store = None if board is None else RecordStore(Path(board) / "records")
+        done = {} if store is None or keep_students else _done(store, trials)
+        for record in run_bundle([trial for trial in trials if trial.id not in done], workbench, scenario=asked):
+            done[record.id] = record.warned(warnings).stating(**stored)
+            if store is not None:
+                store.write(done[record.id])
+    records = tuple(done[trial.id] for trial in trials)
     if all(record.status == "failed" for record in records):
         raise GiftbenchError(f"every trial failed: {records[0].error}" if records else "no trials")
     students = tuple(workbench.students.get(record.id) for record in records) if keep_students else ()
     return Evaluation(records, students)
+
+
+def _done(store: RecordStore, trials: Sequence[Trial]) -> dict[str, Record]:
+    """Return the records that trials have and that did not fail, by id."""
+    records = {trial.id: store.get(trial.id) for trial in trials}
+    return {name: record for name, record in records.items() if record is not None and record.status != "failed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import statistics
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 import harness
-from harness.core.errors import DataError, GiftbenchError, UnknownName
+from harness.core.errors import BoardError, DataError, GiftbenchError, UnknownName
 
 SMALL = {"model": "convnet1(width=4)", "teacher": {"model": "convnet1(width=4)", "epochs": 1}, "protocol": "smoke"}
 
@@ -46,6 +47,36 @@ def test_the_trained_students_are_there_when_they_are_asked_for(mine: harness.Di
         assert student is not None
         assert workbench.evaluate(student, record.trial)["accuracy"] == record.metrics["accuracy"]
     assert harness.evaluate(mine, loss="ce", seeds=2, **SMALL).students == ()
+
+
+def test_a_second_call_with_a_board_trains_nothing_anew_and_what_is_there_is_a_board_of_records(
+    mine: harness.DistilledSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = harness.evaluate(mine, loss="ce", seeds=2, board=tmp_path / "board", **SMALL)
+    monkeypatch.setattr("harness.running.workbench.Workbench.fit", lambda *a, **k: pytest.fail("trained again"))
+    second = harness.evaluate(mine, loss="ce", seeds=2, board=tmp_path / "board", **SMALL)
+    assert [record.id for record in second.records] == [record.id for record in first.records]
+    assert second.mean == first.mean
+    assert harness.records(tmp_path / "board")["accuracy"].tolist() == first.accuracies
+    with pytest.raises(BoardError):
+        harness.records(tmp_path)
+    monkeypatch.undo()
+
+
+def test_a_notebook_shows_a_line_a_table_and_the_curve(mine: harness.DistilledSet) -> None:
+    result = harness.evaluate(mine, loss="ce", seeds=2, **SMALL)
+    assert repr(result) == str(result)
+    page = result._repr_html_()
+    assert page.startswith(f"<p>{result}</p><table>")
+    assert page.count("<tr>") == 3
+    assert f"<td>{result.accuracies[1]:.1f}</td>" in page
+    source = page.split("base64,")[1].split('"')[0]
+    assert b"<svg" in base64.b64decode(source)
+    assert result.frame["accuracy"].tolist() == result.accuracies
+    axes = result.plot()
+    assert [line.get_label() for line in axes.get_lines()] == ["seed 0", "seed 1"]
+    assert axes.get_lines()[1].get_ydata()[-1] == result.accuracies[1]
+    assert result.plot(axes) is axes and len(axes.get_lines()) == 4
 
 
 def test_a_file_and_the_set_that_it_holds_give_the_same_numbers(mine: harness.DistilledSet, tmp_path: Path) -> None:
