@@ -29,7 +29,8 @@ def records(board: str | Path) -> pandas.DataFrame:
     Raises: BoardError when there is no board.
     """
     with uncollected():
-        folder = Path(board) if (Path(board) / "records").is_dir() else board_path(board).parent
+        kept = Path(board) if any((Path(board) / "records").glob("*.json")) else None
+        folder = kept or board_path(board).parent
         return to_frame(RecordStore(folder / "records").read(), evidence(folder))
 
 
