@@ -85,7 +85,7 @@ def test_a_record_among_many_is_read_with_no_more_work(boards: dict[int, tuple[P
 def test_a_record_of_a_large_board_is_rendered_with_no_more_work(
     boards: dict[int, tuple[Path, list[Trial]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rendering, "draw_all", lambda figures, folder: [])  # whose work is that of its lines: see test_drawing
+    monkeypatch.setattr(rendering, "_figures", lambda scenario, tables: ([], ""))  # a figure's work is that of its lines
     small, middle, large = totals(boards, lambda file: rendering.render(file, named))
     assert large - middle == pytest.approx(middle - small, rel=0.03)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import scenarios
 from harness.boards import seals
+from harness.core.errors import UnknownName
 from harness.running.options import Options
 from harness.running.verification import Report, seal, verify
 from tests.committed import copied, spoil
@@ -19,6 +22,20 @@ from tests.committed import copied, spoil
 OPTIONS = Options(device="cpu", allow_plugins=True)
 #: Of rded-choices: gift on whole images at IPC 10, seed 0, with two evaluations.
 Content = dict[str, Any]
+
+
+def _without_plugins() -> None:
+    for name in ("epochs", "precision"):
+        with suppress(UnknownName):
+            scenarios.remove(name)
+
+
+@pytest.fixture(autouse=True)
+def own_plugins() -> Iterator[None]:
+    """Take out the scenarios of committed boards' plugins, of which each test has copies of its own, as others have."""
+    _without_plugins()
+    yield
+    _without_plugins()
 
 
 @pytest.fixture(scope="module")
