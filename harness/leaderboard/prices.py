@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas
 
 from harness.boards.records import Record
-from harness.leaderboard.columns import AXES, each, labels
+from harness.leaderboard.columns import AXES, labels
 from harness.leaderboard.tables import Table
 from harness.leaderboard.text import escape, listed
 
@@ -132,23 +132,3 @@ def _scaled(value: float, unit: str) -> str:
             break
         value /= 1000
     return f"{value:.3g} {prefix}{unit}"
-
-
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return which of (price, worth) no other one beats, by ascending price: none is as cheap or cheaper and worth more."""
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
-    front: list[int] = []
-    for i in order:
-        if not front or points[i][1] > points[front[-1]][1]:
-            front.append(i)
-    return front
-
-
-def scatter(table: Table, price: str) -> list[tuple[str, float, float]]:
-    """Return (label, price, accuracy) of each cell that has both, in the order of the cells."""
-    names = [name for name in ("method", "row", "ipc", "column") if name in table.cells]
-    points = []
-    for *place, cost, worth in each(table.cells, *names, price, "mean"):
-        if pandas.notna(cost) and pandas.notna(worth):
-            points.append((" / ".join(str(word) for word in place if word), float(cost), float(worth)))
-    return points

@@ -92,6 +92,8 @@ class Evaluation:
         return str(self)
 
     def __str__(self) -> str:
+        if not self.accuracies:
+            return "no accuracy: every trial failed"
         return f"{self.mean:.1f} ± {self.std:.1f} (n = {len(self.accuracies)})"
 
 

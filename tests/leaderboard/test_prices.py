@@ -1,4 +1,4 @@
-"""Price beside worth: in a table's notes and cells, in table.csv, and which cells no other one beats."""
+"""Price beside worth: in a table's notes and cells, and in table.csv."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from harness.leaderboard.files import table_csv
-from harness.leaderboard.prices import COLUMNS, MEASURES, amount, beside, pareto, priced, scatter, unknown
+from harness.leaderboard.prices import COLUMNS, MEASURES, amount, beside, priced, unknown
 from harness.leaderboard.tables import Table, pivot
 
 
@@ -89,21 +89,3 @@ def test_where_nothing_is_known_of_prices_a_table_says_nothing_of_them(planter):
 def test_amounts_have_their_units(column: str, value: float, shown: str) -> None:
     (measure,) = (measure for measure in MEASURES if measure.column == column)
     assert amount(measure, value) == shown
-
-
-def test_on_the_front_is_what_no_other_one_beats_at_its_price_or_below() -> None:
-    points = [(1, 50.0), (2, 40.0), (2, 60.0), (3, 60.0), (4, 61.0), (1, 49.0), (5, 30.0)]
-    front = pareto(points)
-    assert front == [0, 2, 4]
-    for i, (price, worth) in enumerate(points):
-        beaten = any(p <= price and w >= worth and (p, w) != (price, worth) for p, w in points)
-        assert beaten == (i not in front)
-    assert pareto([]) == []
-
-
-def test_points_are_cells_that_have_a_price_and_a_mean(planter):
-    planter.cell(80.0, 82.0, loss="kl")
-    planter.plant(status="failed", loss="ce", error="no")
-    table = sold(planter, steps=lambda row: 100)
-    assert scatter(table, "steps") == [("RDED / kl / 10 / adamw", 100.0, 81.0)]
-    assert scatter(table, "image_bytes") == []

@@ -30,6 +30,12 @@ def test_what_it_comes_to_is_a_line_and_in_a_notebook_a_table_and_the_curve() ->
     assert b"<svg" in base64.b64decode(page.split("base64,")[1].split('"')[0])
 
 
+def test_one_of_which_every_trial_failed_is_shown_too() -> None:
+    result = Evaluation((record(0, None),))
+    assert repr(result) == "no accuracy: every trial failed"
+    assert "<td>failed</td>" in result._repr_html_()
+
+
 def test_its_values_are_a_frame_and_a_plot() -> None:
     result = Evaluation((record(0, 70.0), record(1, 72.0)))
     assert result.frame["accuracy"].tolist() == [70.0, 72.0]

@@ -149,10 +149,10 @@ def _layout(distilled: DistilledSet, reading: Reading, images_format: str) -> _L
     layout = _Layout(torch.arange(len(distilled)), torch.arange(distilled.classes))
     if images_format not in FOLDERS:
         return layout
-    found = image_folders.find(reading)
-    names = [files[0].relative_to(found.root).parts[0] for files in found.classes]
+    folders = image_folders.find(reading)
+    names = [files[0].relative_to(folders.root).parts[0] for files in folders.classes]
     by_name = sorted(range(len(names)), key=names.__getitem__)
-    images = layout.images.view(len(names), found.ipc)[by_name].flatten()
+    images = layout.images.view(len(names), folders.ipc)[by_name].flatten()
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) < len(names):
         return replace(layout, images=images)
