@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from harness.leaderboard import statistics
 from harness.leaderboard.columns import AXES, each
-from harness.leaderboard.statistics import LEVEL, Numbers, holm, signed_rank, smallest_p
+from harness.leaderboard.statistics import LEVEL, Numbers, holm, mean_ranks, signed_rank, smallest_p, trimmed_mean
 from harness.leaderboard.tables import Table
 from harness.leaderboard.text import escape, fixed, listed
 
@@ -220,11 +220,9 @@ FIGURES = [field.name for field in fields(Entrant)][1:]
 
 
 def _entrants(names: list[str], rows: list[list[_Cell]], of: Whole, asked: str) -> tuple[Entrant, ...]:
-    from scipy.stats import rankdata
-
     values = [[numpy.array([*cell.seeds.values()]) for cell in row] for row in rows]
     means = numpy.array([[runs.mean() for runs in row] for row in values])
-    ranks = rankdata(-numpy.round(means, 9), axis=1)
+    ranks = mean_ranks(-numpy.round(means, 9))
     printed = numpy.array([[float(fixed(mean, 1)) for mean in row] for row in means])
     wins = (printed == printed.max(axis=1, keepdims=True)).sum(axis=0)
     improvement = numpy.array([[_above(row, i) for i in range(len(names))] for row in values])
@@ -272,14 +270,12 @@ def _interval(values: Numbers, of: Whole, drawn: Whole) -> Numbers:
 
 def _middle(cells: Sequence[Numbers], draws: numpy.random.Generator) -> tuple[float, float, float]:
     """Return the interquartile mean of all runs, and its interval by drawing seeds anew within each cell; none for one seed."""
-    from scipy.stats import trim_mean
-
-    value = float(trim_mean(numpy.concatenate(cells), 0.25))
+    value = float(trimmed_mean(numpy.concatenate(cells), 0.25))
     if max(len(runs) for runs in cells) < 2:
         return value, math.nan, math.nan
     times = max(200, min(DRAWS, 2_000_000 // sum(map(len, cells))))
     drawn = numpy.concatenate([runs[draws.integers(len(runs), size=(times, len(runs)))] for runs in cells], axis=1)
-    low, high = numpy.percentile(trim_mean(drawn, 0.25, axis=1), [2.5, 97.5])
+    low, high = numpy.percentile(trimmed_mean(drawn, 0.25), [2.5, 97.5])
     return value, float(low), float(high)
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas
@@ -15,6 +17,7 @@ from statsmodels.stats.power import TTestPower
 from harness.leaderboard.statistics import (
     half_widths,
     holm,
+    mean_ranks,
     paired_difference,
     paired_p,
     signed_rank,
@@ -22,6 +25,7 @@ from harness.leaderboard.statistics import (
     smallest_p,
     summaries,
     summary,
+    trimmed_mean,
 )
 
 accuracies = st.lists(st.floats(0, 100), min_size=2, max_size=20)
@@ -144,3 +148,25 @@ def test_intervals_cover_the_truth_as_often_as_they_say(n):
     half = half_widths(np.full(boards, n), draws.std(axis=1, ddof=1))
     covered = np.mean(np.abs(draws.mean(axis=1) - 70.0) <= half)
     assert 0.93 <= covered <= 0.97
+
+
+rows_of_values = st.integers(1, 9).flatmap(
+    lambda width: st.lists(st.lists(st.integers(-3, 3), min_size=width, max_size=width), min_size=1, max_size=5)
+)
+
+
+@given(rows_of_values)
+def test_mean_ranks_and_trimmed_means_are_those_of_scipy(rows):
+    values = np.array(rows, dtype="float64")
+    np.testing.assert_array_equal(mean_ranks(values), stats.rankdata(values, axis=1))
+    for share in (0.0, 0.1, 0.25):
+        np.testing.assert_allclose(trimmed_mean(values, share), stats.trim_mean(values, share, axis=1), atol=1e-12)
+
+
+def test_drawing_a_leaderboard_does_not_import_scipys_statistics():
+    program = (
+        "import sys, numpy; from harness.leaderboard import render, summary, statistics; "
+        "statistics.signed_rank([1.0, 2.0]); statistics.trimmed_mean(numpy.ones((2, 3)), 0.25); print('scipy.stats' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
