@@ -9,6 +9,8 @@ Whatever puts trials together takes its key from this table; two setups are alik
 |                       |                                                        | seeds by themselves; cells of tables      |
 | `together`            | `hash`, but for the loss                               | trainings that may be made in one pass,   |
 |                       |                                                        | and the way in which that is best done    |
+| `stream`              | all but loss, optimizer, schedule and student          | trainings that are made step by step      |
+|                       |                                                        | beside each other                         |
 | `training`            | `hash`, but for the scenario's name and version        | records beside a published number         |
 | `workload`            | how many images; all else that takes time but the loss | costs; the seconds of trials that ended   |
 | `student_in_scenario` | network, precision, dataset; scenario and its options  | seconds where no such workload has ended  |
@@ -129,11 +131,12 @@ class Setup(Frozen):
         """Alike in all that a number rests on but the seed."""
         return short_hash("".join(self._around_seed))
 
-    def _hash_without(self, part: str, *fields: str) -> str:
-        """Return a hash of all but a named part of the setup, with what is said of its code, and some fields."""
-        content = {name: value for name, value in self._content().items() if name not in (part, *fields)}
+    def _hash_without(self, *parts: str) -> str:
+        """Return a hash of all but named parts of the setup or of its protocol, with what is said of their code."""
+        content = {name: value for name, value in self._content().items() if name not in parts}
+        content["protocol"] = {name: value for name, value in content["protocol"].items() if name not in parts}
         for field in OPTIONAL:
-            rest = {name: value for name, value in content.pop(field, {}).items() if name.partition(" ")[0] != part}
+            rest = {name: value for name, value in content.pop(field, {}).items() if name.partition(" ")[0] not in parts}
             content |= {field: rest} if rest else {}
         return short_hash(_json(content))
 
@@ -143,6 +146,11 @@ class Setup(Frozen):
     def together(self) -> str:
         """Alike in all but the loss: such trainings see the same images, and may be made in one pass."""
         return self._hash_without("loss")
+
+    @cached_property
+    def stream(self) -> str:
+        """Alike in what each step of a seed is given: the batch, altered and mixed, and what the teacher says of it."""
+        return self._hash_without("loss", "optimizer", "schedule", "model")
 
     @cached_property
     def training(self) -> str:

@@ -62,6 +62,40 @@ def set_states(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], de
     random.setstate((version, tuple(numbers), gauss))
 
 
+class Turn:
+    """A training's own place in the streams of torch (on the host), numpy and Python, among others that take turns with it.
+
+    It begins where the streams are when it is made. In its block the streams are where its last one has left them.
+    """
+
+    def __init__(self) -> None:
+        self._own = _host_states()
+
+    def __enter__(self) -> None:
+        self._others = _host_states()
+        _set_host_states(self._own)
+
+    def __exit__(self, *_: object) -> None:
+        self._own = _host_states()
+        _set_host_states(self._others)
+
+
+def _host_states() -> tuple[Any, Any, Any]:
+    import numpy
+    import torch
+
+    return torch.get_rng_state(), numpy.random.get_state(legacy=False), random.getstate()
+
+
+def _set_host_states(states: tuple[Any, Any, Any]) -> None:
+    import numpy
+    import torch
+
+    torch.set_rng_state(states[0])
+    numpy.random.set_state(states[1])
+    random.setstate(states[2])
+
+
 @contextmanager
 def kept() -> Iterator[None]:
     """Put the streams of torch (on all devices), numpy and Python back to where they are now, however the block ends."""

@@ -116,13 +116,28 @@ class Costs:
             self._known[key] = self._cost(trial)
         return self._known[key]
 
+    def given(self, trial: Trial) -> float:
+        """Return the part of a trial's cost that is spent on what its student is given: batches, and what the teacher says of them."""
+        facts, protocol = self.datasets[trial.dataset.digest], trial.protocol
+        step, teachers = self._given(trial)
+        cost = 0.0
+        for images, _ in self.trainings(trial, facts.tests):
+            steps = protocol.epochs * ceil(images / max(1, protocol.batch_size))
+            cost += sum(self.rates.forward(each, protocol.epochs * images, steps) for each in (step, *teachers))
+        return cost
+
+    def _given(self, trial: Trial) -> tuple[Operations, list[Operations]]:
+        """Return the operations of a step beside its networks, and of each network of the teacher that is asked."""
+        facts = self.datasets[trial.dataset.digest]
+        taught = self.teachers.get(trial.teacher, ()) if trial.protocol.labels != "fixed" else ()
+        channels, height, width = facts.shape
+        step = Operations(0.0, STEP_ELEMENTS * channels * height * width, STEP_CALLS, 0.0)
+        return step, [operations(model.model_dump_json(), facts.shape, facts.classes) for model in taught]
+
     def _cost(self, trial: Trial) -> float:
         facts, protocol, rates = self.datasets[trial.dataset.digest], trial.protocol, self.rates
         student = operations(trial.model.model_dump_json(), facts.shape, facts.classes)
-        taught = self.teachers.get(trial.teacher, ()) if protocol.labels != "fixed" else ()
-        teachers = [operations(model.model_dump_json(), facts.shape, facts.classes) for model in taught]
-        channels, height, width = facts.shape
-        step = Operations(0.0, STEP_ELEMENTS * channels * height * width, STEP_CALLS, 0.0)
+        step, teachers = self._given(trial)
         cost = 0.0
         for images, tests in self.trainings(trial, facts.tests):
             steps = protocol.epochs * ceil(images / max(1, protocol.batch_size))

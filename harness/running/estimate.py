@@ -114,6 +114,11 @@ def _levels(trial: Trial, stacked: bool) -> Iterator[Hashable]:
     yield "all"
 
 
+def stacked(bundle: Sequence[Trial]) -> bool:
+    """Whether trials of a bundle are trained in one pass: some of them differ in seed and loss alone."""
+    return len({trial.setup.together for trial in bundle}) < len(bundle)
+
+
 @dataclass
 class _Bundle:
     """Trials that are handed out together: one of each workload with how many there are, and what they need to be loaded."""
@@ -131,7 +136,7 @@ class _Bundle:
         needs |= {trial.dataset.digest: "dataset" for trial in trials}
         needs |= {digest: "teacher" for trial in trials for digest in trial.teacher}
         kinds: list[tuple[Hashable, Trial, int]] = [(key, trial, counts[key]) for key, trial in dict(samples).items()]
-        return cls({trial.id: trial for trial in trials}, kinds, needs, len(trials) > 1)
+        return cls({trial.id: trial for trial in trials}, kinds, needs, stacked(trials))
 
     def seconds(self, expected: Expected) -> float:
         """Return how long the bundle is expected to take."""
@@ -249,8 +254,8 @@ class Estimate:
             running = list(worker.bundle.trials.values()) if worker.bundle is not None else []
             if running and not self.seconds.knows(running[0]):
                 share = (now - worker.since) / len(running)
-                key = running[0].workload, len(running) > 1
-                known[key] = max(known.get(key, 0.0), share, self.seconds(running[0], len(running) > 1))
+                key = running[0].workload, stacked(running)
+                known[key] = max(known.get(key, 0.0), share, self.seconds(running[0], key[1]))
 
         def expected(key: Hashable, trial: Trial, stacked: bool) -> float:
             if (key, stacked) not in known:

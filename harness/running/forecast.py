@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.core.errors import BadOption, GiftbenchError
-from harness.running.estimate import Seconds
+from harness.running.estimate import Seconds, stacked
 from harness.running.scheduling import finish
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ class Forecast:
 
 def forecast(bundles: Sequence[Sequence[Trial]], seconds: Callable[[Trial, bool], float], workers: int) -> Forecast:
     """Return how long so many workers take for bundles, which they take in order."""
-    each = [sum(seconds(trial, len(bundle) > 1) for trial in bundle) for bundle in bundles]
+    shared = [stacked(bundle) for bundle in bundles]
+    each = [sum(seconds(trial, together) for trial in bundle) for bundle, together in zip(bundles, shared, strict=True)]
     ends = finish(each, [0.0] * max(1, min(workers, len(each))))
     return Forecast(math.fsum(each), max(ends, default=0.0), max(each, default=0.0))

@@ -101,7 +101,7 @@ def outlook(
 
     def place(of: Machines | None, kind: str, workers: int, fits: Callable[[str], bool]) -> Place:
         seconds, basis = learned(contents.records, costs(kind), kind, fits)
-        order = bundles(missing, costs(kind), kind, options.stack, trials)
+        order = bundles(missing, costs(kind), kind, options.stack, trials, workers)
         return Place(of, workers, kind, forecast(order, seconds, workers), basis)
 
     here, kind = device_name(device), "cpu" if device == "cpu" else "cuda"

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("giftbench")
 
+#: How many workers are reckoned with, at least, where others may take bundles too that this run does not know of.
+MANY = 64
+
 
 @dataclass(kw_only=True)
 class Run(Summary):
@@ -150,7 +153,8 @@ def run_board(
             forget(file.parent, store.ids())
             return summary
         readiness.check(missing, device, artefacts, str(file))
-        order = bundles(missing, costs, device, options.stack, trials)
+        takers = workers.jobs if isinstance(workers, local.Workers) and options.wait else max(workers.jobs, MANY)
+        order = bundles(missing, costs, device, options.stack, trials, takers)
         estimate = Estimate(costs, order, workers.jobs)
         watcher.scheduled(estimate)
 

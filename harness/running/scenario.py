@@ -32,8 +32,9 @@ class Outcome:
     """What a trial gave.
 
     `metrics` hold at least `accuracy`, in percent; `history` one entry an evaluation; `timing` seconds by phase; `together`
-    how many trainings were made in the same pass, of whose time this one's is a share; `facts` what else the record's environment
-    shall say of how it was made.
+    how many trainings were made in the same pass, of whose time this one's is a share; `beside` how many were made beside each
+    other, step by step, in the time of which this one's share is `share`; `facts` what else the record's environment shall say
+    of how it was made.
     """
 
     metrics: dict[str, float]
@@ -41,6 +42,8 @@ class Outcome:
     status: Literal["done", "diverged"] = "done"
     timing: dict[str, float] = field(default_factory=dict)
     together: int = 1
+    beside: int = 0
+    share: float = 0.0
     facts: dict[str, object] = field(default_factory=dict)
 
 
@@ -125,9 +128,9 @@ class Scenario:
         return workbench.loss(trial)
 
     def run_bundle(self, trials: Sequence[Trial], workbench: Workbench) -> Iterator[Outcome]:
-        """Yield the outcome of each of several trials that differ only in seed and loss.
+        """Yield the outcome of each of several trials: of those that differ only in seed and loss, or that are given the same.
 
-        The default makes them in one pass where `run` is the default's too and that pays, and else one after the other.
+        The default makes them at once where `run` is the default's too and that pays, and else one after the other.
         """
         fits = None
         if len(trials) > 1 and self.trains_one_student:
@@ -135,8 +138,11 @@ class Scenario:
             if all(material is materials[0] for material in materials):
                 fits = workbench.fit_together(trials, materials[0], [self.loss(trial, workbench) for trial in trials])
         if fits is not None:
-            ids = tuple(trial.id for trial in trials)
-            yield from (_outcome(fit, ids) for fit in fits)
+            whole = sum(fit.train_seconds + fit.evaluate_seconds for fit in fits)
+            for fit in fits:
+                outcome = _outcome(fit, tuple(trials[number].id for number in fit.stack))
+                outcome.beside, outcome.share = len(fits), (fit.train_seconds + fit.evaluate_seconds) / whole
+                yield outcome
             return
         for trial in trials:
             yield self.run(trial, workbench)

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from harness.running.scenario import Scenario
 
 
+#: Passes that are made step by step beside each other, at most; how many bundles there are a worker, at least, if that many pay.
+BESIDE, BUNDLES_A_WORKER = 9, 3
+#: The share of a trial's work that making its batches and asking its teacher has to be for it to be made beside others.
+WORTH_SHARING = 0.04
+
+
 @dataclass(frozen=True)
 class Bundle:
     """Trials that one worker is given at once, and what they cost."""
@@ -30,7 +36,12 @@ class Bundle:
 
 
 def bundles(
-    trials: Sequence[Trial], costs: Costs, device: str = "cpu", stack: int = 0, planned: Sequence[Trial] = ()
+    trials: Sequence[Trial],
+    costs: Costs,
+    device: str = "cpu",
+    stack: int = 0,
+    planned: Sequence[Trial] = (),
+    workers: int = 1,
 ) -> list[list[Trial]]:
     """Return the trials in bundles, in the order in which workers should take them.
 
@@ -42,12 +53,18 @@ def bundles(
     off has left: float noise depends on it, and the same board is to give the same numbers. A stack of which some trials have a
     record is made whole again, so that its bundle holds these trials too.
 
+    On the CPU, passes of the same seeds that are given the same (`Setup.stream`) make one bundle, where what they are given is
+    a good part of their work: each gives the same to the bit, in whichever bundle.
+
     Args:
         costs: tells what trials cost.
         device, stack: as `harness.running.grouping.group` takes them.
         planned: all trials of the board, in order, when some have a record already.
+        workers: how many will take them: no bundle holds more than a part of the work of one.
     """
-    return [list(bundle.trials) for bundle in _ordered([*_bundled(trials, costs, device, stack, planned or trials)])]
+    passes = [*_bundled(trials, costs, device, stack, planned or trials)]
+    together = [*_beside(passes, costs, workers)] if device == "cpu" and stack != 1 else passes
+    return [list(bundle.trials) for bundle in _ordered(together)]
 
 
 def share(trials: Sequence[Trial], costs: Costs, device: str, stack: int, index: int, count: int) -> list[Trial]:
@@ -56,7 +73,7 @@ def share(trials: Sequence[Trial], costs: Costs, device: str, stack: int, index:
     All shares together are the board, and none has a trial of another's, where all are asked for on machines of the same kind: on
     a GPU other trials may be bundled than on a CPU. What has a record already plays no part, so that a share stays what it is.
     """
-    ids = {trial.id for bundle in bundles(trials, costs, device, stack)[index::count] for trial in bundle}
+    ids = {trial.id for bundle in bundles(trials, costs, device, stack, workers=count)[index::count] for trial in bundle}
     return [trial for trial in trials if trial.id in ids]
 
 
@@ -80,6 +97,37 @@ def _bundled(trials: Sequence[Trial], costs: Costs, device: str, stack: int, pla
             yield from (bundle(chunk) for chunk in chunks if any(trial.id in missing for trial in chunk))
         else:
             yield from (bundle([trial]) for trial in members)
+
+
+def _beside(passes: Sequence[Bundle], costs: Costs, workers: int) -> Iterator[Bundle]:
+    """Yield bundles of passes that are made step by step beside each other, and the other passes."""
+    groups: dict[Hashable, list[Bundle]] = defaultdict(list)
+    for number, bundle in enumerate(passes):
+        first = bundle.trials[0]
+        pays = _scenario(first.scenario).trains_one_student and costs.given(first) >= WORTH_SHARING * costs(first)
+        numbers = frozenset(trial.seed for trial in bundle.trials)
+        groups[(first.setup.stream, numbers) if pays else number].append(bundle)
+    most = sum(bundle.cost for bundle in passes) / (workers * BUNDLES_A_WORKER)
+    for group in groups.values():
+        parts: list[list[Bundle]] = []
+        for bundle in group:
+            part = next((part for part in parts if _fits(bundle, part, most)), None)
+            if part is None:
+                parts.append([bundle])
+            else:
+                part.append(bundle)
+        for part in parts:
+            yield Bundle(tuple(trial for bundle in part for trial in bundle.trials), sum(bundle.cost for bundle in part))
+
+
+def _fits(bundle: Bundle, part: Sequence[Bundle], most: float) -> bool:
+    """Whether a pass may be made beside others: not beside one that it would be stacked with, nor too many, nor too long."""
+    alike = {other.trials[0].setup.together for other in part if len(other.trials) > 1 or len(bundle.trials) > 1}
+    return (
+        bundle.trials[0].setup.together not in alike
+        and len(part) < BESIDE
+        and sum(other.cost for other in part) + bundle.cost <= most
+    )
 
 
 def _evenly(trials: Sequence[Trial], most: int) -> Iterator[Sequence[Trial]]:

@@ -22,13 +22,14 @@ from harness.core.resolved import resolved_from
 from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.distilled.set import DistilledSet
-from harness.losses.targets import Targets
+from harness.losses.targets import Loss, Targets
 from harness.models.fitting import Renormalised
 from harness.planning.artefacts import Artefacts
 from harness.running import grouping, surroundings
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import evaluate
+from harness.training.loop import Part
 from harness.training.overlap import signature
 from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe
@@ -223,35 +224,70 @@ class Workbench:
         member = Member(student, **given)
         return self._trainer.train([member], material, recipe(trial), teacher, capture=own, checkpoint=kept)[0]
 
-    def fit_together(
-        self, trials: Sequence[Trial], material: Material, losses: Sequence[Callable[[Tensor, Targets], Tensor]]
-    ) -> list[Fit] | None:
-        """Train fresh students for several trials in one pass, each under its loss; None where each should be trained alone.
+    def fit_together(self, trials: Sequence[Trial], material: Material, losses: Sequence[Loss]) -> list[Fit] | None:
+        """Train fresh students for several trials at once, each under its loss; None where each should be trained alone.
 
-        That is so where the trials differ in more than seed and loss, where a stack does not pay on this device, and where the
-        student cannot be stacked.
+        Those that differ in seed and loss alone are made in one pass, where that pays on this device and their student can be
+        stacked. On the CPU, such stacks and single trainings of the same seeds that are given the same (`Setup.stream`) are made
+        step by step beside each other.
         """
-        first = trials[0]
-        dataset = self.dataset(first)
+        dataset = self.dataset(trials[0])
         shape, classes = dataset.shape, len(dataset.classes)
-        groups = {grouping.group(trial, self.device, self.stack, shape, classes) for trial in trials}
-        if len(groups) > 1 or "" in groups or material.replay is not None:
-            return None
-        tied = dict(zip((signature(loss) for loss in reversed(losses)), reversed(losses), strict=True))
-        students = [self.student(trial) for trial in trials]
-        members = [
-            Member(student, tied[signature(loss)], trial.seed, self._tested(trial))
-            for student, loss, trial in zip(students, losses, trials, strict=True)
-        ]
-        return self._trainer.train_together(
-            members,
+        stacks: dict[str, list[int]] = {}
+        for number, trial in enumerate(trials):
+            key = "" if material.replay is not None else grouping.group(trial, self.device, self.stack, shape, classes)
+            stacks.setdefault(key or f"alone {number}", []).append(number)
+        if len(stacks) == 1:
+            (numbers,) = stacks.values()
+            return self._stack(trials, material, losses, *stacks) if len(numbers) > 1 else None
+        return self._in_step(trials, material, losses, [*stacks.values()]) if self.device == "cpu" else None
+
+    def _stack(self, trials: Sequence[Trial], material: Material, losses: Sequence[Loss], kind: str) -> list[Fit] | None:
+        """Train fresh students for trials that differ in seed and loss alone, in one pass; None where that does not pay."""
+        first = trials[0]
+        fits = self._trainer.train_together(
+            self._members(trials, losses),
             material,
             recipe(first),
             self.soft_labels(first),
-            kind=groups.pop(),
-            model=(first.model.model_dump_json(), dataset.digest),
+            kind=kind,
+            model=_architecture(first),
             checkpoint=self.checkpoint(trials, losses),
         )
+        for fit in fits or ():
+            fit.stack = tuple(range(len(trials)))
+        return fits
+
+    def _in_step(
+        self, trials: Sequence[Trial], material: Material, losses: Sequence[Loss], stacks: Sequence[Sequence[int]]
+    ) -> list[Fit] | None:
+        """Train fresh students beside each other, in stacks as their numbers say; None where they are not given the same."""
+        numbers = {frozenset(trials[number].seed for number in stack) for stack in stacks}
+        if len(numbers) > 1 or len({trial.setup.stream for trial in trials}) > 1:
+            return None
+        parts: list[Part] = []
+        for stack in stacks:
+            first = trials[stack[0]]
+            members = self._members([trials[number] for number in stack], [losses[number] for number in stack])
+            if len(members) > 1 and not self._trainer.stackable(members, material, _architecture(first)):
+                return None
+            parts.append(Part(members, recipe(first)))
+        teacher = self.soft_labels(trials[0])
+        trained = self._trainer.train_in_step(parts, material, teacher, self.checkpoint(trials, losses))
+        fits = dict(zip((number for stack in stacks for number in stack), trained, strict=True))
+        for stack in stacks:
+            for number in stack:
+                fits[number].stack = tuple(stack) if len(stack) > 1 else ()
+        return [fits[number] for number in range(len(trials))]
+
+    def _members(self, trials: Sequence[Trial], losses: Sequence[Loss]) -> list[Member]:
+        """Return what trains a fresh student for each trial; equal losses are one object, which is called for all at once."""
+        tied = dict(zip((signature(loss) for loss in reversed(losses)), reversed(losses), strict=True))
+        members = []
+        for trial, loss in zip(trials, losses, strict=True):
+            student = self.student(trial)
+            members.append(Member(student, tied[signature(loss)], trial.seed, self._tested(trial), seeds.Turn()))
+        return members
 
     def begin(self, trials: Sequence[Trial]) -> None:
         """Note that these trials begin, anew if need be: a trial's trainings are told apart by their number."""
@@ -273,7 +309,7 @@ class Workbench:
         self._trainings[first.id] += 1
         if self._checkpoints is None or not all(map(_forgets, losses)):
             return None
-        if optimizers.schedules.origin(first.protocol.schedule.name) != "giftbench":
+        if any(optimizers.schedules.origin(trial.protocol.schedule.name) != "giftbench" for trial in trials):
             return None
         number = self._trainings[first.id]
         name = f"{first.id}{f'-{number}' if number > 1 else ''}.safetensors"
@@ -287,6 +323,11 @@ class Workbench:
         """Return top-1 and top-5 accuracy on the dataset's test split, in percent."""
         precision: Precision = trial.protocol.precision
         return evaluate(student, self.test_material(trial), precision)
+
+
+def _architecture(trial: Trial) -> tuple[str, str]:
+    """Return the same for trials whose students are of one architecture."""
+    return trial.model.model_dump_json(), trial.dataset.digest
 
 
 class _Logits(nn.Module):

@@ -5,7 +5,7 @@ Batches are shuffled, augmented and mixed by a recipe (`Shuffled`), or are those
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
@@ -22,6 +22,7 @@ from harness.core.seeds import derive
 from harness.losses.classic import full_precision
 from harness.losses.looks import probe
 from harness.losses.targets import Kind, Loss, Targets
+from harness.training.devices import Cast, autocast
 
 if TYPE_CHECKING:
     from harness.training.values import Material, Recipe
@@ -151,10 +152,24 @@ Given = Tensor | Batch
 
 @dataclass(frozen=True)
 class Step:
-    """One step of S trainings made together: what each is given, and all images, [S * B, C, H, W], one's after the other's."""
+    """One step of S trainings made together: what each is given, and all images, [S * B, C, H, W], one's after the other's.
+
+    `taught` is what the teacher says of the images, [S * B, K] logits, or None.
+    """
 
     images: Tensor
     batches: Sequence[Batch]
+    taught: Tensor | None = None
+
+    def of(self, places: Sequence[int]) -> Step:
+        """Return the step of trainings each of which is given what stands at one of the places, perhaps the same as another."""
+        count = len(self.batches)
+        images, taught = self.images.chunk(count), None if self.taught is None else self.taught.chunk(count)
+        return Step(
+            torch.cat([images[place] for place in places]),
+            [self.batches[place] for place in places],
+            None if taught is None else torch.cat([taught[place] for place in places]),
+        )
 
 
 class Alteration:
@@ -274,6 +289,41 @@ class Replayed:
             mix = stored(other, lam[step], boxes[step], height, width)
             images = mix.apply(mirrored(resized(material.batch(at), Crops(*crop)), flip))
             yield Batch(images, material.labels.index_select(0, at), soft.float(), "logits", mix, final=True)
+
+
+class Feed:
+    """What trainings that see the same are given: the batches of each seed, and what the teacher says of them, made once a step.
+
+    Args:
+        seeds: one for each batch of a step.
+        teacher: images [B, C, H, W] -> logits [B, K], or None. Not asked where the material has stored augmentations, whose soft
+            labels are stored with them.
+    """
+
+    def __init__(
+        self, material: Material, recipe: Recipe, seeds: Sequence[int], teacher: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.seeds = tuple(seeds)
+        self.source: Shuffled | Replayed
+        if material.replay is None:
+            self.source = Shuffled(material, recipe, self.seeds)
+        elif len(self.seeds) == 1:
+            self.source, teacher = Replayed(material), None
+        else:
+            raise DataError("trainings on stored augmentations are made one at a time")
+        self.teacher = teacher
+        self._cast = autocast(material.images.device, recipe.precision)
+
+    def step(self, given: Given) -> Step:
+        """Return the step of what an epoch of `source` yields; nothing in it waits for the device."""
+        step = cast("Callable[[Given], Step]", self.source.step)(given)
+        return step if self.teacher is None else Step(step.images, step.batches, asked(self.teacher, step.images, self._cast))
+
+
+def asked(teacher: Callable[[Tensor], Tensor], images: Tensor, computing: Cast) -> Tensor:
+    """Return what a teacher says of images [B, C, H, W] as the student sees them, [B, K] float."""
+    with torch.no_grad(), computing():
+        return teacher(images).float()
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:

@@ -146,8 +146,11 @@ class Job(Protocol):
     """What is made for trainings before their first step (`harness.training.loop.Job`), as far as it changes with them."""
 
     network: Alone | Stacked
-    source: Shuffled | Replayed
     optimizer: Optimizer
+    turn: seeds.Turn | None
+
+    @property
+    def source(self) -> Shuffled | Replayed: ...
 
     @property
     def finite(self) -> Tensor: ...
@@ -162,6 +165,9 @@ def keep(jobs: Sequence[Job], fits: Sequence[Fit]) -> State:
         for name, stream in _streams(job):
             state.add(f"{number}.{name}", stream.get_state())
         _keep_optimizer(state, f"{number}.optimizer", job)
+        if job.turn is not None:
+            with job.turn:
+                keep_streams(state, job.finite.device, f"{number}.")
     keep_streams(state, jobs[0].finite.device)
     state.add("fits", [asdict(fit) for fit in fits])
     return state
@@ -189,6 +195,9 @@ def take_up(state: State, jobs: Sequence[Job], fits: Sequence[Fit], end_epoch: C
             for name, stream in _streams(job):
                 stream.set_state(state.tensors[f"{number}.{name}"])
             _take_up_optimizer(state, f"{number}.optimizer", job)
+            if job.turn is not None:
+                with job.turn:
+                    take_up_streams(state, job.finite.device, f"{number}.")
     take_up_streams(state, jobs[0].finite.device)
     return epochs
 

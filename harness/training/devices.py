@@ -118,7 +118,11 @@ def _answer(ask: Callable[[], Answer], otherwise: Answer) -> Answer:
         return otherwise
 
 
-def autocast(device: torch.device, precision: Precision) -> Callable[[], AbstractContextManager[object]]:
+#: Makes the context that forward passes run under.
+Cast = Callable[[], AbstractContextManager[object]]
+
+
+def autocast(device: torch.device, precision: Precision) -> Cast:
     """Return a maker of the context that forward passes run under: bf16 autocast, or nothing."""
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar, cast
 
@@ -16,7 +17,7 @@ from harness.core import seeds
 from harness.core.errors import DataError
 from harness.losses.targets import Loss
 from harness.training import checkpoints
-from harness.training.batches import Batch, Criterion, Given, Replayed, Shuffled, Step
+from harness.training.batches import Batch, Criterion, Feed, Given, Replayed, Shuffled, Step, asked
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import arithmetic, autocast
 from harness.training.stack import Alone, Stacked, undisturbed
@@ -77,10 +78,51 @@ def fit_together(
         teacher: as in `fit`; asked for the images of all members at once, [S * B, C, H, W].
         checkpoint: where these trainings are kept while they last, and taken up when they were cut off.
     """
-    with arithmetic(material.images.device, recipe.precision), undisturbed():
-        job = Job(members, material, recipe, teacher)
-        schedule = optimizers.create_schedule(recipe.schedule, job.optimizer, recipe.epochs)
-        return run(job, recipe, job, schedule.step, checkpoint)
+    return fit_in_step([Part(members, recipe)], material, teacher=teacher, checkpoint=checkpoint)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Trainings made in one pass: a student, or a stack of them as `fit_together` takes it, and how they are trained."""
+
+    members: Sequence[Member]
+    recipe: Recipe
+
+
+def fit_in_step(
+    parts: Sequence[Part],
+    material: Material,
+    *,
+    teacher: Callable[[Tensor], Tensor] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> list[Fit]:
+    """Train students in place, step by step beside each other: what trainings of a seed have in common is made once a step.
+
+    That is the batch, altered and mixed, and what the teacher says of it; each training does with it what it does alone, to the
+    bit on the CPU, whatever its student, loss, optimizer and schedule.
+
+    Args:
+        parts: whose members have the same seeds, and whose recipes differ in optimizer and schedule alone. Where there are
+            several, each member has its `turn`.
+
+    Returns: one Fit a member, part after part.
+    """
+    first = parts[0].recipe
+    numbers = [*dict.fromkeys(member.seed for member in parts[0].members)]
+    with arithmetic(material.images.device, first.precision), undisturbed():
+        feed = Feed(material, first, numbers, teacher)
+        jobs = [Job(part.members, material, part.recipe, feed=feed) for part in parts]
+        schedules = [
+            optimizers.create_schedule(part.recipe.schedule, job.optimizer, first.epochs)
+            for part, job in zip(parts, jobs, strict=True)
+        ]
+
+        def end_epoch() -> None:
+            for schedule in schedules:
+                schedule.step()
+
+        job = jobs[0] if len(jobs) == 1 else InStep(jobs)
+        return run(job, first, job, end_epoch, checkpoint)
 
 
 class Objective:
@@ -108,8 +150,7 @@ class Objective:
         """Return the teacher's logits, [B, C] float, of images [B, C, H, W] as the student sees them; None without a teacher."""
         if self.teacher is None:
             return None
-        with torch.no_grad(), self.cast():
-            return self.teacher(images).float()
+        return asked(self.teacher, images, self.cast)
 
     def __call__(self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Tensor | None) -> Tensor:
         """Return the sum of the losses, a scalar; the arguments are those of `Criterion`."""
@@ -119,7 +160,11 @@ class Objective:
 
 
 class Job:
-    """What is made for trainings before their first step, and called for each: students, optimizer, batches, losses."""
+    """What is made for trainings before their first step, and called for each: students, optimizer, batches, losses.
+
+    Args:
+        feed: what other trainings are given too, of the seeds of all members; without, this one's own, of `teacher`.
+    """
 
     def __init__(
         self,
@@ -127,16 +172,17 @@ class Job:
         material: Material,
         recipe: Recipe,
         teacher: Callable[[Tensor], Tensor] | None = None,
+        feed: Feed | None = None,
     ) -> None:
         device = material.images.device
         self.members = members
-        self.source: Shuffled | Replayed
-        if material.replay is None:
-            self.source = Shuffled(material, recipe, [member.seed for member in members])
-        elif len(members) == 1:
-            self.source, teacher = Replayed(material), None
-        else:
+        numbers = [member.seed for member in members]
+        if material.replay is not None and len(members) > 1:
             raise DataError("trainings on stored augmentations are made one at a time")
+        self.feed = feed or Feed(material, recipe, numbers, teacher)
+        places = [self.feed.seeds.index(number) for number in numbers]
+        self._places = places if feed is not None and places != [*range(len(self.feed.seeds))] else None
+        self.turn = members[-1].turn
         self.network: Alone | Stacked
         if len(members) == 1:
             self.network = Alone(members[0].student)
@@ -146,7 +192,11 @@ class Job:
             streams = [seeds.generator(member.seed, "dropout", device) for member in members]
             self.network = Stacked([member.student for member in members], streams)
         self.optimizer = self.network.optimizer(recipe.optimizer)
-        self.objective = Objective([member.loss for member in members], teacher, device, recipe.precision)
+        self.objective = Objective([member.loss for member in members], None, device, recipe.precision)
+
+    @property
+    def source(self) -> Shuffled | Replayed:
+        return self.feed.source
 
     @property
     def finite(self) -> Tensor:
@@ -166,6 +216,12 @@ class Job:
     def train(self) -> None:
         self.network.train()
 
+    def ended(self, fits: Sequence[Fit]) -> None:
+        """Nothing to do: the members of a stack go on together."""
+
+    def shares(self, members: Sequence[int], seconds: float) -> Sequence[float]:
+        return equal_shares(members, seconds)
+
     def __call__(self, given: Given, progress: float) -> None:
         """Make one step of every training; nothing in it waits for the device.
 
@@ -173,12 +229,16 @@ class Job:
             given: what an epoch of `source` yields.
             progress: share of the training already done.
         """
-        step = cast("Callable[[Given], Step]", self.source.step)(given)
-        taught = self.objective.taught(step.images)
+        self.learn(self.feed.step(given), progress)
+
+    def learn(self, step: Step, progress: float) -> None:
+        """Make one step of every training on what the feed gives; arguments as of a call."""
+        if self._places is not None:
+            step = step.of(self._places)
         self.optimizer.zero_grad(set_to_none=True)
         with self.objective.cast():
             logits = cast("Sequence[Tensor]", self.network(step.images))
-        self.objective(logits, step.batches, progress, taught).backward()  # type: ignore[no-untyped-call]
+        self.objective(logits, step.batches, progress, step.taught).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
     def restart(self, numbers: Sequence[int]) -> None:
@@ -192,6 +252,72 @@ class Job:
                 if isinstance(value, Tensor):
                     value.zero_()
         self.finite.fill_(True)
+
+
+class InStep:
+    """Jobs of one feed, each of which makes its step before the next step begins.
+
+    Those whose members have all diverged are left out. How long each took tells its members' share of the time.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.feed = jobs[0].feed
+        self.members = [self._in_turn(member) for job in jobs for member in job.members]
+        self._left: set[int] = set()
+        self._seconds = [0.0] * len(jobs)
+
+    @staticmethod
+    def _in_turn(member: Member) -> Member:
+        evaluate, turn = member.evaluate, member.turn
+        if turn is None:
+            raise ValueError("trainings beside each other take turns in the streams that all code shares")
+        if evaluate is None:
+            return member
+
+        def evaluated(student: nn.Module) -> dict[str, float]:
+            with turn:
+                return evaluate(student)
+
+        return replace(member, evaluate=evaluated)
+
+    @property
+    def finite(self) -> Tensor:
+        return torch.cat([job.finite for job in self.jobs])
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return self.feed.source.sizes
+
+    def epoch(self, number: int) -> Iterator[Given]:
+        return self.feed.source.epoch(number)
+
+    def train(self) -> None:
+        for job in self.jobs:
+            job.train()
+
+    def __call__(self, given: Given, progress: float) -> None:
+        """Make one step of every training; arguments as of `Job`."""
+        step = self.feed.step(given)
+        for number, job in enumerate(self.jobs):
+            if number not in self._left:
+                started = time.perf_counter()
+                with cast("seeds.Turn", job.turn):
+                    job.learn(step, progress)
+                self._seconds[number] += time.perf_counter() - started
+
+    def ended(self, fits: Sequence[Fit]) -> None:
+        at = 0
+        for number, job in enumerate(self.jobs):
+            if all(fit.diverged for fit in fits[at : at + len(job.members)]):
+                self._left.add(number)
+            at += len(job.members)
+
+    def shares(self, members: Sequence[int], seconds: float) -> Sequence[float]:
+        each = [own / len(job.members) for job, own in zip(self.jobs, self._seconds, strict=True) for _ in job.members]
+        common = (seconds - sum(self._seconds)) / len(members)
+        self._seconds = [0.0] * len(self.jobs)
+        return [each[member] + common for member in members]
 
 
 class Trained(Protocol[Given_co]):
@@ -217,6 +343,12 @@ class Trained(Protocol[Given_co]):
 
     def train(self) -> None:
         """Put the students into train mode."""
+
+    def ended(self, fits: Sequence[Fit]) -> None:
+        """Be told, at the end of an epoch, how the trainings have fared."""
+
+    def shares(self, members: Sequence[int], seconds: float) -> Sequence[float]:
+        """Return how much of an epoch's seconds each of the members took, by their numbers, that are still going."""
 
 
 def run(
@@ -253,8 +385,8 @@ def run(
             finite = looked_at.tolist()
             for _, member_fit, index in going:
                 member_fit.diverged = not finite[index]
-        seconds = (time.perf_counter() - started) / len(going)
-        for member, member_fit, _ in going:
+        shares = job.shares([index for _, _, index in going], time.perf_counter() - started)
+        for (member, member_fit, _), seconds in zip(going, shares, strict=True):
             member_fit.epochs, member_fit.steps = epoch, member_fit.steps + steps
             member_fit.train_seconds += seconds
             if member.evaluate is not None and (epoch in marks or member_fit.diverged):
@@ -266,9 +398,15 @@ def run(
                 member_fit.evaluate_seconds += time.perf_counter() - started
         if all(member_fit.diverged for member_fit in fits):
             break
+        job.ended(fits)
         if checkpoint is not None and (checked or epoch in marks) and epoch < recipe.epochs and checkpoint.due():
             checkpoint.save(partial(checkpoints.keep, job.jobs, fits))
     return fits
+
+
+def equal_shares(members: Sequence[int], seconds: float) -> Sequence[float]:
+    """Return the same share of some seconds for each member."""
+    return [seconds / len(members)] * len(members)
 
 
 def finite_weights(network: nn.Module) -> Tensor:

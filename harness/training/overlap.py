@@ -16,7 +16,7 @@ from harness.losses.targets import Loss
 from harness.training.batches import Given
 from harness.training.checkpoints import Checkpoint
 from harness.training.graphs import Captured, Recorder, capturable, timed
-from harness.training.loop import Job, run
+from harness.training.loop import Job, equal_shares, run
 from harness.training.values import Fit, Material, Member, Recipe
 
 #: How several trainings are made together.
@@ -78,6 +78,12 @@ class Overlapped:
         for part, stream, index in zip(self.parts, self.streams, given, strict=True):
             with _on(stream):
                 part.step(index, progress)
+
+    def ended(self, fits: Sequence[Fit]) -> None:
+        """Nothing to do: a captured training that has diverged goes on beside the others."""
+
+    def shares(self, members: Sequence[int], seconds: float) -> Sequence[float]:
+        return equal_shares(members, seconds)
 
     @property
     def jobs(self) -> Sequence[Job]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.training.checkpoints import Checkpoint
 from harness.training.graphs import Captured
-from harness.training.loop import fit_together
+from harness.training.loop import Part, fit_in_step, fit_together
 from harness.training.overlap import Graphs, Overlapped, Way
 from harness.training.stack import agrees
 from harness.training.values import Fit, Material, Member, Recipe
@@ -84,6 +84,18 @@ class Trainer:
             self._let_go()
             return None  # one may fit where several do not
 
+    def train_in_step(
+        self, parts: Sequence[Part], material: Material, teacher: Teacher | None, checkpoint: Checkpoint | None = None
+    ) -> list[Fit]:
+        """Train the members of several parts in place on the CPU, step by step beside each other, as `fit_in_step` does."""
+        if checkpoint is not None:
+            checkpoint.way = "in step: " + ", ".join(str(len(part.members)) for part in parts)
+        fits = fit_in_step(parts, material, teacher=teacher, checkpoint=checkpoint)
+        ways = ["alone" if len(part.members) == 1 else "stacked" for part in parts for _ in part.members]
+        for fit, way in zip(fits, ways, strict=True):
+            fit.way = way
+        return fits
+
     def way(
         self,
         members: Sequence[Member],
@@ -99,14 +111,18 @@ class Trainer:
         On a GPU that is measured, once for trainings of a kind: what a captured step takes. A stack, which alone adds float
         noise, has to be the faster by a tenth. Arguments as of `train_together`.
         """
-        if model not in self._stackable:
-            self._stackable[model] = _stackable(members, material)
-        stackable = self._stackable[model]
+        stackable = self.stackable(members, material, model)
         if self.graphs is None or self.stack:
             return "stacked" if stackable else None
         if kind not in self._ways:
             self._ways[kind] = self._fastest(members, material, recipe, teacher, stackable)
         return self._ways[kind]
+
+    def stackable(self, members: Sequence[Member], material: Material, model: Hashable) -> bool:
+        """Return whether students of this architecture can be stacked. Arguments as of `train_together`."""
+        if model not in self._stackable:
+            self._stackable[model] = _stackable(members, material)
+        return self._stackable[model]
 
     def _fastest(
         self, members: Sequence[Member], material: Material, recipe: Recipe, teacher: Teacher | None, stackable: bool

@@ -16,6 +16,7 @@ from harness.datasets.base import normalise
 from harness.losses.targets import Kind, Loss
 
 if TYPE_CHECKING:
+    from harness.core import seeds
     from harness.core.resolved import Resolved
     from harness.optimizers.optimizers import MakeOptimizer, MakeSchedule
     from harness.training.replay import Replay
@@ -101,7 +102,8 @@ class Fit:
 
     A training has diverged when a loss was not finite, or when the last update left a weight, or an answer of the last
     evaluation, that is not. `taken_up` is how many of its epochs a run before has made, that was cut off; `way` how it was
-    made: alone, stacked, captured, captured stacked, side by side.
+    made: alone, stacked, captured, captured stacked, side by side; `stack` which of the trainings that were asked for at once
+    shared its tensors, in their order, its own among them, where there were several.
     """
 
     diverged: bool = False
@@ -112,13 +114,18 @@ class Fit:
     history: list[dict[str, float]] = field(default_factory=list)
     taken_up: int = 0
     way: str = ""
+    stack: tuple[int, ...] = ()
 
 
 @dataclass
 class Member:
-    """One of several trainings that are made together, as `fit` takes it."""
+    """One of several trainings that are made together, as `fit` takes it.
+
+    `turn` is its place in the streams that all code shares, where trainings take turns (`harness.training.loop.fit_in_step`).
+    """
 
     student: nn.Module
     loss: Loss
     seed: int
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None
+    turn: seeds.Turn | None = None

@@ -80,15 +80,15 @@ def run_bundle(
     """
     pending = list(trials)
     while pending:
-        started, share, sharing, before = time.perf_counter(), 0.0, 0, len(pending)
+        started, passed, sharing, before = time.perf_counter(), 0.0, 0, len(pending)
         outcomes = _outcomes(scenario or named(pending[0].scenario), pending, workbench)
         try:
             for outcome in outcomes:
                 if not sharing:
-                    sharing = outcome.together
-                    share = (time.perf_counter() - started) / sharing
+                    sharing = outcome.beside or outcome.together
+                    passed = time.perf_counter() - started
                 sharing -= 1
-                record = _record(pending[0], outcome, share, workbench, facts)
+                record = _record(pending[0], outcome, passed * (outcome.share or 1 / outcome.together), workbench, facts)
                 del pending[0]
                 yield record
                 if not sharing:
