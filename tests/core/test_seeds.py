@@ -75,3 +75,26 @@ def test_a_generator_draws_what_its_derived_seed_says_and_leaves_torchs_own_alon
     drawn = torch.rand(4, generator=seeds.generator(3, "init"))
     assert torch.equal(drawn, torch.rand(4, generator=torch.Generator().manual_seed(seeds.derive(3, "init"))))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_who_takes_turns_draws_what_it_would_draw_alone() -> None:
+    def draws() -> tuple[float, float, float]:
+        return float(torch.rand(1)), float(numpy.random.rand()), random.random()
+
+    expected = {}
+    for seed in (1, 2):
+        seeds.begin(seed, "dropout")
+        expected[seed] = [draws() for _ in range(3)]
+    turns = {}
+    for seed in (1, 2):
+        seeds.begin(seed, "dropout")
+        turns[seed] = seeds.Turn()
+    outside = []
+    drawn: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
+    for _ in range(3):
+        for seed, turn in turns.items():
+            with turn:
+                drawn[seed].append(draws())
+        outside.append(draws())
+    assert drawn == expected
+    assert outside == expected[2]  # where the streams were, as if nobody had taken a turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
@@ -117,10 +118,34 @@ def test_a_student_that_cannot_be_stacked_is_trained_alone(
     assert [record.status for record in run_bundle(chosen, bench(tmp_path, 0))] == ["done", "done"]
 
 
-def test_trials_of_two_kinds_are_trained_alone(trials: list[Trial], tmp_path: Path) -> None:
-    chosen = [of(trials, "sgd")[0], of(trials, "adamw")[0]]
+def test_trials_that_are_given_the_same_are_trained_beside_each_other_and_others_alone(
+    trials: list[Trial], tmp_path: Path
+) -> None:
+    first, second = of(trials, "sgd")[0], of(trials, "adamw")[0]
+    assert first.seed == second.seed
+    other = next(trial for trial in of(trials, "adamw") if trial.seed != first.seed and trial.loss == second.loss)
     workbench = bench(tmp_path, 4)
-    assert workbench.fit_together(chosen, workbench.material(chosen[0]), [losses.create("gift")] * 2) is None
+    material, both = workbench.material(first), [losses.create("gift")] * 2
+    fits = workbench.fit_together([first, second], material, both)
+    assert fits is not None
+    assert [(fit.way, fit.stack) for fit in fits] == [("alone", ())] * 2
+    assert workbench.fit_together([first, other], material, both) is None
+
+
+def test_records_made_beside_each_other_are_those_of_trials_made_alone(trials: list[Trial], tmp_path: Path) -> None:
+    """Three optimizers of a seed, two of them in stacks of three losses, one that is never stacked; and how long each took."""
+    chosen = [trial for trial in trials if trial.seed == 0 and trial.loss.name != "ce"]
+    workbench, started = bench(tmp_path, 0), time.perf_counter()
+    beside = list(run_bundle(chosen, workbench))
+    assert sum(record.timing["total"] for record in beside) <= time.perf_counter() - started
+    ways = {(record.environment.trained, record.environment.together) for record in beside}
+    assert ways == {("stacked", 3), ("alone", 1)}
+    for record in beside:
+        stack = record.environment.trained_with
+        own = [trial for trial in chosen if trial.id in (stack or (record.id,))]
+        again = {each.id: each for each in run_bundle(own, bench(tmp_path, 0))}[record.id]
+        assert (again.metrics, again.history) == (record.metrics, record.history)
+        assert again.environment.trained_with == stack
 
 
 def test_a_scenario_that_changes_the_loss_or_the_set_is_stacked_too(trials: list[Trial], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,7 @@ from harness import Outcome, Scenario, scenarios
 from harness.boards.trial import Trial
 from harness.core.spec import Spec
 from harness.running.costs import Costs, Facts
-from harness.running.scheduling import Needed, bundles, finish, share
+from harness.running.scheduling import BESIDE, Needed, bundles, finish, share
 from tests.simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
 
 
@@ -29,7 +30,9 @@ def ids(given: Sequence[Sequence[Trial]]) -> list[str]:
 def test_every_trial_is_handed_out_once(board: str, stack: int) -> None:
     made = bundles(BOARDS[board], COSTS, "cpu", stack)
     assert ids(made) == ids([BOARDS[board]])
-    assert max(map(len, made)) <= stack
+    passes = [Counter(trial.setup.together for trial in bundle) for bundle in made]
+    assert max(count for counts in passes for count in counts.values()) <= stack
+    assert max(map(len, passes)) <= BESIDE
 
 
 def test_what_trials_come_in_changes_neither_bundles_nor_their_number() -> None:
@@ -98,6 +101,33 @@ def test_a_stack_does_not_depend_on_what_is_missing() -> None:
     assert sorted(one.id for bundle in alone for one in bundle) == sorted(one.id for one in left)
 
 
+def test_passes_of_one_seed_that_are_given_the_same_are_bundled_on_a_cpu() -> None:
+    optimizers = [Spec(name="sgd"), Spec(name="lamb"), Spec(name="adamw", options={"lr": 0.01})]
+    trials = crossed(loss=("gift", "kl", "mse"), optimizer=optimizers)
+    made = bundles(trials, COSTS, "cpu", 0)
+    assert ids(made) == ids([trials])
+    assert max(map(len, made)) > 3
+    for bundle in made:
+        assert len({(one.setup.stream, one.seed) for one in bundle if one.optimizer.name == "lamb"}) <= 1
+        assert len({one.setup.stream for one in bundle}) == 1
+    alone = bundles([one for one in trials if one.optimizer.name == "lamb"], COSTS, "cpu", 0)
+    assert all(len({one.seed for one in bundle}) == 1 for bundle in alone)
+    assert all(len(bundle) == 1 for bundle in bundles(trials, COSTS, "cpu", 1))
+    many = bundles(trials, COSTS, "cpu", 0, workers=1000)
+    assert max(map(len, many)) <= 6  # the stacks, which do not depend on who takes them
+
+
+def test_no_bundle_holds_two_stacks_of_one_kind_or_more_than_a_part_of_a_workers_share() -> None:
+    trials = crossed(loss=("gift", "kl", "mse", "soft_ce"), optimizer=[Spec(name="sgd"), Spec(name="adam")])
+    made = bundles(trials, COSTS, "cpu", 0, workers=2)
+    stacks = [Counter(one.setup.together for one in bundle) for bundle in made]
+    assert all(
+        len([one for one in bundle if one.setup.together == kind]) <= 6 for bundle, kinds in zip(made, stacks) for kind in kinds
+    )
+    most = cost(trials) / 6
+    assert all(cost(bundle) <= most for bundle, kinds in zip(made, stacks, strict=True) if len(kinds) > 1)
+
+
 def test_a_scenario_that_trains_seeds_together_gets_them_together_and_whole() -> None:
     class Together(Scenario):
         def run_bundle(self, trials: Sequence[Trial], workbench: Any) -> Iterator[Outcome]:
@@ -123,7 +153,7 @@ def test_shares_are_the_board_in_whole_bundles_and_none_has_a_trial_of_anothers(
     trials = BOARDS["one kind"]
     shares = [share(trials, COSTS, "cpu", stack, index, count) for index in range(count)]
     assert sorted(one.id for part in shares for one in part) == sorted(one.id for one in trials)
-    order = bundles(trials, COSTS, "cpu", stack)
+    order = bundles(trials, COSTS, "cpu", stack, workers=count)
     for index, part in enumerate(shares):
         assert {one.id for one in part} == {one.id for bundle in order[index::count] for one in bundle}
         assert part == [one for one in trials if one in part]

@@ -19,6 +19,11 @@ def student(seed: int = 0) -> nn.Module:
     return models.build("convnet2(width=8)", SHAPE, CLASSES).to(memory_format=torch.channels_last)
 
 
+def dropping() -> nn.Module:
+    """Return a student that draws from torch's own stream."""
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 14 * 14, CLASSES))
+
+
 def weights(network: nn.Module) -> Tensor:
     return torch.cat([p.detach().reshape(-1) for p in network.parameters()])
 

@@ -19,10 +19,10 @@ from harness.core import seeds
 from harness.training.checkpoints import CannotKeep, Checkpoint, State
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured
-from harness.training.loop import fit_together
+from harness.training.loop import Part, fit_in_step, fit_together
 from harness.training.overlap import Overlapped
 from harness.training.values import Fit, Material, Member, Recipe
-from tests.training.small import CLASSES, SHAPE, weights
+from tests.training.small import CLASSES, SHAPE, dropping, weights
 from tests.training.test_overlap import repeated
 
 DSA = "color_crop_cutout_flip_scale_rotate"
@@ -31,11 +31,6 @@ RECIPE = Recipe(6, 4, optimizers.resolve("adamw"), optimizers.schedules.resolve(
 
 class CutOff(Exception):
     """Stands for the end of a process."""
-
-
-def dropping() -> nn.Module:
-    """Return a student that draws from torch's own stream."""
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 14 * 14, CLASSES))
 
 
 def member(material: Material, seed: int, model: str = "convnet2(width=8, norm=batch)") -> Member:
@@ -76,6 +71,14 @@ def captured(members: Sequence[Member], material: Material, recipe: Recipe, kept
 
 def side_by_side(members: Sequence[Member], material: Material, recipe: Recipe, kept: Checkpoint | None) -> list[Fit]:
     return Overlapped(members, material, recipe, None, repeated).fit(members, recipe, kept)
+
+
+def beside(members: Sequence[Member], material: Material, recipe: Recipe, kept: Checkpoint | None) -> list[Fit]:
+    names = ["adamw", "sgd(lr=0.05)", "adam"]
+    parts = [
+        Part([member], replace(recipe, optimizer=optimizers.resolve(name))) for member, name in zip(members, names, strict=True)
+    ]
+    return fit_in_step(parts, material, checkpoint=kept)
 
 
 def told(fits: Sequence[Fit]) -> list[tuple[Any, ...]]:
@@ -121,6 +124,17 @@ def test_a_training_that_is_taken_up_ends_as_one_that_was_never_cut_off(
 def test_several_that_are_made_together_are_taken_up_together(material: Material, tmp_path: Path, train: Any) -> None:
     recipe = replace(RECIPE, mixing="none")
     check(lambda: [member(material, seed) for seed in range(3)], train, material, recipe, tmp_path)
+
+
+def test_trainings_beside_each_other_are_taken_up_where_each_was_in_its_streams(material: Material, tmp_path: Path) -> None:
+    def make() -> list[Member]:
+        members = []
+        for model in ("dropout", "convnet1(width=8)", "dropout"):
+            members.append(member(material, 3, model))
+            members[-1].turn = seeds.Turn()
+        return members
+
+    check(make, beside, material, RECIPE, tmp_path)
 
 
 def test_captured_steps_that_have_trained_others_take_a_training_up(material: Material, tmp_path: Path) -> None:
