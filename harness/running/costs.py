@@ -64,7 +64,7 @@ class Rates:
 
 
 #: Fitted, for the CPU, to the training steps of seven students at 16 and 32 px on one core of an EPYC: all within 0.78 and 1.23.
-RATES = {"cpu": Rates(5e10, 1.2e9, 2.8e4, 2.4e8, 50, 0.7), "cuda": Rates(2e13, 2e11, 1e5, 2e10, 1000, 0.2)}
+RATES = {"cpu": Rates(5e10, 1.2e9, 2.8e4, 2.4e8, 200, 0.7), "cuda": Rates(2e13, 2e11, 1e5, 2e10, 1000, 0.2)}
 #: A training step: forward, and backward through inputs and weights.
 PASSES = 3
 #: Networks of so many weights at most are run on the CPU to be counted; torch takes seconds to load what the meta device needs.

@@ -166,7 +166,8 @@ def test_mean_ranks_and_trimmed_means_are_those_of_scipy(rows):
 def test_drawing_a_leaderboard_does_not_import_scipys_statistics():
     program = (
         "import sys, numpy; from harness.leaderboard import render, summary, statistics; "
-        "statistics.signed_rank([1.0, 2.0]); statistics.trimmed_mean(numpy.ones((2, 3)), 0.25); print('scipy.stats' in sys.modules)"
+        "statistics.signed_rank([1.0, 2.0]); statistics.trimmed_mean(numpy.ones((2, 3)), 0.25); "
+        "print('scipy.stats' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False"]
