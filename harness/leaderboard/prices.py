@@ -66,30 +66,31 @@ def priced(table: Table, frame: pandas.DataFrame) -> Table:
     if frame.empty or not {*COLUMNS} <= {*frame.columns}:
         return table
     keys = _keys(table, frame)
-    records = labels(frame, keys)
-    means = frame[COLUMNS].groupby([records[key] for key in keys], sort=False).mean()
+    records = labels(frame, [*keys.values()])
+    means = frame[COLUMNS].groupby([records[key] for key in keys.values()], sort=False).mean()
     cells = table.cells.drop(columns=COLUMNS, errors="ignore")
-    places = labels(cells, keys)
+    places = labels(cells, [*keys])
     cells[COLUMNS] = means.reindex(pandas.MultiIndex.from_frame(places)).to_numpy()
-    note = _note(cells, table.rows, table.columns)
+    note = _note(cells, table)
     return replace(table, cells=cells, notes=[*table.notes, *([note] if note else [])])
 
 
-def _keys(table: Table, frame: pandas.DataFrame) -> list[str]:
-    """Return the labels by which a cell knows its records."""
-    own = [axis for axis in (table.rows, table.columns) if axis and axis not in AXES and axis != "set"]
-    names = ["method", "ipc", *AXES, "distilled", *own]
-    return [name for name in names if name in table.cells and name in frame]
+def _keys(table: Table, frame: pandas.DataFrame) -> dict[str, str]:
+    """Return {column of the cells: label of the records} by which a cell knows its records; `groups` says what `method` is."""
+    axes = {"method": table.groups, "row": table.rows, "column": table.columns}
+    labels = {column: "method" if axis == "set" else axis for column, axis in axes.items() if axis not in ("", *AXES)}
+    keys = {**labels, **{name: name for name in ("ipc", *AXES, "distilled")}}
+    return {column: label for column, label in keys.items() if column in table.cells and label in frame}
 
 
-def _note(cells: pandas.DataFrame, rows: str, columns: str) -> str:
+def _note(cells: pandas.DataFrame, table: Table) -> str:
     """Return what the cells cost: one figure where all cost the same, else the least and the most, and by what they differ."""
     counted = cells[cells["n"] > 0] if "n" in cells else cells
-    parts = [part for measure in MEASURES if measure.column != TIME and (part := _range(counted, measure, rows, columns))]
+    parts = [part for measure in MEASURES if measure.column != TIME and (part := _range(counted, measure, table))]
     return f"Price: {'; '.join(parts)}." if parts else ""
 
 
-def _range(cells: pandas.DataFrame, measure: Measure, rows: str, columns: str) -> str:
+def _range(cells: pandas.DataFrame, measure: Measure, table: Table) -> str:
     """Return one price of all cells in words; empty where none is known."""
     values = cells[measure.column].dropna()
     if values.empty:
@@ -98,14 +99,14 @@ def _range(cells: pandas.DataFrame, measure: Measure, rows: str, columns: str) -
     if amount(measure, low) == amount(measure, high):
         return f"{measure.title} {amount(measure, high)}"
     words = f"{measure.title} {amount(measure, low)} to {amount(measure, high)}"
-    by = [name for name, column in _axes(rows, columns) if _decides(cells, column, measure.column)]
+    by = [name for name, column in _axes(table) if _decides(cells, column, measure.column)]
     return words + (f" (by {listed(map(escape, by))})" if by else "")
 
 
-def _axes(rows: str, columns: str) -> Iterator[tuple[str, str]]:
-    yield from (("IPC", "ipc"), ("set", "method"), (rows, "row"))
-    if columns:
-        yield columns, "column"
+def _axes(table: Table) -> Iterator[tuple[str, str]]:
+    yield from (("IPC", "ipc"), (table.groups, "method"), (table.rows, "row"))
+    if table.columns:
+        yield table.columns, "column"
 
 
 def _decides(cells: pandas.DataFrame, axis: str, price: str) -> bool:

@@ -33,8 +33,8 @@ class Table:
         title: dataset, IPC when it is one, and what tells this setting from the others of the same records.
         cells: long form, one row a cell. A scenario that makes its own tables needs the columns `method`, `row`, `ipc`, `column`
             and `value` (the text); `tied` (bold), `rank` (1 underlined where several are bold; bold where there is no `tied`),
-            `suffix` (what follows the value), the axes' own names and the figures of table.csv are optional. Labels and values
-            are plain text.
+            `suffix` (what follows the value), `decimals` (of its numbers elsewhere, 1 unless it says more), the axes' own names
+            and the figures of table.csv are optional. Labels and values are plain text.
         rows, columns: what the labels are, as tables call it: "loss", "optimizer". `columns` is empty where IPC alone makes them.
         row_labels: (method, label) of each row, from top to bottom.
         column_labels: (IPC, label) of each column, from left to right.

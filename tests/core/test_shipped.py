@@ -17,6 +17,7 @@ SHIPPED = (
     "class-incremental",
     "cross-architecture",
     "cross-optimizer",
+    "dd-ranking",
     "gamma-sweep",
     "gradient-scale",
     "label-ablation",

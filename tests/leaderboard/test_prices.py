@@ -65,6 +65,19 @@ def test_a_scenarios_own_axis_tells_cells_apart(planter):
     assert dict(zip(cells["column"], cells["steps"], strict=True)) == {"5 steps": 500.0, "10 steps": 1000.0}
 
 
+def test_a_table_whose_rows_are_sets_has_their_prices_and_says_what_they_differ_by(planter):
+    for method, ipc in (("RDED", 1), ("Random", 2)):
+        for loss in ("kl", "ce"):
+            planter.cell(80.0, 82.0, method=method, ipc=1, loss=loss, images=10 * ipc)
+    frame = planter.frame
+    given = pandas.DataFrame({name: float("nan") for name in COLUMNS}, index=frame["id"])
+    given["steps"] = frame["images"].to_numpy(float)
+    (table,) = pivot(frame, columns="")
+    regrouped = priced(table.regrouped("loss"), beside(frame, given))
+    assert dict(zip(regrouped.cells["row"], regrouped.cells["steps"], strict=True)) == {"RDED": 10.0, "Random": 20.0}
+    assert note(regrouped) == "Price: steps 10 to 20 (by set)."
+
+
 def test_where_nothing_is_known_of_prices_a_table_says_nothing_of_them(planter):
     planter.cell(80.0, loss="kl")
     assert note(sold(planter)) == ""

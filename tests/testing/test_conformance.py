@@ -22,6 +22,7 @@ CASES: dict[str, dict[str, Any]] = {
     "class-incremental": {"options": {"steps": [[2, 5], [5]], "memory": [0, 10], "soft_labels": ["sliced", "unsliced"]}},
     "cross-architecture": {"options": {"models": [["convnet1(width=4)", "convnet2(width=4)"], ["convnet1(width=8)"]]}},
     "cross-optimizer": {"options": {"optimizers": [["sgd", "adamw"], ["lamb"]]}},
+    "dd-ranking": {"options": {"real_epochs": [1, 2], "real_batch_size": [256, 512], "real": [True, False]}},
     "gamma-sweep": {"options": {"gammas": [[0.0, 0.1, 1.0], [0.5]], "loss": ["gift", "refined"]}},
     "gradient-scale": {"options": {"multipliers": [[1, 20], ["1/20"]], "optimizers": [["sgd", "adamw"], ["adamw"]]}},
     "label-ablation": {"options": {"gamma": [0.1, 0.2], "alpha": [0.1, 0.2], "native": ["kl", "mse"]}},

@@ -42,6 +42,7 @@ class Row:
         tied: whether the cell is the best of its column, or cannot be told from it.
         status: verified, claimed or reported; empty where nobody has said.
         seeds: (record's id, value) of each seed.
+        decimals: with which numbers are shown; scores in [0, 1] have more than percent.
     """
 
     key: str
@@ -58,11 +59,12 @@ class Row:
     tied: bool
     status: str
     seeds: tuple[tuple[str, float], ...]
+    decimals: int = 1
 
     @property
     def interval(self) -> str:
         """The mean's interval as a table shows it."""
-        return "" if math.isnan(self.low) else f"{fixed(self.low, 1)} to {fixed(self.high, 1)}"
+        return "" if math.isnan(self.low) else f"{fixed(self.low, self.decimals)} to {fixed(self.high, self.decimals)}"
 
     @property
     def gained(self) -> str:
@@ -138,6 +140,7 @@ def _rows(scenario: str, table: Table, taught: Mapping[str, bool], taken: set[st
         "rank",
         "mean_low",
         "mean_high",
+        "decimals",
     ]
     texts = [*dict.fromkeys(["dataset", *AXES, "value", "suffix", "evidence"])]
     cells = table.cells
@@ -206,6 +209,7 @@ def _row(key: str, labels: Mapping[str, str], cell: Mapping[str, Any], seeds: tu
         bool(cell["tied"]) and not math.isnan(cell["mean"]),
         _text(cell["evidence"]),
         seeds,
+        1 if math.isnan(cell["decimals"]) else int(cell["decimals"]),
     )
 
 
