@@ -50,6 +50,16 @@ STYLE: dict[Any, Any] = {
 #: What would make bytes differ from day to day and from one matplotlib to the next is left out.
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 ACROSS = 3  # panels side by side
+#: How the front of points looks: rings, through which they are seen, and the steps between them.
+FRONT: dict[str, Any] = {
+    "color": "#222222",
+    "linestyle": "-",
+    "linewidth": 1.1,
+    "marker": "o",
+    "markersize": 10,
+    "markerfacecolor": "none",
+    "markeredgewidth": 1.2,
+}
 #: What a viewer without DejaVu Sans takes for an SVG's text: Verdana's letters are as wide.
 FAMILIES = (b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif")
 
@@ -102,9 +112,10 @@ def _drawing(figure: Figure) -> Drawing:
     axes = drawing.subplots(rows, across, sharex=True, sharey=True, squeeze=False)
     places = [axes[i // across, i % across] for i in range(rows * across)]
     looks = {label: _look(i, figure.kind) for i, label in enumerate(labels)}
+    looks |= {panel.front.label: FRONT for panel in figure.panels if panel.front is not None}
     for i, (panel, place) in enumerate(zip(figure.panels, places, strict=False)):
         place.set_title(_text(panel.title, int(width * 11)))
-        (_dots if figure.kind == "dots" else _curve)(place, panel, looks)
+        {"dots": _dots, "points": _points, "curve": _curve}[figure.kind](place, panel, looks)
         _ground(place, figure)
         if i % across == 0:
             place.set_ylabel(_text(figure.y_label, 40))
@@ -149,7 +160,7 @@ def _panel_size(figure: Figure, lines: int) -> tuple[float, float]:
 
 
 def _look(i: int, kind: str) -> dict[str, Any]:
-    dash = "none" if kind == "dots" else DASHES[i % len(DASHES)]
+    dash = DASHES[i % len(DASHES)] if kind == "curve" else "none"
     look = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)], "linestyle": dash}
     return {**look, "linewidth": 1.6, "markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.5}
 
@@ -184,6 +195,16 @@ def _dots(place: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
             if line.label == label:
                 y = [index + shift for index in line.x]
                 place.errorbar(line.y, y, xerr=line.spread or None, elinewidth=1.3, capsize=2.5, zorder=3, **look)
+
+
+def _points(place: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
+    """Draw points one by one, and over them the front: a step at each of its points, ringed and with its error bar."""
+    for line in panel.lines:
+        place.plot(line.x, line.y, zorder=2.5, alpha=0.75, **looks.get(line.label, {"color": "none"}) | {"markersize": 5})
+    if panel.front is not None:
+        front = panel.front
+        place.plot(front.x, front.y, drawstyle="steps-post", zorder=3, **FRONT)
+        place.errorbar(front.x, front.y, yerr=front.spread or None, fmt="none", ecolor=FRONT["color"], elinewidth=1, zorder=2.9)
 
 
 def _ground(place: Axes, figure: Figure) -> None:

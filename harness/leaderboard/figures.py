@@ -48,10 +48,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes."""
+    """One pair of axes.
+
+    Attributes:
+        front: of points, those that no other is better than in both x and y, drawn as steps through all lines.
+    """
 
     title: str
     lines: tuple[Line, ...]
+    front: Line | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ class Figure:
         x_scale: of the horizontal axis, which is that of the values in a dot plot.
         x_ticks: (position, text) of the ticks there; empty for the usual ones.
         caption: Markdown, under the figure in a leaderboard.
-        kind: "curve" draws lines with a band of ± spread, "dots" a row of dots with error bars for each category.
+        kind: "curve" draws lines with a band of ± spread, "dots" a row of dots with error bars for each category, "points" each
+            point alone, and the front of them.
         categories: the rows of a dot plot, from top to bottom.
         zero: whether a thin line marks the value 0.
 
@@ -80,7 +86,7 @@ class Figure:
     x_scale: Literal["linear", "log"] = "linear"
     x_ticks: tuple[tuple[float, str], ...] = ()
     caption: str = ""
-    kind: Literal["curve", "dots"] = "curve"
+    kind: Literal["curve", "dots", "points"] = "curve"
     categories: tuple[str, ...] = ()
     zero: bool = False
 
@@ -90,12 +96,12 @@ class Figure:
                 raise ValueError(f"figure {self.name!r}: {remedy}")
 
     def _faults(self) -> Iterator[tuple[bool, str]]:
-        lines = [line for panel in self.panels for line in panel.lines]
+        lines = [line for panel in self.panels for line in (*panel.lines, *filter(None, [panel.front]))]
         dots = self.kind == "dots"
         across = [value for line in lines for value in (line.y if dots else line.x)] + [at for at, _ in self.x_ticks]
         yield not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name), "name it by lower-case letters, digits and single hyphens"
         yield not self.panels, "it has no panel"
-        yield self.kind not in ("curve", "dots"), f"kind {self.kind!r} is neither 'curve' nor 'dots'"
+        yield self.kind not in ("curve", "dots", "points"), f"kind {self.kind!r} is none of 'curve', 'dots' and 'points'"
         yield self.x_scale not in ("linear", "log"), f"x_scale {self.x_scale!r} is neither 'linear' nor 'log'"
         yield self.x_scale == "log" and any(value <= 0 for value in across), "a log axis has no place for values of 0 or less"
         places = {x for line in lines for x in line.x} if dots else set()

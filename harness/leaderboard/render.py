@@ -35,6 +35,8 @@ from harness.leaderboard.summary import Summary, summary
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, paragraphs, short_error
 from harness.leaderboard.today import Outdated, none_is, of_today
+from harness.leaderboard.training import training_curves
+from harness.leaderboard.worth import worth
 
 log = logging.getLogger("giftbench")
 
@@ -71,10 +73,17 @@ class Section:
         """Return heading, summary, note, tables and links to the figures; `level` is the heading's."""
         parts = [f"{'#' * level} {escape(self.name)}", self.summary, self.note]
         parts += [markdown(table, level + 1, fold).rstrip("\n") for table in self.tables] or ["No records yet."]
-        for figure in self.figures:
-            title = re.sub(r"[\[\]]", r"\\\g<0>", escape(" ".join(figure.title.split())))
-            parts += [f"![{title or figure.name}]({FOLDER}/{figure.name}.svg)", figure.caption.strip()]
+        parts += _pictures(self.figures)
         return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _pictures(figures: Sequence[Figure]) -> list[str]:
+    """Return links to figures and their captions, Markdown."""
+    parts = []
+    for figure in figures:
+        title = re.sub(r"[\[\]]", r"\\\g<0>", escape(" ".join(figure.title.split())))
+        parts += [f"![{title or figure.name}]({FOLDER}/{figure.name}.svg)", figure.caption.strip()]
+    return parts
 
 
 @dataclass(frozen=True)
@@ -124,19 +133,28 @@ def rendered(
         frame = beside(tried_out_last(to_frame(shown, known)), prices(shown))
         sections = sections_of(board, frame, scenarios)
         overall = summary([table for section in sections for table in section.tables]) if len(frame) else None
+        price = Section("price", figures=worth(frame))
+        _apart([price, *sections])
         texts = {
             "README.md": _readme(
-                file, board, frame, sections, note, overall, joined.section(submissions.joined(file.parent), known)
+                file,
+                board,
+                frame,
+                price,
+                sections,
+                note,
+                overall,
+                joined.section(submissions.joined(file.parent), known),
             ),
             "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
             "table.tex": table_tex([(section.name, table) for section in sections for table in section.tables]),
             "timing.csv": timing_csv(frame),
         }
-        drawn = draw_all([figure for section in sections for figure in section.figures], file.parent / FOLDER)
+        drawn = draw_all([figure for section in [price, *sections] for figure in section.figures], file.parent / FOLDER)
         chapters = [_chapter(file, section, shown) for section in sections]
         sentence, compared = ("", ()) if overall is None else (escape(overall.sentence), overall.comparisons)
         cover = Cover(_title(file, board), board.description, _place(file, file), _status(frame, note), sentence, compared)
-        texts["index.html"] = page(cover, chapters, shown)
+        texts["index.html"] = page(cover, chapters, shown, _drawings(file, price.figures))
     for name, text in texts.items():
         update(file.parent / name, text)
     _remove_others(file.parent / FOLDER, drawn)
@@ -246,7 +264,7 @@ def section(name: str, frame: pandas.DataFrame, scenarios: Scenarios) -> Section
         return Section(name, scenario.summary, _default(frame), note)
     tables = [priced(table, frame) for table in tables]
     figures, note = _figures(scenario, tables)
-    return Section(name, scenario.summary, tables, note, figures)
+    return Section(name, scenario.summary, tables, note, [*figures, *training_curves(name, tables, frame)])
 
 
 def _default(frame: pandas.DataFrame) -> list[Table]:
@@ -294,6 +312,7 @@ def _readme(
     file: Path,
     board: Board,
     frame: pandas.DataFrame,
+    price: Section,
     sections: Sequence[Section],
     note: str,
     overall: Summary | None,
@@ -308,6 +327,7 @@ def _readme(
         "again.",
         _status(frame, note) + (f" {code(f'giftbench run {name} --retry')} repeats the failed ones." if failed else ""),
         "" if overall is None else overall.markdown().rstrip("\n"),
+        *(["## Price and worth", *_pictures(price.figures)] if price.figures else []),
         *(section.markdown(2).rstrip("\n") for section in sections),
         brought,
     ]
@@ -320,11 +340,17 @@ def _title(file: Path, board: Board) -> str:
 
 def _chapter(file: Path, section: Section, records: Sequence[Record]) -> Chapter:
     """Return a section as a page shows it. Its figures have been drawn."""
-    figures = []
-    for figure in section.figures:
+    how = {"summary": section.summary, "note": section.note, "figures": _drawings(file, section.figures)}
+    return Chapter.of(section.name, section.tables, records, **how)
+
+
+def _drawings(file: Path, figures: Sequence[Figure]) -> list[Drawing]:
+    """Return figures that have been drawn as a page shows them."""
+    drawings = []
+    for figure in figures:
         svg = (file.parent / FOLDER / f"{figure.name}.svg").read_bytes()
-        figures.append(Drawing(" ".join(figure.title.split()) or figure.name, inlined(svg, figure.name), figure.caption))
-    return Chapter.of(section.name, section.tables, records, summary=section.summary, note=section.note, figures=figures)
+        drawings.append(Drawing(" ".join(figure.title.split()) or figure.name, inlined(svg, figure.name), figure.caption))
+    return drawings
 
 
 def _status(frame: pandas.DataFrame, note: str) -> str:

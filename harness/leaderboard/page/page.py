@@ -74,11 +74,12 @@ class Cover:
     summary: Sequence[Comparison] = field(default=())
 
 
-def page(cover: Cover, chapters: Sequence[Chapter], records: Sequence[Record]) -> str:
+def page(cover: Cover, chapters: Sequence[Chapter], records: Sequence[Record], prices: Sequence[Drawing] = ()) -> str:
     """Return a board's page, the same text for the same records.
 
     Args:
         records: all that the chapters' tables were made of.
+        prices: figures of accuracy against prices, over all chapters.
     """
     tables = [chapter.table for chapter in chapters]
     content = {"board": cover.place, "filters": _filters(tables), **facts(tables, records)}
@@ -91,6 +92,7 @@ def page(cover: Cover, chapters: Sequence[Chapter], records: Sequence[Record]) -
         status=html(cover.status),
         sentence=html(cover.sentence),
         summary=[_grid(comparison) for comparison in cover.summary],
+        prices=_figures(prices),
         order=_order,
         chapters=[_shown(chapter, number) for number, chapter in enumerate(chapters)],
         content=as_json(content),
@@ -111,8 +113,13 @@ def _shown(chapter: Chapter, number: int) -> dict[str, Any]:
         "intervals": any(row.interval for row in rows),
         "statuses": any(row.status for row in rows),
         "notes": [(plain(each.title), [html(note) for note in [*each.footnotes, *each.notes]]) for each in chapter.tables],
-        "figures": [(figure.title, figure.svg, html(figure.caption)) for figure in chapter.figures],
+        "figures": _figures(chapter.figures),
     }
+
+
+def _figures(drawings: Sequence[Drawing]) -> list[tuple[str, Markup, Markup]]:
+    """Return titles, drawings and captions as the template takes them."""
+    return [(drawing.title, drawing.svg, html(drawing.caption)) for drawing in drawings]
 
 
 def _shade(tables: Sequence[Table]) -> str:

@@ -11,6 +11,8 @@ from harness.leaderboard.drawing import draw
 from harness.leaderboard.page.drawings import inlined
 from tests.leaderboard.looking import figure
 
+LOOKS = ("fill", "stroke", "stroke-width")
+
 
 @pytest.fixture(scope="module")
 def svg(tmp_path_factory) -> bytes:
@@ -39,15 +41,45 @@ def test_its_text_and_its_shapes_are_the_figures(svg):
     before, after = ElementTree.fromstring(svg), ElementTree.fromstring(inlined(svg, "mine"))
     assert words(before) == words(after)
     assert "Accuracy" in words(after)
-    assert shapes(before) == shapes(after)
+    assert numbers(before) == pytest.approx(numbers(after), abs=0.00501), "pixels, to a hundredth"
+    assert looks(before) == looks(after)
     assert not [element for element in after.iter() if (element.tail or "").strip()]
     (title,) = [element for element in after.iter() if element.text == "Accuracy"]
     assert (title.get("font-size"), title.get("font-weight")) == ("12px", "700")
+
+
+def test_what_all_marks_of_a_line_have_alike_is_said_once(svg):
+    text = inlined(svg, "mine")
+    marks = [group for group in ElementTree.fromstring(text).iter() if len(group) > 1 and {*map(tag, group)} == {"use"}]
+    assert marks and all(group.get("fill") and not any(mark.get("fill") for mark in group) for group in marks)
+    assert len(text) < 0.8 * len(svg)
+
+
+def tag(element):
+    return element.tag.rpartition("}")[2]
+
+
+def looks(root):
+    """What each mark inherits or says of its own: its fill, its stroke, how wide that is."""
+    found = []
+
+    def walk(element, above):
+        style = dict(part.strip().split(": ") for part in element.get("style", "").split(";") if part.strip())
+        own = above | {name: value for name in LOOKS if (value := style.get(name, element.get(name)))}
+        if tag(element) == "use":
+            found.append(own)
+        for child in element:
+            walk(child, own)
+
+    walk(root, {})
+    return found
 
 
 def words(root):
     return [element.text for element in root.iter() if element.tag.endswith("}text")]
 
 
-def shapes(root):
-    return [element.get("d") for element in root.iter() if element.get("d")]
+def numbers(root):
+    """The numbers of all shapes, and where marks stand, in pixels."""
+    texts = [element.get(name, "") for element in root.iter() for name in ("d", "x", "y")]
+    return [float(number) for text in texts for number in re.findall(r"-?[\d.]+(?:e-?\d+)?", text)]
