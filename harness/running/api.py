@@ -40,6 +40,7 @@ def evaluate(
     force: bool = False,
     keep_students: bool = False,
     board: str | Path | None = None,
+    progress: bool | None = None,
 ) -> Evaluation:
     """Train students on a distilled set, one a seed, and test them on the dataset's real test split.
 
@@ -54,6 +55,7 @@ def evaluate(
         mean, std: what the set's images were normalised by, a number a channel, where the set does not say so itself.
         force: whether a set is taken whose classes another order fits far better; else that is an error.
         keep_students: whether the result's `students` are the trained networks; all are trained then, whatever has a record.
+        progress: whether bars show how far teacher and students are; None for in a notebook alone.
         board: a folder in which records, teacher and set are kept: a second call with the same set finds what it trained.
         device: auto, cpu, cuda or cuda:N. Runs in this process, with torch's number of threads.
     Returns: an Evaluation; `mean` and `std` are in percent.
@@ -61,10 +63,10 @@ def evaluate(
     """
     from harness.planning.plan import Plan
     from harness.planning.preparation import Preparation
+    from harness.running.bars import Bars, Tests, WatchedWorkbench
     from harness.running.executors.work import run_bundle
     from harness.running.names import check_names
     from harness.running.scenario import Scenario, code_of, named
-    from harness.running.workbench import Workbench
 
     loaded = distilled if isinstance(distilled, DistilledSet) else DistilledSet.load(distilled)
     if mean or std:
@@ -84,19 +86,22 @@ def evaluate(
     if optimizer is not None:
         spec = spec.model_copy(update={"optimizer": Spec.model_validate(optimizer)})
     check_names(asked_of.model_copy(update={"scenarios": () if scenario is None else (spec,)}), "evaluate")
-    with tempfile.TemporaryDirectory() as folder, streams.kept():
+    with tempfile.TemporaryDirectory() as folder, streams.kept(), Bars(progress) as bars:
         artefacts = Artefacts(Path(folder if board is None else board) / "artefacts")
-        preparation = Preparation(asked_of, "evaluate", artefacts, data_dir, device, say=log.warning, force=force)
+        preparation = Preparation(asked_of, "evaluate", artefacts, data_dir, device, bars.show, say=log.warning, force=force)
         preparation.use(loaded)
         asked = Scenario() if scenario is None else named(spec.name)
         asked.name = spec.name
         plan = Plan(preparation, spec, "evaluate", count(), asked.version, Code() if scenario is None else code_of(spec.name))
         trials = list(asked.ask(plan))
-        workbench = Workbench(device, artefacts, data_dir, {loaded.digest: loaded}, keep_students=keep_students)
+        workbench = WatchedWorkbench(device, artefacts, data_dir, {loaded.digest: loaded}, keep_students=keep_students)
         warnings, stored = preparation.warnings.get(loaded.digest, ()), preparation.stored.get(loaded.digest, {})
         store = None if board is None else RecordStore(Path(board) / "records")
         done = {} if store is None or keep_students else _done(store, trials)
-        for record in run_bundle([trial for trial in trials if trial.id not in done], workbench, scenario=asked):
+        missing = [trial for trial in trials if trial.id not in done]
+        workbench.watcher = tests = Tests(bars, missing)
+        for record in run_bundle(missing, workbench, scenario=asked):
+            tests.ended(record.id)
             done[record.id] = record.warned(warnings).stating(**stored)
             if store is not None:
                 store.write(done[record.id])
