@@ -117,7 +117,7 @@ class Costs:
         return self._known[key]
 
     def given(self, trial: Trial) -> float:
-        """Return the part of a trial's cost that is spent on what its student is given: batches, and what the teacher says of them."""
+        """Return the part of a trial's cost that what its student is given takes: batches, and what the teacher says of them."""
         facts, protocol = self.datasets[trial.dataset.digest], trial.protocol
         step, teachers = self._given(trial)
         cost = 0.0
