@@ -28,12 +28,21 @@ class Crops:
     width: Tensor
 
     @classmethod
-    def of_shares(cls, shares: Tensor, height: int, width: int) -> Crops:
+    def of_shares(cls, shares: Tensor, height: int, width: int, *, truncated: bool = False) -> Crops:
         """Return the crops that FKD stores as shares [B, 4] of top, left, height and width.
 
         Its code multiplies by the sides of the image and hands the rectangle to Pillow, which rounds each of its four edges.
+
+        Args:
+            truncated: whether top, left, height and width are cut to whole pixels instead, each by itself, as HALD's code does.
         """
         sides = torch.tensor([height, width], dtype=torch.float64, device=shares.device)
+        if truncated:
+            first, extent = (shares[:, :2].double() * sides).floor(), (shares[:, 2:].double() * sides).floor()
+            first = first.minimum(sides - 1).clamp(min=0)
+            extent = extent.minimum(sides - first).clamp(min=1)
+            (top, left), (tall, wide) = first.float().unbind(1), extent.float().unbind(1)
+            return cls(top, left, tall, wide)
         start, end = shares[:, :2].double() * sides, (shares[:, :2].double() + shares[:, 2:].double()) * sides
         first = start.round().minimum(sides - 1).clamp(min=0)
         extent = (end.round().minimum(sides) - first).clamp(min=1)

@@ -26,7 +26,7 @@ from harness.teachers.blueprint import blueprints
 from harness.teachers.files import TeacherFile
 
 #: Formats whose sets bring soft labels of their own: under `labels = "auto"` no teacher is asked about them.
-LABELLED = ("datm", "fkd")
+LABELLED = ("datm", "fkd", "lpld", "lpqld", "hald")
 #: Datasets that torchvision downloads where no data folder is given.
 DOWNLOADED = ("cifar10", "cifar100", "fashion-mnist")
 #: The command that puts a dataset where it is looked for, once its archive has been fetched.

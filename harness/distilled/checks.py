@@ -140,9 +140,11 @@ def _replayed(distilled: DistilledSet) -> list[str]:
         return ["soft labels: none stored; a teacher gives them"]
     hits, chance = 0.0, 1 / distilled.classes
     looked = min(replay.epochs, 2)
-    for epoch in range(looked):
-        hits += float((replay.logits[epoch].float().argmax(1) == distilled.labels[replay.index[epoch]]).float().mean()) / looked
-    line = f"the highest stored soft label is the image's class in {hits:.1%} of the draws of {looked} epochs"
+    for row in range(looked):
+        index, likeliest = replay.likeliest(row)
+        hits += float((likeliest == distilled.labels[index]).float().mean()) / looked
+    what = "epochs" if replay.counts is None else "batches"
+    line = f"the highest stored soft label is the image's class in {hits:.1%} of the draws of {looked} {what}"
     return [line if hits > 5 * chance + 0.02 else f"warning: {line}, which is little more than chance: is it another order?"]
 
 

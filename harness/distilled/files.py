@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -40,6 +41,8 @@ class SetFile:
             return {}
         tensors = safetensors.read_header(self.path).tensors
         labels = sum(stored.nbytes for name, stored in tensors.items() if name not in ("images", "labels"))
+        if "replay_batch" in self.metadata:
+            labels = published_bytes(self.metadata["provenance"]) or labels
         if not labels and tensors["images"].nbytes == prod(tensors["images"].shape):
             return {}
         classes = self.images * class_bytes(int(self.metadata["classes"]))
@@ -57,6 +60,12 @@ class SetFile:
 def class_bytes(classes: int) -> int:
     """Return as few whole bytes as tell one of so many classes from the others."""
     return max(1, -(-(classes - 1).bit_length() // 8))
+
+
+def published_bytes(provenance: Mapping[str, object]) -> int:
+    """Return the bytes of the files that stored labels were read from, as their reader states them; 0 where it does not."""
+    stated = provenance.get("label_bytes")
+    return stated if type(stated) is int and stated > 0 else 0
 
 
 def set_blueprint(method: Spec, ipc: int, seed: int, dataset_digest: str, code: Code) -> dict[str, object]:

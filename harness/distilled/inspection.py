@@ -25,7 +25,7 @@ def describe(distilled: DistilledSet) -> str:
         else f"{distilled.soft_kind}, {list(distilled.soft_labels.shape)}"
     )
     if distilled.replay is not None:
-        soft = f"logits of {distilled.replay.epochs} epochs of stored augmentations, {distilled.replay.batch} images a batch"
+        soft = distilled.replay.said()
     spread = (
         f"{int(counts.min())} to {int(counts.max())} a class" if counts.min() != counts.max() else f"{int(counts[0])} a class"
     )

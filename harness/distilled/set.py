@@ -6,7 +6,6 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +16,7 @@ from torch import Tensor
 from harness import datasets
 from harness.core.digests import digest
 from harness.core.errors import DataError, GiftbenchError
-from harness.distilled.files import FORMAT, class_bytes
+from harness.distilled.files import FORMAT, class_bytes, published_bytes
 from harness.files import safetensors
 from harness.files.paths import UNFIT, line
 from harness.training.replay import Replay
@@ -227,10 +226,13 @@ class DistilledSet:
     def label_bytes(self) -> int:
         """Bytes of the labels as they are stored: soft ones, those of stored augmentations, and in each case the classes.
 
-        A class takes as few whole bytes as tell it from the others.
+        A class takes as few whole bytes as tell it from the others. Stored augmentations and what belongs to them are counted as
+        the files that they were read from, where a reader states their bytes.
         """
         soft = 0 if self.soft_labels is None else self.soft_labels.nbytes
         stored = 0 if self.replay is None else sum(tensor.nbytes for tensor in self.replay.tensors().values())
+        if self.replay is not None:
+            stored = published_bytes(self.provenance) or stored
         return len(self) * class_bytes(self.classes) + soft + stored
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -249,7 +251,8 @@ class DistilledSet:
         """Return a copy, some of whose arguments are others. Raises DataError as making one does."""
         own: dict[str, object] = {name: getattr(self, name) for name in ("images", "labels", "soft_labels", "replay")}
         own |= {**self.metadata, "soft_kind": self.soft_kind, "known_dataset": False}
-        own.pop("replay_batch", None)
+        for name in ("replay_batch", "replay_rule"):
+            own.pop(name, None)
         return DistilledSet(**{**own, **fields})  # type: ignore[arg-type]
 
     def renumbered(self, numbering: Sequence[int]) -> DistilledSet:
@@ -259,14 +262,14 @@ class DistilledSet:
         own = torch.tensor(numbering)
         columns = own.argsort()
         soft = None if self.soft_labels is None else self.soft_labels[:, columns]
-        replay = None if self.replay is None else replace(self.replay, logits=self.replay.logits[..., columns].contiguous())
+        replay = None if self.replay is None else self.replay.renumbered(own)
         return self.changed(labels=own[self.labels], soft_labels=soft, replay=replay)
 
     def _rarely(self) -> dict[str, object]:
         """Facts that few sets have; left out of the digest and the file of all others."""
         whitening: dict[str, object] = {"whitening": self.whitening} if self.whitening else {}
         whitening |= {"mean": list(self.mean), "std": list(self.std)} if self.mean else {}
-        return whitening | ({} if self.replay is None else {"replay_batch": self.replay.batch})
+        return whitening | ({} if self.replay is None else self.replay.facts)
 
     @property
     def metadata(self) -> dict[str, object]:
@@ -310,7 +313,7 @@ class DistilledSet:
                 raise DataError(f"not a distilled set: it has no {' and no '.join(sorted(missing))}")
             described = dict(json.loads(header["set"]))
             described["known_dataset"] = False
-            described["replay"] = Replay.of(tensors, described.pop("replay_batch", 0))
+            described["replay"] = Replay.of(tensors, described.pop("replay_batch", 0), described.pop("replay_rule", {}))
             loaded = cls(tensors["images"], tensors["labels"], tensors.get("soft_labels"), **described)
         except DataError as error:
             raise DataError(f"{path}: {line(error)}") from None

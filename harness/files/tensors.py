@@ -24,7 +24,7 @@ MAX_VALUES = 200_000
 _allowing = threading.Lock()  # torch's list of safe globals is one for the whole process
 
 
-def load_tensors(path: Path, *, limit: int = MAX_BYTES) -> object:
+def load_tensors(path: Path, *, limit: int = MAX_BYTES, values: int = MAX_VALUES) -> object:
     """Return what a torch-saved file holds, as plain data: tensors on the CPU in dicts, lists and tuples, names and numbers.
 
     State dicts and Namespaces come as dicts, parameters as tensors, numpy's numbers as Python's, torch.Size as a tuple, devices
@@ -33,13 +33,14 @@ def load_tensors(path: Path, *, limit: int = MAX_BYTES) -> object:
     Args:
         path: the file.
         limit: its size, in bytes, above which it is refused.
+        values: how many tensors, containers, names and numbers it may hold.
     Raises: DataError, one line that names the file: it is absent, too large, damaged (the zip format has checksums, which are
         compared), in neither of torch's formats, or holds anything but the above. Nothing in it is executed, and no number in it
         allocates memory.
     """
     size = paths.size(path, limit)
     try:
-        return _Plain().of(_older(path) if _is_older(path) else _newer(path, size))
+        return _Plain(values).of(_older(path) if _is_older(path) else _newer(path, size))
     except DataError as error:
         raise DataError(f"{path}: {paths.line(error)}") from None
     except Exception as error:  # zipfile and torch raise whatever they stumble over; all of it is the file's fault
@@ -139,14 +140,14 @@ def _load(file: Path | IO[bytes], used: set[str], **settings: Any) -> object:
 class _Plain:
     """A copy of a structure in which containers are plain; what it shares or nests too much is refused."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, values: int) -> None:
+        self.count, self.values = 0, values
 
     def of(self, value: object, depth: int = 0) -> object:
         import torch
 
         self.count += 1
-        if self.count > MAX_VALUES or depth > MAX_DEPTH:
+        if self.count > self.values or depth > MAX_DEPTH:
             raise DataError(f"nested too deeply, or into itself; {pickles.INSTEAD}")
         if isinstance(value, torch.Tensor):
             return _dense(value)

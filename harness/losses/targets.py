@@ -20,14 +20,17 @@ class Targets:
     Args:
         hard: class indices, [B] int64, or None.
         soft: soft labels, [B, C], or None.
-        kind: what `soft` holds: raw `logits` (the default) or `probabilities` that sum to 1.
+        kind: what `soft` holds: raw `logits` (the default) or `probabilities` that sum to 1; where all but the largest were left
+            out and stored as 0 (LPQLD's MS), to less.
         progress: share of the training already done, in [0, 1]; for losses that warm up.
+        temperature: at which probabilities were taken: they are softmax(logits / temperature).
     """
 
     hard: Tensor | None = None
     soft: Tensor | None = None
     kind: Kind = "logits"
     progress: float = 1.0
+    temperature: float = 1.0
 
     def labels(self) -> Tensor:
         """Return the hard labels, [B]. Raises MissingTargets when there are none."""
@@ -44,16 +47,21 @@ class Targets:
         return soft.float() if soft.dtype.itemsize < 4 else soft
 
     def logits(self) -> Tensor:
-        """Return the soft labels as logits, [B, C], detached; probabilities become log-probabilities, centred per sample."""
+        """Return the soft labels as logits, [B, C], detached.
+
+        Probabilities become the logits that they were taken of, as far as they tell: log-probabilities, times their temperature,
+        centred per sample.
+        """
         soft = self._soft()
         if self.kind == "logits":
             return soft
         logs = soft.clamp_min(1e-12).log()
+        logs = logs if self.temperature == 1.0 else self.temperature * logs
         return logs - logs.mean(dim=1, keepdim=True)
 
     def probabilities(self, temperature: float = 1.0) -> Tensor:
-        """Return softmax(logits / temperature), [B, C], detached; stored probabilities are taken as they are at temperature 1."""
-        if self.kind == "probabilities" and temperature == 1.0:
+        """Return softmax(logits / temperature), [B, C], detached; stored probabilities are taken as they are at their own."""
+        if self.kind == "probabilities" and temperature == self.temperature:
             return self._soft()
         return (self.logits() / temperature).softmax(dim=1)
 

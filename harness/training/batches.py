@@ -6,7 +6,7 @@ Batches are shuffled, augmented and mixed by a recipe (`Shuffled`), or are those
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +23,7 @@ from harness.losses.classic import full_precision
 from harness.losses.looks import probe
 from harness.losses.targets import Kind, Loss, Targets
 from harness.training.devices import Cast, autocast
+from harness.training.replay import soft_labels
 
 if TYPE_CHECKING:
     from harness.training.values import Material, Recipe
@@ -41,6 +42,7 @@ class Batch:
     kind: Kind = "logits"
     mix: Mix | None = None
     final: bool = False
+    temperature: float = 1.0
 
     def targets(self, progress: float, taught: Tensor | None) -> tuple[Targets, Targets | None]:
         """Return the targets of the images and of their partners, which are None when nothing is mixed.
@@ -50,8 +52,10 @@ class Batch:
             taught: what the teacher says of the images, [B, C] logits, or None.
         """
         final = self.final or taught is not None
-        soft, kind = (taught, "logits") if taught is not None else (self.soft, self.kind)
-        own = Targets(self.labels, soft, kind, progress)
+        if taught is None:
+            own = Targets(self.labels, self.soft, self.kind, progress, self.temperature)
+        else:
+            own = Targets(self.labels, taught, "logits", progress)
         return own, None if self.mix is None else partners(own, self.mix, final)
 
 
@@ -108,7 +112,7 @@ class Shared:
         soft = None if first.soft is None else torch.stack([own.soft for own in targets if own.soft is not None])
 
         def value(z: Tensor, hard: Tensor | None, soft: Tensor | None) -> Tensor:
-            return self.loss.loss(full_precision(z), Targets(hard, soft, first.kind, first.progress))
+            return self.loss.loss(full_precision(z), replace(first, hard=hard, soft=soft))
 
         in_dims = (0, None if hard is None else 0, None if soft is None else 0)
         values: Tensor = vmap(value, in_dims)(mine, hard, soft)
@@ -143,7 +147,7 @@ def partners(own: Targets, mix: Mix, final: bool) -> Targets:
     """Return the targets of the images' partners; with `final` soft labels, which tell of both, they share those."""
     hard = None if own.hard is None else own.hard.index_select(0, mix.partner)
     soft = own.soft if final or own.soft is None else own.soft.index_select(0, mix.partner)
-    return Targets(hard, soft, own.kind, own.progress)
+    return replace(own, hard=hard, soft=soft)
 
 
 #: What an epoch gives a step: the images of each training, [S, B] int64, or the batch itself where batches are stored.
@@ -241,19 +245,21 @@ class Shuffled:
 
 
 class Replayed:
-    """The stored augmentations of a distilled set, one stored epoch after the other, and again from the first (FKD).
+    """The augmentations that are stored with a distilled set, in the order that their rule says.
 
     They may be larger than the device's memory, so that an epoch moves there when it is its turn.
+
+    Args:
+        seed: the training's, by which batches are drawn where the rule draws them.
     """
 
-    def __init__(self, material: Material) -> None:
+    def __init__(self, material: Material, seed: int = 0) -> None:
         assert material.replay is not None
-        self.material, self.replay = material, material.replay
-        count = self.replay.index.shape[1]
-        if count != len(material.labels):
-            raise DataError(f"the stored augmentations are of {count} images, and there are {len(material.labels)}")
-        steps = self.replay.lam.shape[1]
-        self.sizes = [self.replay.batch] * (steps - 1) + [count - self.replay.batch * (steps - 1)]
+        self.material, self.replay, self.seed = material, material.replay, seed
+        count, images = self.replay.index.shape[1], len(material.labels)
+        if self.replay.counts is None and count != images:
+            raise DataError(f"the stored augmentations are of {count} images, and there are {images}")
+        self.sizes = self.replay.sizes
 
     def step(self, batch: Batch) -> Step:
         """Return the step of a batch."""
@@ -261,34 +267,22 @@ class Replayed:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, 1 the first."""
-        material, replay, turn = self.material, self.replay, (number - 1) % self.replay.epochs
-        height, width = material.images.shape[2:]
-        crops = Crops.of_shares(replay.crops[turn], height, width)
-        places = torch.stack([crops.top, crops.left, crops.height, crops.width])
-        index, places, flips, partner, lam, boxes, logits = (
-            part.to(material.images.device, non_blocking=True)
-            for part in (
-                replay.index[turn],
-                places,
-                replay.flips[turn],
-                replay.partners[turn],
-                replay.lam[turn],
-                replay.boxes[turn],
-                replay.logits[turn],
-            )
-        )
-        steps = zip(
-            torch.split(index, self.sizes),
-            torch.split(places, self.sizes, dim=1),
-            torch.split(flips, self.sizes),
-            torch.split(partner, self.sizes),
-            torch.split(logits, self.sizes),
-            strict=True,
-        )
-        for step, (at, crop, flip, other, soft) in enumerate(steps):
-            mix = stored(other, lam[step], boxes[step], height, width)
-            images = mix.apply(mirrored(resized(material.batch(at), Crops(*crop)), flip))
-            yield Batch(images, material.labels.index_select(0, at), soft.float(), "logits", mix, final=True)
+        material, rule = self.material, self.replay.rule
+        device, (height, width) = material.images.device, material.images.shape[2:]
+        stored_here = self.replay.passage(number, self.seed)
+        crops = Crops.of_shares(stored_here.crops, height, width, truncated=rule.edges == "truncated")
+        places = torch.stack([crops.top, crops.left, crops.height, crops.width]).to(device, non_blocking=True)
+        passage, start = stored_here.to(device), 0
+        for step, size in enumerate(passage.sizes):
+            here = slice(start, start + size)
+            start += size
+            at = passage.index[here]
+            mix = stored(passage.partners[here], passage.lam[step], passage.boxes[step], height, width)
+            images = mix.apply(mirrored(resized(material.batch(at), Crops(*places[:, here])), passage.flips[here]))
+            topk, lowest = (None if part is None else part[here] for part in (passage.topk, passage.lowest))
+            soft = soft_labels(passage.logits[here], topk, lowest, rule)
+            labels = material.labels.index_select(0, at)
+            yield Batch(images, labels, soft, rule.kind, mix, final=True, temperature=rule.temperature)
 
 
 class Feed:
@@ -308,7 +302,7 @@ class Feed:
         if material.replay is None:
             self.source = Shuffled(material, recipe, self.seeds)
         elif len(self.seeds) == 1:
-            self.source, teacher = Replayed(material), None
+            self.source, teacher = Replayed(material, self.seeds[0]), None
         else:
             raise DataError("trainings on stored augmentations are made one at a time")
         self.teacher = teacher

@@ -29,5 +29,8 @@ for _name, _target in {
     "dc": "dc:dc",
     "gift": "gift:gift",
     "fkd": "fkd:fkd",
+    "lpld": "lpld:lpld",
+    "lpqld": "lpld:lpqld",
+    "hald": "hald:hald",
 }.items():
     registry.add(_name, f"harness.distilled.readers.{_target}")

@@ -20,6 +20,7 @@ from harness.datasets.cards import Card
 from harness.datasets.decoded import LazySplit
 from harness.datasets.split import Split
 from harness.planning.published_sets import read
+from tests.distilled.readers.stored_labels import write_hald, write_lp
 
 DIGITS = Card("digits", (1, 16, 16), 10, (0.3052,), (0.3185,))
 #: Small, so that thousands of cases take seconds.
@@ -27,7 +28,9 @@ SMALL = Card("small", (1, 4, 4), 2, (0.3,), (0.3,))
 
 FOLDERS = ("rded", "sre2l", "cda", "gvbsm")
 TENSORS = ("datm", "mtt", "tesla", "dc", "gift")
-FORMATS = (*FOLDERS, *TENSORS, "fkd")
+#: Stored labels, read together with the images that they are of.
+LABELS = ("fkd", "lpld", "lpqld", "hald")
+FORMATS = (*FOLDERS, *TENSORS, *LABELS)
 
 _NAMES: dict[str, Callable[[int, int], str]] = {
     "rded": lambda label, i: f"{label:05d}/class{label:05d}_id{i:05d}.jpg",
@@ -47,6 +50,9 @@ FILES = {
     "dc": ["res_DC.pt"],
     "gift": ["rded/small_ConvNet/ipc2/data.pt"],
     "fkd": ["labels/epoch_0/batch_0.tar", "labels/epoch_1/batch_1.tar"],
+    "lpld": ["labels/epoch_0/batch_0.tar", "labels/epoch_1/batch_1.tar"],
+    "lpqld": ["labels/batch_0.tar", "labels/batch_3.tar"],
+    "hald": ["labels/epoch_0.tar", "labels/epoch_1.tar"],
 }
 
 
@@ -75,9 +81,9 @@ def write(form: str, folder: Path, card: Card = SMALL, ipc: int = 2) -> Path:
     folder.mkdir(parents=True)
     if form in FOLDERS:
         return write_folders(form, folder, card, ipc)
-    if form == "fkd":
+    if form in LABELS:
         write_folders("sre2l", folder / "images", card, ipc)
-        return write_labels(folder / "labels", card, ipc)
+        return write_stored(form, folder / "labels", card, ipc)
     images, hard = (pixels(card, ipc).float() / 255 - 0.3) / 0.3, torch.arange(card.classes).repeat_interleave(ipc)
     soft = logits(card, ipc)
     if form == "dc":
@@ -103,6 +109,20 @@ def write_folders(form: str, folder: Path, card: Card, ipc: int) -> Path:
     return folder
 
 
+def write_stored(form: str, folder: Path, card: Card, ipc: int) -> Path:
+    """Stored labels, two epochs of two batches each."""
+    count, size = card.classes * ipc, card.shape[1:]
+    if form == "hald":
+        write_hald(folder, count, card.classes, size, batch=count // 2, epochs=2)
+    elif form == "lpld":
+        write_lp(folder, count, card.classes, size, batch=count // 2, batches=4, flat=False)
+    elif form == "lpqld":
+        write_lp(folder, count, card.classes, size, batch=count // 2, batches=4, topk=card.classes // 2)
+    else:
+        write_labels(folder, card, ipc)
+    return folder
+
+
 def write_labels(folder: Path, card: Card, ipc: int, epochs: int = 2) -> Path:
     """FKD: two batches an epoch, mixed by CutMix."""
     draws = torch.Generator().manual_seed(5)
@@ -120,7 +140,7 @@ def write_labels(folder: Path, card: Card, ipc: int, epochs: int = 2) -> Path:
 
 def imported(form: str, path: Path, card: Card = SMALL, ipc: int | None = None, **options: Any) -> DistilledSet:
     """Import as `giftbench import` does, decoding in this process."""
-    options = {"images": "images"} | options if form == "fkd" else options
+    options = {"images": "images"} | options if form in LABELS else options
     return read(Spec(name=form, options=options), path, card, ipc, lambda line: None, workers=1)
 
 

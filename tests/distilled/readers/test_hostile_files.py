@@ -26,6 +26,7 @@ from tests.distilled.readers.published_files import (
     FILES,
     FOLDERS,
     FORMATS,
+    LABELS,
     SMALL,
     TENSORS,
     imported,
@@ -38,7 +39,7 @@ from tests.distilled.readers.published_files import (
 )
 
 #: Formats whose labels are tensors, and every file of each format that torch.save wrote.
-SAVED = [(form, name) for form in (*TENSORS, "fkd") for name in FILES[form]]
+SAVED = [(form, name) for form in (*TENSORS, *LABELS) for name in FILES[form]]
 EVERY = [(form, name) for form in FORMATS for name in FILES[form]]
 Snapshot = dict[str, tuple[int, str]]
 
@@ -155,7 +156,7 @@ def test_a_symbolic_link_that_leads_out_is_not_followed(tmp_path: Path, form: st
         imported(form, path)
 
 
-@pytest.mark.parametrize("form", [*FOLDERS, "fkd"])
+@pytest.mark.parametrize("form", [*FOLDERS, "fkd", "lpld"])  # files of the others lie in the folder that the user names
 def test_a_folder_that_is_a_link_out_is_not_followed(tmp_path: Path, form: str) -> None:
     path = write(form, tmp_path / "set")
     folder = (tmp_path / "set" / FILES[form][0]).parent
@@ -165,7 +166,7 @@ def test_a_folder_that_is_a_link_out_is_not_followed(tmp_path: Path, form: str) 
         imported(form, path)
 
 
-@pytest.mark.parametrize("form", [*FOLDERS, "fkd"])
+@pytest.mark.parametrize("form", [*FOLDERS, *LABELS])
 def test_links_that_lead_in_a_circle_are_refused(tmp_path: Path, form: str) -> None:
     path = write(form, tmp_path / "set")
     file = tmp_path / "set" / FILES[form][0]
@@ -175,7 +176,7 @@ def test_links_that_lead_in_a_circle_are_refused(tmp_path: Path, form: str) -> N
         imported(form, path)
 
 
-@pytest.mark.parametrize("form", [*FOLDERS, "fkd"])
+@pytest.mark.parametrize("form", [*FOLDERS, *LABELS])
 @pytest.mark.parametrize("name", [b"class000\n.jpg", b"\xff\xfe.jpg", b"\x1b[2J.png"])
 def test_names_that_would_break_the_line_or_have_no_encoding_are_refused(tmp_path: Path, form: str, name: bytes) -> None:
     path = write(form, tmp_path / "set")
@@ -198,10 +199,10 @@ def png_bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("form", [*FOLDERS, "fkd"])
+@pytest.mark.parametrize("form", [*FOLDERS, *LABELS])
 def test_a_decompression_bomb_of_an_image_is_refused_by_its_header(tmp_path: Path, form: str) -> None:
     path = write(form, tmp_path / "set")
-    name = FILES[form][0] if form != "fkd" else "images/new001/class001_id001.jpg"
+    name = FILES[form][0] if form not in LABELS else "images/new001/class001_id001.jpg"
     (tmp_path / "set" / name).write_bytes(png_bomb(60_000))
     with refused(tmp_path, name, "pixels"):
         imported(form, path)
@@ -280,7 +281,7 @@ def test_a_file_cut_at_every_tenth_of_its_length_is_refused(tmp_path: Path, form
 
 
 def test_a_sets_own_file_cut_at_every_tenth_of_its_length_is_refused(tmp_path: Path) -> None:
-    for form in ("datm", "fkd"):
+    for form in ("datm", *LABELS):
         file = imported(form, write(form, tmp_path / form)).save(tmp_path / "set.safetensors")
         whole = file.read_bytes()
         for tenth in range(10):
@@ -446,7 +447,7 @@ def test_an_empty_folder_and_none_at_all_are_refused(tmp_path: Path, form: str) 
         imported(form, tmp_path / "absent")
     (tmp_path / "empty").mkdir()
     with refused(tmp_path, "empty"):
-        imported(form, tmp_path / "empty", **({"images": str(tmp_path)} if form == "fkd" else {}))
+        imported(form, tmp_path / "empty", **({"images": str(tmp_path)} if form in LABELS else {}))
 
 
 @pytest.mark.parametrize("form", FOLDERS)
