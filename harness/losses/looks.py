@@ -90,6 +90,35 @@ def _asked(loss: Loss) -> Looks:
         return Looks()
 
 
+def bears_absent(loss: Loss) -> bool:
+    """Return whether a loss can do with soft labels that give some classes no share, their logits minus infinity.
+
+    Cosines and squared differences of logits cannot. One that was made by its name is asked once a process.
+    """
+    resolved = resolved_from(loss)
+    return _bears(loss) if resolved is None else _bears_once(cast("Resolved[Loss]", resolved))
+
+
+@cache
+def _bears_once(resolved: Resolved[Loss]) -> bool:
+    return _bears(resolved.create())
+
+
+def _bears(loss: Loss) -> bool:
+    """Return whether value and gradient are finite on a small batch: of images whose own class has no share, or all there is."""
+    logits, soft = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
+    absent = torch.tensor([[0, 0, 1, 1], [1, 0, 1, 1], [1, 1, 1, 0], [1, 1, 1, 0]], dtype=torch.bool)
+    targets = Targets(torch.tensor([0, 1, 2, 3]), soft.masked_fill(absent, -torch.inf))
+    logits.requires_grad_()
+    try:
+        with torch.random.fork_rng([]):
+            values = [loss(logits, replace(targets, progress=progress)) for progress in PROGRESS]
+            gradients = [torch.autograd.grad(value, logits, allow_unused=True)[0] for value in values]
+    except Exception:  # of another kind of batch, perhaps: what it does with these is not known
+        return False
+    return all(bool(value.isfinite().all()) for value in (*values, *gradients) if value is not None)
+
+
 def _values(loss: Loss, logits: Tensor, targets: Targets) -> Tensor:
     """Return the loss of a batch in the course of a training, one value for each of PROGRESS."""
     values: list[object] = [loss(logits, replace(targets, progress=progress)) for progress in PROGRESS]

@@ -188,6 +188,12 @@ class Plan:
                     f"loss {loss.label!r} needs soft labels; set {prepared.name!r} stores none and the protocol's labels are "
                     f"{protocol.labels!r}: use labels = \"teacher\" or a loss on hard labels such as 'ce'"
                 )
+            if stored and loss.looks.soft and prepared.ruled_out and not loss.bears_absent:
+                raise BoardError(
+                    f"loss {loss.label!r} needs a number of every class; of set {prepared.name!r} the largest soft labels are "
+                    f"stored, and the others have no share (fill = {prepared.ruled_out}): use a loss such as 'kl', or read it "
+                    "with fill = mrs"
+                )
             return replace(loss, taught=taught and loss.looks.soft)
 
     def _resolved(self, protocol: Protocol, prepared: PreparedSet) -> Protocol:

@@ -57,6 +57,12 @@ class PreparedSet:
     def has_soft(self) -> bool:
         return "soft_kind" in self.file.metadata or "replay_batch" in self.file.metadata
 
+    @property
+    def ruled_out(self) -> str:
+        """The fill (`harness.training.replay.Rule`) by which stored labels give some classes no share; "" where none has."""
+        fill = self.file.metadata.get("replay_rule", {}).get("fill", "")
+        return fill if fill in ("mr", "ms") else ""
+
 
 @dataclass
 class Preparation:

@@ -53,6 +53,13 @@ class ResolvedLoss:
     def label(self) -> str:
         return self.resolved.label
 
+    @property
+    def bears_absent(self) -> bool:
+        """Whether it can do with soft labels that give some classes no share."""
+        from harness.losses.looks import bears_absent
+
+        return bears_absent(self.resolved.create())
+
 
 def resolve_model(spec: Named | Resolved[object], shape: Shape, classes: int) -> ResolvedModel:
     """Check a student by building it, once, on torch's meta device, which costs no memory."""

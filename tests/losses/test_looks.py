@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness import losses
 from harness.core.errors import BadOption, DataError, PluginError
-from harness.losses.looks import PROGRESS, Looks, looks, probe, probe_small
+from harness.losses.looks import PROGRESS, Looks, bears_absent, looks, probe, probe_small
 from harness.losses.targets import Kind, Targets
 
 SOFT_ALONE = {"kl", "mse", "soft_ce", "cosine"}
@@ -136,3 +136,24 @@ def test_nothing_is_drawn_from_torchs_own_stream() -> None:
     torch.manual_seed(3)
     looks(lambda z, t: z.mean() + torch.rand(()))
     assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_a_loss_bears_classes_without_a_share_where_it_stays_finite_at_any_such_label(name: str) -> None:
+    """Asked of each loss at random labels, of which all but one to three classes have none."""
+    loss, draws = losses.create(name), torch.Generator().manual_seed(0)
+    finite = True
+    for kept in (1, 2, 3):
+        z = torch.randn(32, 5, generator=draws, requires_grad=True)
+        soft = torch.randn(32, 5, generator=draws)
+        absent = torch.rand(32, 5, generator=draws).argsort(1) >= kept
+        value = loss(z, Targets(torch.randint(5, (32,), generator=draws), soft.masked_fill(absent, -torch.inf)))
+        (gradient,) = torch.autograd.grad(value, z)
+        finite &= bool(value.isfinite()) and bool(gradient.isfinite().all())
+    assert bears_absent(loss) == finite == (name not in ("cosine", "dkd", "gift", "gift_reference", "mse", "mse_ce", "nkd"))
+
+
+def test_a_loss_that_fails_or_is_nowhere_differentiable_does_not_bear_them() -> None:
+    assert not bears_absent(lambda logits, targets: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert not bears_absent(lambda logits, targets: targets.logits().sum() * logits.sum())
+    assert bears_absent(lambda logits, targets: logits.square().sum())
