@@ -65,7 +65,9 @@ class ClassIncremental(Scenario):
             stream.class_order(order, 0, classes)
         for prepared in view.sets:
             with at(f"{view.place}: set {prepared.name!r}"):
-                stream.refuse_stored("replay_batch" in prepared.file.metadata and view.protocol.labels in ("auto", "stored"))
+                stored = "replay_batch" in prepared.file.metadata and view.protocol.labels in ("auto", "stored")
+                for strategy in options.strategies:
+                    continual.strategies.check_stored(strategy, stored)
         for spec in options.strategies:
             with at(f"{view.place}: strategy {spec.name!r} takes the student apart"):
                 if continual.strategies.strategy(spec.name).student != "whole":

@@ -32,9 +32,26 @@ class Mix:
         """The image's own share of the labels, a scalar in [0, 1]."""
         return self.own.mean()
 
+    def partners(self, hard: Tensor) -> Tensor:
+        """Return the hard labels of the images' partners, [B], of those of the images."""
+        return hard.index_select(0, self.partner)
+
     def apply(self, batch: Tensor) -> Tensor:
         """Return the mixed batch, [B, C, H, W] in and out."""
         return like(torch.lerp(batch.index_select(0, self.partner), batch, self.own.to(batch.dtype)), batch)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How images were mixed with images that are not of their batch: these' hard labels, [B] int64, and the own share of the
+    labels of each image, `share` [B]."""
+
+    others: Tensor
+    share: Tensor
+
+    def partners(self, hard: Tensor) -> Tensor:
+        """Return the hard labels of the images' partners, [B]."""
+        return self.others
 
 
 class Mixing:
@@ -103,10 +120,20 @@ def stored(partner: Tensor, lam: Tensor, box: Tensor, height: int, width: int) -
         lam: the share of an image in a blend, a scalar.
         box: top, left, bottom and right of the partner's part, [4] in pixels; -1 for a blend.
     """
-    top, left, bottom, right = box.unbind()
+    return Mix(partner, own_share(lam, box, height, width))
+
+
+def own_share(lam: Tensor, box: Tensor, height: int, width: int) -> Tensor:
+    """Return which share of each pixel stays an image's own, [..., H, W].
+
+    Args:
+        lam, box: as `stored` takes them, of one batch or of several images, [...] and [..., 4].
+    """
+    top, left, bottom, right = box[..., None].unbind(-2)
     rows, columns = torch.arange(height, device=box.device), torch.arange(width, device=box.device)
-    own = pasted((rows >= top) & (rows < bottom), (columns >= left) & (columns < right))
-    return Mix(partner, torch.where(top < 0, lam, own))
+    down, across = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
+    own = 1 - (down[..., :, None] & across[..., None, :]).float()
+    return torch.where(top[..., None] < 0, lam[..., None, None], own)
 
 
 def mixing(text: str) -> Mixing | None:

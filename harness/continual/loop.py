@@ -13,11 +13,14 @@ from torch import Tensor, nn
 
 from harness import optimizers
 from harness.augmentation import Mix
+from harness.augmentation.mixing import Paired
 from harness.augmentation.words import STORED
 from harness.continual import checkpoints, strategies
 from harness.continual.parts import Parts
-from harness.continual.stream import Experience, Indexed, places, refuse_stored
+from harness.continual.stored import StoredBatches
+from harness.continual.stream import Experience, Indexed, places
 from harness.core import seeds
+from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
 from harness.training.batches import Alteration, Batch, batch_sizes
@@ -34,9 +37,13 @@ class Seen:
         seen: the classes, in any order.
         classes: how many there are in all.
         sliced: False leaves logits and soft labels whole.
+        absent: whether soft labels give some classes no share. Where none of the classes met has any, all have the same.
     """
 
-    def __init__(self, seen: Sequence[int], classes: int, device: str | torch.device, sliced: bool = True) -> None:
+    def __init__(
+        self, seen: Sequence[int], classes: int, device: str | torch.device, sliced: bool = True, absent: bool = False
+    ) -> None:
+        self.absent = absent
         self.columns = torch.tensor(sorted(seen), device=device)
         self.whole = not sliced or len(seen) == classes
         self.place = torch.zeros(classes, dtype=torch.int64, device=device)
@@ -51,15 +58,21 @@ class Seen:
         if self.whole:
             return targets
         soft = None if targets.soft is None else self.logits(targets.soft)
+        if soft is not None and self.absent:
+            empty = torch.full_like(soft, 0.0 if targets.kind == "probabilities" else -torch.inf)
+            soft = torch.where((soft == empty).all(1, keepdim=True), torch.ones_like(soft), soft)
         if soft is not None and targets.kind == "probabilities":
             soft = soft / soft.sum(dim=1, keepdim=True).clamp_min(1e-12)
         hard = None if targets.hard is None else self.place.index_select(0, targets.hard)
-        return Targets(hard, soft, targets.kind, targets.progress)
+        return replace(targets, hard=hard, soft=soft)
 
     def batch(self, batch: Batch) -> Batch:
         """Return a batch whose labels are over the classes met."""
         targets = self.targets(Targets(batch.labels, batch.soft, batch.kind))
-        return replace(batch, labels=targets.labels(), soft=targets.soft)
+        mix = batch.mix
+        if isinstance(mix, Paired) and not self.whole:
+            mix = replace(mix, others=self.place.index_select(0, mix.others))
+        return replace(batch, labels=targets.labels(), soft=targets.soft, mix=mix)
 
 
 class OnlySeen(nn.Module):
@@ -132,9 +145,10 @@ class ResidentLoop:
     ) -> None:
         """Set what the loop works with; call it once, before training. `seed` is the trial's.
 
-        Raises: DataError for stored augmentations, whose batches are of all classes at once.
+        Raises: DataError for a recipe that replays what the material does not have.
         """
-        refuse_stored(material.replay is not None or STORED in (recipe.augmentation, recipe.mixing))
+        if material.replay is None and STORED in (recipe.augmentation, recipe.mixing):
+            raise DataError(f'augmentation = "{STORED}" replays what comes with a distilled set, and this one has nothing stored')
         self.material, self.recipe = material, recipe
         self.classes, self.seed, self.sliced = classes, seed, sliced
         self.groups: list[list[int]] = []
@@ -145,7 +159,8 @@ class ResidentLoop:
         self.again: list[State] = []
         self.train_epochs = recipe.epochs
         self.train_mb_size = recipe.batch_size
-        self._alteration = Alteration(recipe, material.factor)
+        self._alteration = None if material.replay is not None else Alteration(recipe, material.factor)
+        teacher = None if material.replay is not None else teacher
         self._objective = Objective([loss], teacher, material.images.device, recipe.precision)
 
     # What Avalanche's templates keep, said here for type checkers: this class is mixed into them at run time.
@@ -154,7 +169,7 @@ class ResidentLoop:
     model: nn.Module
     mbatch: list[Tensor]
     mb_output: Tensor
-    _mix: Mix | None = None
+    _mix: Mix | Paired | None = None
 
     def train(self, *experiences: object, **options: object) -> object:
         """Train on experiences, as Avalanche does, in the recipe's precision."""
@@ -166,7 +181,8 @@ class ResidentLoop:
     def _before_training_exp(self, **kwargs: object) -> None:
         device = self.material.images.device
         self.groups.append(sorted(self.experience.classes_in_this_experience))
-        self.seen = Seen([c for group in self.groups for c in group], self.classes, device, self.sliced)
+        absent = self.material.replay is not None and self.material.replay.rule.rules_out
+        self.seen = Seen([c for group in self.groups for c in group], self.classes, device, self.sliced, absent)
         derived = step_seed(self.seed, len(self.groups))
         seeds.begin(derived, "dropout")
         self._order = seeds.generator(derived, "order")
@@ -193,8 +209,9 @@ class ResidentLoop:
     def make_train_dataloader(self, **_: object) -> None:
         self.dataloader: Any = self._batches([(self.adapted_dataset, self.train_mb_size)])
 
-    def _batches(self, parts: Sequence[tuple[Indexed, int]]) -> Batches:
-        return Batches(self.material, [(places(data), size) for data, size in parts], self._order)
+    def _batches(self, parts: Sequence[tuple[Indexed, int]]) -> Batches | StoredBatches:
+        kind = Batches if self.material.replay is None else StoredBatches
+        return kind(self.material, [(places(data), size) for data, size in parts], self._order)
 
     def _take_over(self) -> None:
         """Replace a loader that a plugin has made of Avalanche's datasets."""
@@ -218,6 +235,9 @@ class ResidentLoop:
 
     def _unpack_minibatch(self) -> None:
         super()._unpack_minibatch()  # type: ignore[misc]
+        if self._alteration is None:
+            self._mix = Paired(self.mbatch[3], self.mbatch[4])
+            return
         step = self._alteration.step(self.mbatch[0], self.mbatch[1], None, "logits", [self._draws])
         self.mbatch[0], self._mix = step.images, step.batches[0].mix
 
@@ -229,11 +249,19 @@ class ResidentLoop:
     def criterion(self) -> Tensor:
         images, labels = self.mbatch[0], self.mbatch[1]
         asked = self._objective.teacher is not None  # about the images as they are: stored soft labels are not looked at
-        soft = None if asked or self.material.soft is None else self.mbatch[2]
-        batch = self.seen.batch(Batch(images, labels, soft, self.material.soft_kind, self._mix))
+        stored = self.material.soft is not None or self.material.replay is not None
+        soft = self.mbatch[2] if stored and not asked else None
+        batch = self.seen.batch(self._labelled(images, labels, soft))
         taught = self._objective.taught(images)
         taught = None if taught is None else self.seen.logits(taught)
         return self._objective([self.seen.logits(self.mb_output)], [batch], self._epoch / self.recipe.epochs, taught)
+
+    def _labelled(self, images: Tensor, labels: Tensor, soft: Tensor | None) -> Batch:
+        replay = self.material.replay
+        if replay is None:
+            return Batch(images, labels, soft, self.material.soft_kind, self._mix)
+        rule = replay.rule
+        return Batch(images, labels, soft, rule.kind, self._mix, final=True, temperature=rule.temperature)
 
     def _after_training_epoch(self, **kwargs: object) -> None:
         self._schedule.step()

@@ -232,6 +232,15 @@ def load(name: str) -> type:
     return kind
 
 
+def check_stored(spec: Spec, stored: bool) -> None:
+    """Raise BadOption where a strategy would have to look at the labels that are stored with augmentations, and looks at none."""
+    if stored and strategy(spec.name).own_loss:
+        raise BadOption(
+            f"strategy {label(spec)!r} trains by a loss of its own, which looks at no soft labels, and augmentations are stored "
+            'for these; give the protocol labels = "hard"'
+        )
+
+
 def check_replay(spec: Spec, images: int) -> None:
     """Raise BadOption where a strategy would replay more images a step than its memory holds after the first: none, that is.
 

@@ -133,15 +133,6 @@ def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -
     return cast(Benchmark, scenario)
 
 
-def refuse_stored(stored: bool) -> None:
-    """Raise DataError when a stream would have to replay stored augmentations."""
-    if stored:
-        raise DataError(
-            "stored augmentations are of batches of all classes, which a class-incremental stream never has; "
-            'give the protocol labels = "teacher"'
-        )
-
-
 def places(data: Indexed) -> torch.Tensor:
     """Return where in the material the samples of an Avalanche dataset lie, ascending, [N] int64."""
     import torch

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from harness.augmentation import Crops, Mix, augmentation, mirrored, resized, stored
-from harness.augmentation.mixing import mixing
+from harness.augmentation.mixing import Paired, mixing
 from harness.augmentation.words import STORED
 from harness.core.errors import DataError
 from harness.core.seeds import derive
@@ -40,7 +40,7 @@ class Batch:
     labels: Tensor
     soft: Tensor | None = None
     kind: Kind = "logits"
-    mix: Mix | None = None
+    mix: Mix | Paired | None = None
     final: bool = False
     temperature: float = 1.0
 
@@ -122,15 +122,17 @@ class Shared:
 class MixedLoss:
     """A loss of images that may be mixed: the sum of what it says of the two targets, each by its share.
 
-    Where the two differ in their hard labels alone and the loss does not look at these, it is called once a step: whether it
-    does is found out at the first mixed batch, the only one that waits for the device.
+    Where each image has a share of its own, it is the mean of what the loss says of one image at a time. Where the two differ in
+    their hard labels alone and the loss does not look at these, it is called once a step: whether it does is found out at the
+    first mixed batch, the only one that waits for the device.
     """
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
         self._looks_at_hard: bool | None = None
+        self._vectorised = True
 
-    def __call__(self, logits: Tensor, own: Targets, partner: Targets | None, mix: Mix | None) -> Tensor:
+    def __call__(self, logits: Tensor, own: Targets, partner: Targets | None, mix: Mix | Paired | None) -> Tensor:
         """Return the loss of logits [B, C], a scalar."""
         if partner is None or mix is None:
             return self.loss(logits, own)
@@ -140,13 +142,32 @@ class MixedLoss:
             if not self._looks_at_hard:
                 return self.loss(logits, own)
         share = mix.share
+        if share.dim():
+            return (share * self._each(logits, own) + (1 - share) * self._each(logits, partner)).mean()
         return share * self.loss(logits, own) + (1 - share) * self.loss(logits, partner)
 
+    def _each(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Return what the loss says of each image alone, [B]."""
 
-def partners(own: Targets, mix: Mix, final: bool) -> Targets:
+        def value(z: Tensor, hard: Tensor | None, soft: Tensor | None) -> Tensor:
+            own_hard, own_soft = (None if part is None else part[None] for part in (hard, soft))
+            return self.loss(z[None], replace(targets, hard=own_hard, soft=own_soft))
+
+        hard, soft = targets.hard, targets.soft
+        if self._vectorised:
+            try:
+                values: Tensor = vmap(value, (0, None if hard is None else 0, None if soft is None else 0))(logits, hard, soft)
+                return values
+            except Exception:  # whatever this loss does that vmap has no rule for; a fault of its own shows again below
+                self._vectorised = False
+        rows = [[None] * len(logits) if part is None else part for part in (hard, soft)]
+        return torch.stack([value(*row) for row in zip(logits, *rows, strict=True)])
+
+
+def partners(own: Targets, mix: Mix | Paired, final: bool) -> Targets:
     """Return the targets of the images' partners; with `final` soft labels, which tell of both, they share those."""
-    hard = None if own.hard is None else own.hard.index_select(0, mix.partner)
-    soft = own.soft if final or own.soft is None else own.soft.index_select(0, mix.partner)
+    hard = None if own.hard is None else mix.partners(own.hard)
+    soft = own.soft if final or own.soft is None or isinstance(mix, Paired) else own.soft.index_select(0, mix.partner)
     return replace(own, hard=hard, soft=soft)
 
 

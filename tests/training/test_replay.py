@@ -16,12 +16,15 @@ from harness import losses, models, optimizers
 from harness.augmentation import RandomResizedCrop
 from harness.boards.board import Board
 from harness.boards.trial import Trial
-from harness.core.errors import DataError
+from harness.core.errors import DataError, GiftbenchError
 from harness.datasets.base import normalise
 from harness.distilled.set import DistilledSet
 from harness.losses.targets import Targets
+from harness.planning.artefacts import Artefacts
+from harness.planning.preparation import Preparation
+from harness.running.planning import plan
 from harness.training.loop import fit
-from harness.training.replay import Replay
+from harness.training.replay import Replay, Rule
 from harness.training.values import Material, Recipe
 from tests.training.small import weights
 
@@ -215,18 +218,60 @@ def test_it_may_be_trained_on_without_them(stored_set: DistilledSet) -> None:
     assert found.records[0].metrics["steps"] == 2 * 3
 
 
-def test_a_stream_cannot_replay_and_says_so_before_training(
+def test_a_strategy_that_looks_at_no_soft_labels_says_so_before_training(
     stored_set: DistilledSet, tiny: Callable[..., Board], tmp_path: Any
 ) -> None:
-    from harness.core.errors import GiftbenchError
-    from harness.planning.artefacts import Artefacts
-    from harness.planning.preparation import Preparation
-    from harness.running.planning import plan
-
-    file = stored_set.save(tmp_path / "set.safetensors")
-    board = tiny(sets=[{"file": str(file)}], losses=["kl"], scenarios=[{"name": "class-incremental", "steps": 2}])
-    with pytest.raises(
-        GiftbenchError, match=r"scenarios\[0\]: set 'sre2l': stored augmentations are of batches of all classes"
-    ) as raised:
-        plan(Preparation(board, "board.toml", Artefacts(tmp_path / "artefacts"), device="cpu"))
+    words = r"scenarios\[0\]: set 'sre2l': strategy 'ICaRL' trains by a loss of its own"
+    with pytest.raises(GiftbenchError, match=words) as raised:
+        planned(stored_set, tiny, tmp_path, "kl", {"name": "class-incremental", "steps": 2, "strategies": ["GDumb", "ICaRL"]})
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("fill", ["mr", "ms", "mrs"])
+@pytest.mark.parametrize("loss", ["gift", "mse", "kl", "ce"])
+def test_a_loss_that_needs_every_class_is_refused_where_some_have_no_share(
+    stored_set: DistilledSet, tiny: Callable[..., Board], tmp_path: Any, loss: str, fill: Any
+) -> None:
+    replay = stored_set.replay
+    assert replay is not None
+    kind: Any = "probabilities" if fill == "ms" else "logits"
+    largest = stored_set.changed(
+        replay=replace(
+            pooled(replay),
+            logits=torch.rand(EPOCHS * 3, BATCH, 2).half() / 2,
+            topk=torch.tensor([3, 1], dtype=torch.int16).repeat(EPOCHS * 3, BATCH, 1),
+            lowest=torch.zeros(EPOCHS * 3, BATCH).half() if fill == "mrs" else None,
+            rule=Rule("sampled", 2, kind=kind, temperature=20.0 if fill == "ms" else 1.0, fill=fill, classes=10),
+        )
+    )
+    if loss in ("kl", "ce") or fill == "mrs":
+        assert len(planned(largest, tiny, tmp_path, loss, {"name": "loss-comparison"})) == 1
+        return
+    words = rf"scenarios\[0\]: losses: loss '{loss}' needs a number of every class; of set 'sre2l' .*\(fill = {fill}\): use"
+    with pytest.raises(GiftbenchError, match=words) as raised:
+        planned(largest, tiny, tmp_path, loss, {"name": "loss-comparison"})
+    assert "\n" not in str(raised.value)
+
+
+def pooled(replay: Replay) -> Replay:
+    """Batches of 4 images of which epochs draw, of the same shapes as three steps of each stored epoch."""
+    rows, shape = EPOCHS * 3, (EPOCHS * 3, BATCH)
+    return replace(
+        replay,
+        index=torch.arange(BATCH).repeat(rows, 1),
+        crops=torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(*shape, 1),
+        flips=torch.zeros(shape, dtype=torch.bool),
+        partners=torch.arange(BATCH).repeat(rows, 1),
+        lam=torch.ones(rows, 1),
+        boxes=torch.full((rows, 1, 4), -1),
+        logits=torch.zeros(*shape, 10).half(),
+        counts=torch.full((rows,), BATCH),
+        rule=Rule("sampled", 2),
+    )
+
+
+def planned(distilled: DistilledSet, tiny: Callable[..., Board], folder: Any, loss: str, scenario: dict[str, Any]) -> list[Trial]:
+    """Return the trials of a board over a set, as far as they are planned."""
+    file = distilled.save(folder / "set.safetensors")
+    board = tiny(sets=[{"file": str(file)}], losses=[loss], seeds=1, scenarios=[scenario])
+    return plan(Preparation(board, "board.toml", Artefacts(folder / "artefacts"), device="cpu"))
