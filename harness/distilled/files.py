@@ -41,12 +41,12 @@ class SetFile:
             return {}
         tensors = safetensors.read_header(self.path).tensors
         labels = sum(stored.nbytes for name, stored in tensors.items() if name not in ("images", "labels"))
-        if "replay_batch" in self.metadata:
-            labels = published_bytes(self.metadata["provenance"]) or labels
-        if not labels and tensors["images"].nbytes == prod(tensors["images"].shape):
+        published = published_bytes(self.metadata["provenance"])
+        if not published and not labels and tensors["images"].nbytes == prod(tensors["images"].shape):
             return {}
         classes = self.images * class_bytes(int(self.metadata["classes"]))
-        return {"image_bytes": tensors["images"].nbytes, "label_bytes": labels + classes}
+        own = {"images": tensors["images"].nbytes, "labels": labels + classes} | published
+        return {"image_bytes": own["images"], "label_bytes": own["labels"]}
 
     def class_counts(self) -> list[int]:
         """Return how many images each class has; the mean, rounded down, of a set that is planned and not made yet."""
@@ -57,15 +57,16 @@ class SetFile:
         return counts
 
 
+def published_bytes(provenance: Mapping[str, object]) -> dict[str, int]:
+    """Return what a set's provenance says of the bytes of its `images` and `labels` in its authors' files, as far as it does."""
+    stated = provenance.get("bytes")
+    known = stated if isinstance(stated, dict) else {}
+    return {what: known[what] for what in ("images", "labels") if type(known.get(what)) is int and known[what] >= 0}
+
+
 def class_bytes(classes: int) -> int:
     """Return as few whole bytes as tell one of so many classes from the others."""
     return max(1, -(-(classes - 1).bit_length() // 8))
-
-
-def published_bytes(provenance: Mapping[str, object]) -> int:
-    """Return the bytes of the files that stored labels were read from, as their reader states them; 0 where it does not."""
-    stated = provenance.get("label_bytes")
-    return stated if type(stated) is int and stated > 0 else 0
 
 
 def set_blueprint(method: Spec, ipc: int, seed: int, dataset_digest: str, code: Code) -> dict[str, object]:

@@ -214,25 +214,27 @@ class DistilledSet:
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of the images as they are stored: one a value of 8-bit pixels, four of floats."""
-        return self.images.nbytes
+        """Bytes of the images in their authors' files, where these are known; else one a value of 8-bit pixels, four a float."""
+        return published_bytes(self.provenance).get("images", self.images.nbytes)
 
     @property
     def plain(self) -> bool:
-        """Whether it is 8-bit pixels and classes alone."""
-        return self.images.dtype == torch.uint8 and self.soft_labels is None and self.replay is None
+        """Whether it is 8-bit pixels and classes alone, of which nothing is known but what they are here."""
+        eight_bits = self.images.dtype == torch.uint8 and self.soft_labels is None and self.replay is None
+        return eight_bits and not published_bytes(self.provenance)
 
     @property
     def label_bytes(self) -> int:
-        """Bytes of the labels as they are stored: soft ones, those of stored augmentations, and in each case the classes.
+        """Bytes of the labels in their authors' files, where these are known; else of all that are stored here.
 
-        A class takes as few whole bytes as tell it from the others. Stored augmentations and what belongs to them are counted as
-        the files that they were read from, where a reader states their bytes.
+        These are soft ones, those of stored augmentations, and in each case the classes: a class takes as few whole bytes as tell
+        it from the others.
         """
+        published = published_bytes(self.provenance)
+        if "labels" in published:
+            return published["labels"]
         soft = 0 if self.soft_labels is None else self.soft_labels.nbytes
         stored = 0 if self.replay is None else sum(tensor.nbytes for tensor in self.replay.tensors().values())
-        if self.replay is not None:
-            stored = published_bytes(self.provenance) or stored
         return len(self) * class_bytes(self.classes) + soft + stored
 
     def _tensors(self) -> dict[str, Tensor]:

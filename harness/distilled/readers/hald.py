@@ -1,4 +1,8 @@
-"""HALD: stored probabilities, an epoch a file, of whose batches all epochs of a training are made."""
+"""HALD: stored probabilities, an epoch a file, of whose batches all epochs of a training are made.
+
+Its code cuts the concatenated images of an epoch's batches into batches anew, which are the stored ones where all are of one
+size, as they are for 10,000 images in batches of 16. Here each stays what was stored, also where the last of an epoch is smaller.
+"""
 
 from __future__ import annotations
 

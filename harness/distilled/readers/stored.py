@@ -101,6 +101,9 @@ class Labelled:
     def set(self, method: str, replay: Replay, facts: dict[str, object]) -> DistilledSet:
         """Return the images with what is stored of them; `facts` are what its provenance states beside the images'."""
         distilled = self.distilled
+        stated, of_labels = distilled.provenance.get("bytes"), facts.get("bytes")
+        if isinstance(stated, dict) and isinstance(of_labels, dict):
+            facts = facts | {"bytes": {**stated, **of_labels}}
         order = {"order": distilled.provenance["order"]} if "order" in distilled.provenance else {}
         try:
             return DistilledSet(
@@ -191,7 +194,7 @@ class Ledger:
     @property
     def facts(self) -> dict[str, object]:
         """What a set's provenance states of them."""
-        return {"sha256": self._total.hexdigest(), "label_bytes": self.bytes}
+        return {"sha256": self._total.hexdigest(), "bytes": {"labels": self.bytes}}
 
 
 def content(file: Path) -> object:

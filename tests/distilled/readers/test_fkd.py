@@ -151,6 +151,16 @@ def test_fewer_epochs_are_the_first_ones_and_the_set_comes_back_from_its_file(tm
     assert loaded.replay is not None and torch.equal(loaded.replay.logits, whole.replay.logits)
 
 
+def test_labels_cost_the_bytes_of_their_files(tmp_path: Path) -> None:
+    relabelled(tmp_path / "labels")
+    whole = imported(tmp_path / "labels", images(tmp_path / "images"))
+    first = imported(tmp_path / "labels", tmp_path / "images", epochs=1)
+    lie = [
+        sum(file.stat().st_size for file in (tmp_path / "labels" / name).iterdir()) for name in ("epoch_0", "epoch_1", "epoch_2")
+    ]
+    assert (first.label_bytes, whole.label_bytes) == (lie[0], sum(lie))
+
+
 @pytest.mark.slow
 def test_a_student_trains_on_it_under_its_soft_labels(tmp_path: Path) -> None:
     relabelled(tmp_path / "labels")
