@@ -62,7 +62,7 @@ def set_states(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], de
     random.setstate((version, tuple(numbers), gauss))
 
 
-class Turn:
+class Place:
     """A training's own place in the streams of torch (on the host), numpy and Python, among others that take turns with it.
 
     It begins where the streams are when it is made. In its block the streams are where its last one has left them.

@@ -286,7 +286,7 @@ class Workbench:
         members = []
         for trial, loss in zip(trials, losses, strict=True):
             student = self.student(trial)
-            members.append(Member(student, tied[signature(loss)], trial.seed, self._tested(trial), seeds.Turn()))
+            members.append(Member(student, tied[signature(loss)], trial.seed, self._tested(trial), seeds.Place()))
         return members
 
     def begin(self, trials: Sequence[Trial]) -> None:

@@ -147,7 +147,7 @@ class Job(Protocol):
 
     network: Alone | Stacked
     optimizer: Optimizer
-    turn: seeds.Turn | None
+    place: seeds.Place | None
 
     @property
     def source(self) -> Shuffled | Replayed: ...
@@ -165,8 +165,8 @@ def keep(jobs: Sequence[Job], fits: Sequence[Fit]) -> State:
         for name, stream in _streams(job):
             state.add(f"{number}.{name}", stream.get_state())
         _keep_optimizer(state, f"{number}.optimizer", job)
-        if job.turn is not None:
-            with job.turn:
+        if job.place is not None:
+            with job.place:
                 keep_streams(state, job.finite.device, f"{number}.")
     keep_streams(state, jobs[0].finite.device)
     state.add("fits", [asdict(fit) for fit in fits])
@@ -195,8 +195,8 @@ def take_up(state: State, jobs: Sequence[Job], fits: Sequence[Fit], end_epoch: C
             for name, stream in _streams(job):
                 stream.set_state(state.tensors[f"{number}.{name}"])
             _take_up_optimizer(state, f"{number}.optimizer", job)
-            if job.turn is not None:
-                with job.turn:
+            if job.place is not None:
+                with job.place:
                     take_up_streams(state, job.finite.device, f"{number}.")
     take_up_streams(state, jobs[0].finite.device)
     return epochs

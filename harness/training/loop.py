@@ -103,7 +103,7 @@ def fit_in_step(
 
     Args:
         parts: whose members have the same seeds, and whose recipes differ in optimizer and schedule alone. Where there are
-            several, each member has its `turn`.
+            several, each member has its `place`.
 
     Returns: one Fit a member, part after part.
     """
@@ -182,7 +182,7 @@ class Job:
         self.feed = feed or Feed(material, recipe, numbers, teacher)
         places = [self.feed.seeds.index(number) for number in numbers]
         self._places = places if feed is not None and places != [*range(len(self.feed.seeds))] else None
-        self.turn = members[-1].turn
+        self.place = members[-1].place
         self.network: Alone | Stacked
         if len(members) == 1:
             self.network = Alone(members[0].student)
@@ -269,14 +269,14 @@ class InStep:
 
     @staticmethod
     def _in_turn(member: Member) -> Member:
-        evaluate, turn = member.evaluate, member.turn
-        if turn is None:
+        evaluate, place = member.evaluate, member.place
+        if place is None:
             raise ValueError("trainings beside each other take turns in the streams that all code shares")
         if evaluate is None:
             return member
 
         def evaluated(student: nn.Module) -> dict[str, float]:
-            with turn:
+            with place:
                 return evaluate(student)
 
         return replace(member, evaluate=evaluated)
@@ -302,7 +302,7 @@ class InStep:
         for number, job in enumerate(self.jobs):
             if number not in self._left:
                 started = time.perf_counter()
-                with cast("seeds.Turn", job.turn):
+                with cast("seeds.Place", job.place):
                     job.learn(step, progress)
                 self._seconds[number] += time.perf_counter() - started
 

@@ -121,11 +121,11 @@ class Fit:
 class Member:
     """One of several trainings that are made together, as `fit` takes it.
 
-    `turn` is its place in the streams that all code shares, where trainings take turns (`harness.training.loop.fit_in_step`).
+    `place` is its own in the streams that all code shares, where trainings take turns (`harness.training.loop.fit_in_step`).
     """
 
     student: nn.Module
     loss: Loss
     seed: int
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None
-    turn: seeds.Turn | None = None
+    place: seeds.Place | None = None

@@ -88,7 +88,7 @@ def test_who_takes_turns_draws_what_it_would_draw_alone() -> None:
     turns = {}
     for seed in (1, 2):
         seeds.begin(seed, "dropout")
-        turns[seed] = seeds.Turn()
+        turns[seed] = seeds.Place()
     outside = []
     drawn: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
     for _ in range(3):

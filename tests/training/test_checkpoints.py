@@ -131,7 +131,7 @@ def test_trainings_beside_each_other_are_taken_up_where_each_was_in_its_streams(
         members = []
         for model in ("dropout", "convnet1(width=8)", "dropout"):
             members.append(member(material, 3, model))
-            members[-1].turn = seeds.Turn()
+            members[-1].place = seeds.Place()
         return members
 
     check(make, beside, material, RECIPE, tmp_path)

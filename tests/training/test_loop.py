@@ -205,7 +205,7 @@ def parts(material: Material, kinds: Sequence[Sequence[str]], recipe: Recipe = R
         student = dropping() if model == "dropout" else models.build(model, SHAPE, CLASSES)
         student = student.to(memory_format=torch.channels_last)
         seeds.begin(seed, "dropout")
-        member = Member(student, losses.create(loss), seed, lambda network: evaluate(network, material), seeds.Turn())
+        member = Member(student, losses.create(loss), seed, lambda network: evaluate(network, material), seeds.Place())
         own = replace(recipe, optimizer=optimizers.resolve(optimizer), schedule=optimizers.schedules.resolve(schedule))
         made.append(Part([member], own))
     return made
@@ -213,7 +213,7 @@ def parts(material: Material, kinds: Sequence[Sequence[str]], recipe: Recipe = R
 
 def alone(part: Part, material: Material, teach: Callable[[Tensor], Tensor]) -> Fit:
     (member,) = part.members
-    with member.turn or nullcontext():
+    with member.place or nullcontext():
         return fit(member.student, material, member.loss, part.recipe, seed=member.seed, teacher=teach, evaluate=member.evaluate)
 
 
