@@ -183,6 +183,7 @@ def _check(trial: Trial, strategy: Spec, counts: Sequence[int], view: Plan) -> N
         images = prepared.file.class_counts()
         brought = stream.step_images(images, stream.class_order(trial.options["class_order"], trial.seed, len(images)), counts)
         memory = min(trial.options["memory"] or sum(images), brought[0])
+        stream.refuse_stages(bool(trial.protocol.stages) or trial.protocol.accumulation > 1 or bool(trial.protocol.ema))
         strategies.check_replay(strategy, memory)
         strategies.check_iterations(strategy, trial.protocol.epochs * -(-min(brought) // trial.protocol.batch_size))
         strategies.check_sample(strategy, len(counts))

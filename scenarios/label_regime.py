@@ -36,13 +36,14 @@ class LabelRegime(Scenario):
 
     def trials(self, view: Plan, options: Options) -> Iterator[Trial]:
         baseline = _baseline(view, options.baseline)
-        usual = view.protocol.label
+        usual = {(s.name, s.file.digest): view.protocol_of(s).label for s in view.sets}
         regimes = [("hard", "hard", [options.hard_loss])]
         regimes += [(name, kind, _soft(view)) for name, kind in (("soft fixed", "fixed"), ("soft online", "teacher"))]
         for name, kind, losses in regimes:
             for loss in losses:
                 for trial in self.vary(view, losses=[loss], protocol={"labels": kind}):
-                    shown = {"labels": f"{name} ({trial.labels.loss})", "baseline": baseline, "protocol": usual}
+                    protocol = usual[trial.labels.method, trial.distilled]
+                    shown = {"labels": f"{name} ({trial.labels.loss})", "baseline": baseline, "protocol": protocol}
                     yield trial.labelled(shown)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:

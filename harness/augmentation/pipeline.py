@@ -49,7 +49,13 @@ class Pipeline:
         return batch
 
 
-def augmentation(strategy: str, factor: int = 1, mode: Mode = "multiple", cutout: Cutout = BORDER) -> Augmentation | Pipeline:
+def augmentation(
+    strategy: str,
+    factor: int = 1,
+    mode: Mode = "multiple",
+    cutout: Cutout = BORDER,
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+) -> Augmentation | Pipeline:
     """Return what is done to the batches of a distilled set with mosaic `factor`; raises BadOption and UnknownName.
 
     Args:

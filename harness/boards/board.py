@@ -54,13 +54,32 @@ Seed = Annotated[int, Field(ge=0, lt=SEEDS, strict=True)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_seeds), Field(min_length=1)]
 
 
+def _own_protocol(value: object) -> dict[str, object]:
+    """Return what a set says of its protocol as a table, checked. Raises ValueError, in one line."""
+    given = {"name": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping):
+        raise ValueError('a name such as "native:edc", or a table of a protocol\'s fields')
+    try:
+        Protocol.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = f"{_place(first['loc'])}: " if first["loc"] else ""
+        raise ValueError(place + _reason(Protocol, first)) from None
+    return dict(given)
+
+
+#: What a set has in place of its board's protocol: another one by name, or some fields.
+OwnProtocol = Annotated[dict[str, object], BeforeValidator(_own_protocol)]
+
+
 class SetSpec(BaseModel):
     """A distilled set that a board asks for: a distiller's `method` with its options at each IPC, a `file`, or a `format`.
 
     `title` is what tables call it; `native` is the loss its authors train with; `seed` is the distiller's; `distilled_on` the
     network it was made with. A `format` is read from `path`, at each IPC (none: all images there are), with the reader's own
     options; without a path it waits for `giftbench run --set NAME=PATH`, NAME being the format's unless `slot` says another.
-    `classes` states the order of its classes: names, numbers, wnid, or a file of them, from the board's folder.
+    `classes` states the order of its classes: names, numbers, wnid, or a file of them, from the board's folder. `protocol` is the
+    set's own: a name takes the place of the board's and of a scenario's protocol, a table without one changes fields of these.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -76,6 +95,7 @@ class SetSpec(BaseModel):
     native: Spec | None = None
     distilled_on: str = ""
     seed: Seed = 0
+    protocol: OwnProtocol = {}
 
     @model_validator(mode="after")
     def _one_source(self) -> SetSpec:
@@ -88,7 +108,9 @@ class SetSpec(BaseModel):
         if self.method and not self.ipc:
             raise ValueError(f'method = "{self.method}" needs ipc = [images per class, …]')
         if self.file and self.model_extra:
-            raise ValueError(f"unknown key {next(iter(self.model_extra))!r}; a file takes title, classes, native and ipc")
+            raise ValueError(
+                f"unknown key {next(iter(self.model_extra))!r}; a file takes title, classes, native, ipc and protocol"
+            )
         return self
 
     @property

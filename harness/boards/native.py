@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.boards.stages import Stage
 from harness.core.spec import Spec
 
 CROP_FLIP = "random-resized-crop(min_scale=0.08)+flip"
@@ -28,9 +29,9 @@ STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class Case:
-    """What a native protocol may depend on: size, mosaic factor and provenance of the set, its dataset, and the board's epochs.
+    """What a native protocol may depend on: size, mosaic factor and provenance of the set, its dataset, epochs, and student.
 
-    `epochs` are 0 where the board leaves them to the authors.
+    `epochs` are the board's, 0 where it leaves them to the authors; `model` is the student's name.
     """
 
     images: int
@@ -39,6 +40,7 @@ class Case:
     factor: int = 1
     provenance: Mapping[str, Any] = field(default_factory=dict)
     epochs: int = 0
+    model: str = ""
 
     @property
     def ipc(self) -> float:
@@ -64,7 +66,8 @@ class Case:
 class NativeProtocol:
     """What authors state of a protocol; an optimizer of None asks for one of the board's, for the reason that `missing` gives.
 
-    `normalisation` is a key of `STATISTICS`, where the authors' differ from those that the dataset has here.
+    `normalisation` is a key of `STATISTICS`, where the authors' differ from those that the dataset has here. The last four are as
+    in a protocol.
     """
 
     epochs: int
@@ -74,6 +77,10 @@ class NativeProtocol:
     augmentation: str
     mixing: str = "none"
     normalisation: str = "dataset"
+    stages: tuple[Stage, ...] = ()
+    accumulation: int = 1
+    ema: float = 0.0
+    ranks: str = "raw"
 
 
 def sre2l(case: Case) -> NativeProtocol:

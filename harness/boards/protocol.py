@@ -28,6 +28,7 @@ from harness.augmentation.words import (
     known_mixing,
 )
 from harness.boards.native import NATIVE_PROTOCOLS, Case, NativeProtocol, missing
+from harness.boards.stages import Stage, epochs_of, said
 from harness.core.errors import BoardError, suggest
 from harness.core.spec import Spec
 
@@ -40,11 +41,20 @@ DATASET = "dataset"
 
 #: Fields of a protocol that came after the first records, and the value that says what protocols without them did. At that value
 #: they stay out of a setup's hash, and unless they were stated out of its JSON, so that those records keep their ids and bytes.
-ADDED_LATER = {"mixing": "none", "cutout": INNER, "normalisation": DATASET}
+ADDED_LATER: dict[str, Any] = {
+    "mixing": "none",
+    "cutout": INNER,
+    "normalisation": DATASET,
+    "stages": (),
+    "accumulation": 1,
+    "ema": 0.0,
+    "ranks": "raw",
+}
 
-
-#: The fields that a native protocol fills in, beside epochs and batch size.
+#: The fields that a native protocol fills in where they say "native", beside epochs and batch size.
 NATIVE_FIELDS = ("optimizer", "schedule", "augmentation", "mixing", "normalisation")
+#: Those that it fills in where they are not stated.
+UNSTATED_FIELDS = ("stages", "accumulation", "ema", "ranks")
 
 
 class Frozen(BaseModel):
@@ -72,6 +82,13 @@ class Protocol(Frozen):
     else the teacher), `teacher` (its logits on every augmented batch), `fixed` (its logits on each clean image, computed
     once), `stored`, or `hard` (none). `evaluations` is how often the student is tested, evenly over the epochs, the last
     epoch always among them.
+
+    `stages`, which may be written `labels = [{soft = 75}, {hard = 150, smoothing = 0.8}, {soft = 75}]`, divide the epochs into
+    those of soft and those of hard labels (`harness.boards.stages`); none: the trial's loss says what is learned, all along.
+    `accumulation` is in how many parts a batch passes through the student before the optimizer's step; each part's loss counts
+    for so small a share. With an `ema` above 0 the student's weights are averaged, at each step `ema` of the mean before and the
+    rest of the weights, and that mean is tested beside the `raw` weights; `ranks` says which of the two gives the accuracy that
+    tables show and the student that is kept.
     """
 
     name: str = "paper"
@@ -86,6 +103,10 @@ class Protocol(Frozen):
     labels: Literal["auto", "teacher", "fixed", "stored", "hard"] = "auto"
     precision: Precision = "float32"
     evaluations: Count = 4
+    stages: tuple[Stage, ...] = ()
+    accumulation: Count = 1
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ranks: Literal["raw", "ema"] = "raw"
 
     @model_validator(mode="before")
     @classmethod
@@ -96,15 +117,28 @@ class Protocol(Frozen):
             name = value.get("name", "paper")
             if name not in PROTOCOLS:
                 raise ValueError(f"no protocol {name!r}; {suggest(name, PROTOCOLS)}")
-            return {**PROTOCOLS[name], **value, "name": name}
+            return _staged({**PROTOCOLS[name], **value, "name": name}, PROTOCOLS[name])
         return value
 
     @model_validator(mode="after")
     def _is_native(self) -> Protocol:
-        said = [field for field in NATIVE_FIELDS if is_native(getattr(self, field))]
-        if said and self.name not in NATIVE_PROTOCOLS:
+        open_ = [field for field in NATIVE_FIELDS if is_native(getattr(self, field))]
+        if open_ and self.name not in NATIVE_PROTOCOLS:
             names = ", ".join(NATIVE_PROTOCOLS)
-            raise ValueError(f"{said[0]} = {NATIVE!r} goes with the name of a native protocol: {names}; not {self.name!r}")
+            raise ValueError(f"{open_[0]} = {NATIVE!r} goes with the name of a native protocol: {names}; not {self.name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Protocol:
+        if self.ranks == "ema" and not self.ema and self.name not in NATIVE_PROTOCOLS:
+            raise ValueError('ranks = "ema" needs a mean of the weights; ema = 0.99 makes one')
+        if self.stages and self.labels == "hard" and any(stage.soft for stage in self.stages):
+            raise ValueError('labels = "hard" leaves nothing for a stage of soft labels; labels = "auto" is right beside stages')
+        if self.stages and self.epochs and self.epochs != epochs_of(self.stages):
+            raise ValueError(
+                f"the stages have {epochs_of(self.stages)} epochs in all ({said(self.stages)}), and epochs = {self.epochs}; "
+                "the two must be equal, or epochs 0"
+            )
         return self
 
     @model_serializer(mode="wrap")
@@ -115,11 +149,11 @@ class Protocol(Frozen):
 
     def without_what_came_later(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Return this protocol's JSON without the fields of `ADDED_LATER` that say what protocols did before there were any."""
-        idle = set() if draws_cutout(self.augmentation) else {"cutout"}
+        idle = set() if self._cuts_squares else {"cutout"}
         return {
             name: value
             for name, value in content.items()
-            if name not in idle and (name not in ADDED_LATER or value != ADDED_LATER[name])
+            if name not in idle and (name not in ADDED_LATER or _plain(value) != ADDED_LATER[name])
         }
 
     @classmethod
@@ -136,7 +170,11 @@ class Protocol(Frozen):
     @property
     def squares(self) -> str:
         """Where DSA's squares are centred; empty where none are cut out."""
-        return self.cutout if draws_cutout(self.augmentation) else ""
+        return self.cutout if self._cuts_squares else ""
+
+    @property
+    def _cuts_squares(self) -> bool:
+        return any(draws_cutout(text) for text in (self.augmentation, *(stage.augmentation or STORED for stage in self.stages)))
 
     def resolved(
         self,
@@ -148,6 +186,7 @@ class Protocol(Frozen):
         provenance: Mapping[str, object] | None = None,
         replay_batch: int = 0,
         normalised: bool = False,
+        model: str = "",
     ) -> Protocol:
         """Return the protocol with what depends on the distilled set filled in.
 
@@ -158,19 +197,31 @@ class Protocol(Frozen):
             replay_batch: the batch size of the augmentations that are stored with the set; 0 when none are. They are replayed
                 in place of the protocol's own where its labels are the set's.
             normalised: whether the set's images are stored as they were normalised, so that no authors' statistics touch them.
-        Raises: BoardError when the protocol asks for stored augmentations and the set has none.
+            model: the student's name, by which some authors have settings of their own.
+        Raises: BoardError when the protocol asks for stored augmentations and the set has none, or for what it cannot do: more
+            parts than a batch has images, more stages than epochs.
         """
         by_size = 10 if images <= 10 else 50 if images <= 500 else 100 if images <= 20_000 else 200
         epochs = 300 if dataset.startswith("imagenet-1k") else 1000
         usual = NativeProtocol(epochs, by_size, self.optimizer, self.schedule, self.augmentation, self.mixing, self.normalisation)
         if self.name in NATIVE_PROTOCOLS:
-            usual = NATIVE_PROTOCOLS[self.name](Case(images, dataset, classes, factor, provenance or {}, self.epochs))
-        filled: dict[str, Any] = {"epochs": self.epochs or usual.epochs, "batch_size": self.batch_size or usual.batch_size}
+            own_epochs = self.epochs or epochs_of(self.stages)
+            usual = NATIVE_PROTOCOLS[self.name](Case(images, dataset, classes, factor, provenance or {}, own_epochs, model))
+        filled: dict[str, Any] = {
+            "epochs": self.epochs or epochs_of(self.stages) or usual.epochs,
+            "batch_size": self.batch_size or usual.batch_size,
+        }
         for field in NATIVE_FIELDS:
             given, own = getattr(self, field), getattr(usual, field)
             filled[field] = own if is_native(given) and own is not None else given
+        for field in UNSTATED_FIELDS if self.name in NATIVE_PROTOCOLS else ():
+            if field not in self.model_fields_set and getattr(usual, field) != ADDED_LATER[field]:
+                filled[field] = getattr(usual, field)
+        stages: tuple[Stage, ...] = filled.get("stages", self.stages)
         if replay_batch and self.labels in ("auto", "stored"):
+            own_ways = {"augmentation": filled["augmentation"], "mixing": filled["mixing"]}
             filled |= {"batch_size": replay_batch, "augmentation": STORED, "mixing": STORED}
+            stages = tuple(stage if stage.soft else _in_place_of_stored(stage, own_ways, factor) for stage in stages)
         elif STORED in (filled["augmentation"], filled["mixing"]):
             raise BoardError(
                 f'protocol {self.name!r}: "{STORED}" replays augmentations that come with a distilled set and its labels; '
@@ -179,6 +230,10 @@ class Protocol(Frozen):
         else:
             filled["augmentation"] = for_factor(known_augmentation(filled["augmentation"]), factor)
             filled["mixing"] = known_mixing(filled["mixing"])
+            stages = tuple(_for_factor(stage, factor) for stage in stages)
+        if stages:
+            filled["stages"] = stages
+        self._check_filled(filled, stages)
         if normalised and is_native(self.normalisation):
             filled["normalisation"] = DATASET
         elif normalised and filled["normalisation"] != DATASET:
@@ -187,6 +242,31 @@ class Protocol(Frozen):
                 f"normalised already; {DATASET!r} is right for it"
             )
         return self.model_copy(update=filled)
+
+    def _check_filled(self, filled: Mapping[str, Any], stages: tuple[Stage, ...]) -> None:
+        """Raise BoardError for what a training with these values in place cannot do."""
+        parts, batch = filled.get("accumulation", self.accumulation), filled["batch_size"]
+        if parts > batch:
+            raise BoardError(
+                f"protocol {self.name!r}: accumulation = {parts} parts of a batch of {batch} images; at most {batch}"
+            )
+        if stages and epochs_of(stages) != filled["epochs"]:
+            raise BoardError(
+                f"protocol {self.name!r}: {len(stages)} stages ({said(stages)}) and {filled['epochs']} epochs; each has one "
+                "or more, and together they have all"
+            )
+        if filled.get("ranks", self.ranks) == "ema" and not filled.get("ema", self.ema):
+            raise BoardError(f'protocol {self.name!r}: ranks = "ema" needs a mean of the weights; ema = 0.99 makes one')
+
+    @property
+    def soft_epochs(self) -> int:
+        """How many epochs of a resolved protocol learn soft labels, where the loss looks at these."""
+        return sum(stage.soft for stage in self.stages) if self.stages else self.epochs
+
+    @property
+    def networks_tested(self) -> int:
+        """How many networks an evaluation tests: the student, and the mean of its weights where there is one."""
+        return 2 if self.ema else 1
 
     @property
     def own_optimizer(self) -> Spec:
@@ -199,13 +279,51 @@ class Protocol(Frozen):
     def label(self) -> str:
         """Return the name and what a board changed of it, for tables."""
         usual = Protocol.model_validate(self.name)
-        parts = [f"{k}={v}" for k, v in self if k not in ("name", "optimizer") and v != getattr(usual, k)]
+        changed = [(k, v) for k, v in self if k not in ("name", "optimizer") and v != getattr(usual, k)]
+        parts = [f"labels: {said(v)}" if k == "stages" else f"{k}={v}" for k, v in changed]
         return self.name + (f" ({', '.join(parts)})" if parts else "")
 
 
 def is_native(value: str | Spec) -> bool:
     """Whether a field of a protocol leaves its value to the set's authors."""
     return value == NATIVE if isinstance(value, str) else value.name == NATIVE and not value.options
+
+
+def _plain(value: object) -> object:
+    """Return a value of JSON as Python has it: a list as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _staged(value: dict[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a protocol whose `labels`, where these are a list, stand as its `stages`."""
+    labels = value.get("labels")
+    if not isinstance(labels, (list, tuple)):
+        return value
+    if value.get("stages"):
+        raise ValueError("labels = [{soft = …}, …] and stages are the same thing; give one of them")
+    return {**{name: part for name, part in value.items() if name != "labels"}, **_of(named, "labels"), "stages": labels}
+
+
+def _of(named: Mapping[str, Any], field: str) -> dict[str, Any]:
+    return {field: named[field]} if field in named else {}
+
+
+def _for_factor(stage: Stage, factor: int) -> Stage:
+    """Return a stage with the distilled set's mosaic factor filled in."""
+    return stage.model_copy(update={"augmentation": for_factor(stage.augmentation, factor)}) if stage.augmentation else stage
+
+
+def _in_place_of_stored(stage: Stage, ways: Mapping[str, str], factor: int) -> Stage:
+    """Return a stage that replays nothing: what the protocol does itself stands where the stage says nothing."""
+    augmentation = stage.augmentation or ways["augmentation"]
+    mixing = stage.mixing or ways["mixing"]
+    if STORED in (augmentation, mixing):
+        raise BoardError(
+            f"a stage of hard labels cannot replay what is stored with soft ones; give it its own: {{hard = {stage.hard}, "
+            'augmentation = "…", mixing = "none"}'
+        )
+    own = {"augmentation": for_factor(known_augmentation(augmentation), factor), "mixing": known_mixing(mixing)}
+    return stage.model_copy(update=own)
 
 
 #: The protocol that only tries out whether all is in place; tables put its records last.

@@ -18,7 +18,8 @@ Whatever puts trials together takes its key from this table; two setups are alik
 | `student`             | network, precision                                     | seconds where that tells nothing either   |
 | `proves`              | one of: student in scenario; loss; optimizer's name    | pilots: what a board tries first          |
 | `neighbours`          | dataset; then teacher; then `step`; then distilled set | order of bundles: what workers keep       |
-| `step`                | student, optimizer, batch size, augmentation, scenario | the same: captured steps                  |
+| `step`                | student, optimizer, batch size, augmentation, stages,  | the same: captured steps, where a recipe  |
+|                       | accumulation, mean of the weights, scenario            | is `plain` (`training.values.Recipe`)     |
 
 How many images a set has is said by a trial's labels alone, so that `workload` is given it. Captured steps are kept by what they
 are made of, tensors and losses and `harness.training.values.Recipe.step`, which setups that are alike in `step` share.
@@ -183,7 +184,7 @@ class Setup(Frozen):
     @cached_property
     def _work(self) -> Hashable:
         protocol = self.protocol
-        counts = (protocol.epochs, protocol.batch_size, protocol.evaluations)
+        counts = (protocol.epochs, protocol.batch_size, protocol.evaluations, *_course(protocol))
         return self.student_in_scenario, counts, protocol.labels, self.teacher, self.optimizer.name
 
     @cached_property
@@ -195,7 +196,7 @@ class Setup(Frozen):
     def step(self) -> Hashable:
         """Alike in their training steps, whatever the loss and the images."""
         protocol = self.protocol
-        parts = (protocol.batch_size, protocol.augmentation, protocol.squares, protocol.mixing)
+        parts = (protocol.batch_size, protocol.augmentation, protocol.squares, protocol.mixing, *_course(protocol))
         return self.student, _named(self.optimizer), parts, self.scenario
 
     @cached_property
@@ -222,6 +223,11 @@ class Setups:
 def short_hash(text: str) -> str:
     """Return the first 20 hexadecimal digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _course(protocol: Protocol) -> tuple[Hashable, ...]:
+    """What makes the steps of one epoch others than those of the next, or more than a pass and an update."""
+    return protocol.stages, protocol.accumulation, protocol.ema, protocol.ranks
 
 
 def _named(spec: Spec) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import datasets, models, optimizers
 from harness.boards.board import Board, SetSpec
+from harness.boards.protocol import Protocol
 from harness.core.code import Code
 from harness.core.digests import digest_json
 from harness.core.errors import DataError, GiftbenchError
@@ -181,6 +182,7 @@ def _option(needs: Needs, spec: SetSpec, slots: dict[str, set[str]]) -> str:
 def _asks_teacher(board: Board) -> bool:
     """Return whether soft labels, or a distiller, may ask the teacher."""
     labels = {(scenario.protocol or board.protocol).labels for scenario in board.scenarios}
+    labels |= {Protocol.model_validate(spec.protocol).labels for spec in board.sets if spec.protocol}
     stored = all(spec.format in LABELLED for spec in board.sets)
     return any(spec.method for spec in board.sets) or bool(labels & {"teacher", "fixed"}) or ("auto" in labels and not stored)
 

@@ -18,7 +18,7 @@ from harness.augmentation.words import STORED
 from harness.continual import checkpoints, strategies
 from harness.continual.parts import Parts
 from harness.continual.stored import StoredBatches
-from harness.continual.stream import Experience, Indexed, places
+from harness.continual.stream import Experience, Indexed, places, refuse_stages
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.core.spec import Spec
@@ -145,10 +145,11 @@ class ResidentLoop:
     ) -> None:
         """Set what the loop works with; call it once, before training. `seed` is the trial's.
 
-        Raises: DataError for a recipe that replays what the material does not have.
+        Raises: DataError for a recipe that replays what the material does not have, and for one of stages, parts or a mean.
         """
         if material.replay is None and STORED in (recipe.augmentation, recipe.mixing):
             raise DataError(f'augmentation = "{STORED}" replays what comes with a distilled set, and this one has nothing stored')
+        refuse_stages(not recipe.plain)
         self.material, self.recipe = material, recipe
         self.classes, self.seed, self.sliced = classes, seed, sliced
         self.groups: list[list[int]] = []
@@ -159,7 +160,7 @@ class ResidentLoop:
         self.again: list[State] = []
         self.train_epochs = recipe.epochs
         self.train_mb_size = recipe.batch_size
-        self._alteration = None if material.replay is not None else Alteration(recipe, material.factor)
+        self._alteration = None if material.replay is not None else Alteration(recipe, material)
         teacher = None if material.replay is not None else teacher
         self._objective = Objective([loss], teacher, material.images.device, recipe.precision)
 

@@ -133,6 +133,15 @@ def benchmark(material: Material, order: Sequence[int], counts: Sequence[int]) -
     return cast(Benchmark, scenario)
 
 
+def refuse_stages(staged: bool) -> None:
+    """Raise DataError when a stream's steps would have to be trained in stages, in parts, or with a mean of their weights."""
+    if staged:
+        raise DataError(
+            "a class-incremental stream trains each of its steps by Avalanche's loop, which knows no stages of labels, no "
+            "accumulation and no mean of the weights; give the protocol stages = [], accumulation = 1, ema = 0"
+        )
+
+
 def places(data: Indexed) -> torch.Tensor:
     """Return where in the material the samples of an Avalanche dataset lie, ascending, [N] int64."""
     import torch

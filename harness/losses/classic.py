@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.core.errors import BadOption
 from harness.losses import register
-from harness.losses.targets import Targets
+from harness.losses.targets import Loss, Targets
 
 # -- shared by every loss ------------------------------------------------------------------------------------------------
 
@@ -60,6 +60,15 @@ def teacher_probabilities(targets: Targets, temperature: float, like: Tensor) ->
 def cross_entropies(target: Tensor, log_q: Tensor) -> Tensor:
     """Return -sum target * log_q of each sample, [B], for probabilities `target` [B, C] and log-probabilities `log_q` [B, C]."""
     return -(target * log_q).sum(dim=1)
+
+
+def smoothed(smoothing: float) -> Loss:
+    """Return cross-entropy with hard labels of which `smoothing`, in [0, 1), is spread evenly over all classes."""
+
+    def loss(logits: Tensor, targets: Targets) -> Tensor:
+        return F.cross_entropy(full_precision(logits), targets.labels(), label_smoothing=smoothing)
+
+    return loss
 
 
 def kl_divergence(target: Tensor, log_q: Tensor) -> Tensor:

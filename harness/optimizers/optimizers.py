@@ -131,6 +131,40 @@ def cosine_to_half(optimizer: Optimizer, epochs: int) -> LRScheduler:
     return LambdaLR(optimizer, lambda epoch: (1 + math.cos(math.pi * epoch / epochs / 2)) / 2)
 
 
+@schedules.register("smoothed-cosine")
+def smoothed_cosine(optimizer: Optimizer, epochs: int, *, factor: float = 2.0) -> LRScheduler:
+    """Anneal along a cosine that takes `factor` times the epochs to reach 0 (EDC; CV-DD, FADRM and HALD with 1 or 2)."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    _check_factor("smoothed-cosine", factor)
+    return LambdaLR(optimizer, lambda epoch: _cosine_share(epoch, factor * epochs))
+
+
+@schedules.register("cosine-then-line")
+def cosine_then_line(optimizer: Optimizer, epochs: int, *, factor: float = 2.0) -> LRScheduler:
+    """Anneal as `smoothed-cosine` up to 5/6 of the epochs; then a line from a sixth of what is left there to 0 (EDC)."""
+    from torch.optim.lr_scheduler import LambdaLR
+
+    _check_factor("cosine-then-line", factor)
+
+    def share(epoch: int) -> float:
+        if epoch <= epochs * 5 / 6:
+            return _cosine_share(epoch, factor * epochs)
+        return _cosine_share(5, 6 * factor) * (epochs - epoch) / epochs
+
+    return LambdaLR(optimizer, share)
+
+
+def _cosine_share(epoch: float, epochs: float) -> float:
+    """Return the share of the rate that is left on half a cosine of so many epochs; nothing after it."""
+    return (1 + math.cos(math.pi * epoch / epochs)) / 2 if epoch <= epochs else 0.0
+
+
+def _check_factor(schedule: str, factor: float) -> None:
+    if not factor > 0:
+        raise BadOption(f"schedule {schedule!r}: factor must be above 0, not {factor}")
+
+
 @schedules.register("warmup-cosine")
 def warmup_cosine(optimizer: Optimizer, epochs: int, *, warmup: int = 5, start: float = 0.01) -> LRScheduler:
     """Rise linearly from the share `start` of the rate over `warmup` epochs, then anneal along a cosine to 0."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from harness import datasets, losses, models, optimizers
 from harness.augmentation.words import BORDER, STORED, versions
-from harness.boards.board import Board, ScenarioSpec
+from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.labels import Labels, Scalar
 from harness.boards.protocol import DATASET, Protocol
 from harness.boards.setup import DatasetReference, PluginSource, Setup
+from harness.boards.stages import said as stages_said
 from harness.boards.trial import Trial
 from harness.core.code import Code
 from harness.core.errors import BoardError, MissingTargets, at, suggest
@@ -82,6 +83,17 @@ class Plan:
     def protocol(self) -> Protocol:
         return self.spec.protocol or self.board.protocol
 
+    def protocol_of(self, prepared: PreparedSet) -> Protocol:
+        """Return the protocol of one set: what the board says of it stands in place of the scenario's and its own."""
+        return self._changed(self.protocol, prepared.protocol)
+
+    def _changed(self, protocol: Protocol, changes: Mapping[str, object]) -> Protocol:
+        """Return a protocol of which some fields are others; another one altogether where `changes` name it."""
+        if not changes:
+            return protocol
+        fields = changes if "name" in changes else protocol.model_dump() | dict(changes)
+        return checked(Protocol, fields, f"{self.place}: protocol")
+
     @property
     def model(self) -> Spec:
         return self.spec.model or self.board.model
@@ -124,13 +136,13 @@ class Plan:
         labels: Mapping[str, object] | None = None,
     ) -> Iterator[Trial]:
         """Yield a trial for every set, loss and seed; see `Scenario.vary`."""
-        chosen = self.protocol if protocol is None else Protocol.model_validate(self.protocol.model_dump() | dict(protocol))
         student = self.resolve_model(self.model if model is None else model)
         given = optimizer if optimizer is not None else self.spec.optimizer
         asked = self._asked(self.losses if losses is None else losses)
         for prepared in self.sets if sets is None else sets:
-            full = self._resolved(chosen, prepared)
-            if min(full.batch_size, prepared.file.images) == 1 or _ends_alone(full, prepared.file.images):
+            chosen = self._changed(self.protocol_of(prepared), protocol or {})
+            full = self._resolved(chosen, prepared, student.spec.name)
+            if _meets_one_image(full, prepared.file.images):
                 self.check_lone_batch(student)
             with at(f"{self.place}: optimizer"):
                 resolved_optimizer = resolve_optimizer(full.own_optimizer if given is None else given, student.spec.name)
@@ -181,6 +193,8 @@ class Plan:
         """Return a loss, and where its soft labels come from. Raises MissingTargets when they cannot come."""
         with at(f"{self.place}: losses"):
             loss = resolve_loss(spec)
+            if protocol.stages and not any(stage.soft for stage in protocol.stages):
+                return loss  # no epoch asks it
             stored = prepared.has_soft and protocol.labels in ("auto", "stored")
             taught = not stored and protocol.labels in ("auto", "teacher", "fixed")
             if loss.looks.needs_soft and not stored and not taught:
@@ -196,8 +210,8 @@ class Plan:
                 )
             return replace(loss, taught=taught and loss.looks.soft)
 
-    def _resolved(self, protocol: Protocol, prepared: PreparedSet) -> Protocol:
-        """Return the protocol with everything filled in that depends on the set. Raises BoardError when the set lacks it."""
+    def _resolved(self, protocol: Protocol, prepared: PreparedSet, model: str) -> Protocol:
+        """Return the protocol with all filled in that depends on set and student. Raises BoardError when the set lacks it."""
         facts = prepared.file.metadata
         with at(f"{self.place}: protocol"):
             full = protocol.resolved(
@@ -208,6 +222,7 @@ class Plan:
                 provenance=facts.get("provenance"),
                 replay_batch=facts.get("replay_batch", 0),
                 normalised=bool(facts.get("normalised", False)),
+                model=model,
             )
             channels = self.dataset.shape[0]
             if full.normalisation != DATASET and channels != 3:
@@ -267,6 +282,8 @@ class Plan:
             (optimizers.schedules, full.schedule),
         )
         code |= self.code | prepared.code | Code(versions=versions(full.augmentation, full.mixing))
+        for stage in full.stages:
+            code |= Code(versions=versions(stage.augmentation or full.augmentation, stage.mixing or full.mixing))
         code |= Code.within(options, (losses.registry, models.registry, optimizers.registry, optimizers.schedules))
         return code | self.preparation.teacher_code() if loss.taught else code
 
@@ -300,12 +317,27 @@ class Plan:
             "batch_size": full.batch_size,
             "augmentation": _said(full),
             "precision": full.precision,
+            **_course(full),
         }
 
 
-def _ends_alone(full: Protocol, images: int) -> bool:
-    """Whether the last of the batches that are stored with a set holds one image; other batches are cut so that none does."""
-    return full.augmentation == STORED and images % full.batch_size == 1
+def _meets_one_image(full: Protocol, images: int) -> bool:
+    """Whether a batch, or a part of one, holds one image: the last one may of those stored with a set, and not of others."""
+    batch = min(full.batch_size, images)
+    ends_alone = full.augmentation == STORED and images % full.batch_size == 1
+    return batch == 1 or ends_alone or -(-full.batch_size // full.accumulation) == 1
+
+
+def _course(full: Protocol) -> dict[str, Scalar]:
+    """Return in words what a protocol does beside one pass a batch and one kind of labels; what it does not is not mentioned."""
+    words: dict[str, Scalar] = {}
+    if full.stages:
+        words["labels over time"] = stages_said(full.stages)
+    if full.accumulation > 1:
+        words["batches"] = f"in {full.accumulation} parts"
+    if full.ema:
+        words["weights"] = f"mean {full.ema:g}, {'which ranks' if full.ranks == 'ema' else 'beside the raw ones'}"
+    return words
 
 
 def _said(full: Protocol) -> str:

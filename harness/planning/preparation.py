@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -40,13 +40,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """A distilled set that lies ready: how the board calls it, where it is, its native loss."""
+    """A distilled set that lies ready: how the board calls it, where it is, its native loss, what is its own of the protocol."""
 
     name: str
     file: SetFile
     native: Spec | None
     distilled_on: str = ""
     code: Code = field(default_factory=Code)
+    protocol: Mapping[str, object] = field(default_factory=dict)
 
     @cached_property
     def native_label(self) -> str:
@@ -263,7 +264,7 @@ class Preparation:
                 file = self._made(spec, resolved, ipc, blueprint)
                 taught = file.metadata.get("provenance", {}).get("teacher_digest") is not None
                 code |= self.teacher_code() if taught else Code()
-                yield self._prepared(spec.name, file, native, spec.distilled_on, code)
+                yield self._prepared(spec.name, file, native, spec, code)
 
     def _made(self, spec: SetSpec, resolved: Resolved[Distil], ipc: int, blueprint: dict[str, Any]) -> SetFile:
         file = self.artefacts.distilled(blueprint, self.teacher_digests, self._distil(resolved, ipc, spec))
@@ -295,7 +296,7 @@ class Preparation:
                 loaded = loaded.renumbered(order.numbering(self._card))
             file = self.artefacts.add(loaded)
             self._check(file, lambda: loaded, spec.classes)
-        return self._prepared(spec.title or loaded.method, file, native, spec.distilled_on)
+        return self._prepared(spec.title or loaded.method, file, native, spec)
 
     def _published(self, spec: SetSpec, native: Spec | None) -> Iterator[PreparedSet]:
         """Yield the sets of a published format that are at hand; say what was left out, and why."""
@@ -316,7 +317,7 @@ class Preparation:
                 continue
             with at(str(path)):
                 self._check(file, partial(DistilledSet.load, file.path), spec.classes)
-            yield self._prepared(spec.name, file, native, spec.distilled_on, Code.of((readers.registry, reader)))
+            yield self._prepared(spec.name, file, native, spec, Code.of((readers.registry, reader)))
 
     @cached_property
     def _card(self) -> Card:
@@ -350,12 +351,13 @@ class Preparation:
         self.say(f"left out: {line}")
 
     def _prepared(
-        self, name: str, file: SetFile, native: Spec | None, distilled_on: str = "", code: Code | None = None
+        self, name: str, file: SetFile, native: Spec | None, spec: SetSpec | None = None, code: Code | None = None
     ) -> PreparedSet:
         self.stored[file.digest] = file.stored_bytes()
         if native is None and file.metadata.get("native_loss"):
             native = Spec.model_validate(file.metadata["native_loss"])
-        return PreparedSet(name, file, native, distilled_on, code or Code())
+        on, protocol = (spec.distilled_on, spec.protocol) if spec is not None else ("", {})
+        return PreparedSet(name, file, native, on, code or Code(), protocol)
 
 
 class Rehearsal(Preparation):

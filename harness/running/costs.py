@@ -143,7 +143,8 @@ class Costs:
             steps = protocol.epochs * ceil(images / max(1, protocol.batch_size))
             seen = protocol.epochs * images
             cost += PASSES * rates.forward(student, seen, steps) + rates.forward(step, seen, steps)
-            cost += sum(rates.forward(teacher, seen, steps) for teacher in teachers)
+            labelled = protocol.soft_epochs / max(1, protocol.epochs)
+            cost += labelled * sum(rates.forward(teacher, seen, steps) for teacher in teachers)
             cost += steps * student.parameters / rates.parameters
             cost += rates.forward(student, tests, tests / rates.test_batch)
         return max(cost, 1e-9)
@@ -151,7 +152,7 @@ class Costs:
 
 def one_training(trial: Trial, tests: int) -> Iterator[tuple[float, float]]:
     """Yield the one training that most trials are: images of the distilled set, and tests in all of its evaluations."""
-    yield float(trial.labels.images or 1), float(tests * trial.protocol.evaluations)
+    yield float(trial.labels.images or 1), float(tests * trial.protocol.evaluations * trial.protocol.networks_tested)
 
 
 def operations(model: str, shape: Shape, classes: int) -> Operations:

@@ -61,6 +61,8 @@ def _named(board: Board) -> Iterator[tuple[str, Registry[object], Spec]]:
             yield f"sets[{i}]", readers.registry, Spec(name=spec.format, options=spec.options)
         if spec.native is not None:
             yield f"sets[{i}]", losses.registry, spec.native
+        if spec.protocol:
+            yield from _protocol(Protocol.model_validate(spec.protocol), f"sets[{i}].protocol")
     for i, scenario in enumerate(board.scenarios):
         place = f"scenarios[{i}]"
         yield f"{place}.name", scenarios, Spec(name=scenario.name)

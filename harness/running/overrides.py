@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,4 +61,12 @@ class Overrides:
             )
             for s in scenarios
         ]
-        return board.model_copy(update={**changes, "scenarios": tuple(scenarios), "protocol": protocol(board.protocol)})
+        sets = tuple(spec.model_copy(update={"protocol": self._own(spec.protocol)}) for spec in board.sets)
+        changes |= {"scenarios": tuple(scenarios), "sets": sets, "protocol": protocol(board.protocol)}
+        return board.model_copy(update=changes)
+
+    def _own(self, protocol: Mapping[str, object]) -> dict[str, object]:
+        """Return what is left of a set's own protocol: nothing beside one that the command line names."""
+        if self.protocol or not protocol:
+            return {}
+        return {**protocol, **({"precision": self.precision} if self.precision else {})}

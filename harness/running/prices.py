@@ -64,7 +64,7 @@ def _price(record: Record) -> tuple[float, ...]:
     steps = sum(protocol.epochs * ceil(images / max(1, protocol.batch_size)) for images in parts)
     seen = protocol.epochs * sum(parts)
     taught = trial.labels.teacher.split(" + ") if trial.teacher else []
-    labelled = 0.0 if not taught else images if protocol.labels == "fixed" else seen
+    labelled = 0.0 if not taught else images if protocol.labels == "fixed" else protocol.soft_epochs * sum(parts)
     needed = images * each_label + labelled * HALF * card.classes if card else nan
     operations = nan
     if card is not None:

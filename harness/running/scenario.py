@@ -180,6 +180,7 @@ def _outcome(fit: Fit, together: tuple[str, ...] = ()) -> Outcome:
             "top5_accuracy": last["top5_accuracy"],
             "epochs": fit.epochs,
             "steps": fit.steps,
+            **{name: value for name, value in last.items() if name.startswith(("raw_", "ema_"))},
         },
         history=fit.history,
         status="diverged" if fit.diverged else "done",

@@ -190,6 +190,7 @@ class Workbench:
             soft_kind=distilled.soft_kind,
             factor=distilled.factor,
             replay=distilled.replay if trial.protocol.labels in ("auto", "stored") else None,
+            statistics=None if distilled.whitening else (mean, std),
             **normalisation,
         )
 
@@ -365,4 +366,8 @@ def recipe(trial: Trial) -> Recipe:
         cutout=protocol.cutout if protocol.squares else BORDER,
         precision=protocol.precision,
         evaluations=protocol.evaluations,
+        stages=protocol.stages,
+        accumulation=protocol.accumulation,
+        ema=protocol.ema,
+        ranks=protocol.ranks,
     )

@@ -5,7 +5,7 @@ Batches are shuffled, augmented and mixed by a recipe (`Shuffled`), or are those
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
@@ -22,7 +22,6 @@ from harness.core.seeds import derive
 from harness.losses.classic import full_precision
 from harness.losses.looks import probe
 from harness.losses.targets import Kind, Loss, Targets
-from harness.training.devices import Cast, autocast
 from harness.training.replay import soft_labels
 
 if TYPE_CHECKING:
@@ -197,11 +196,68 @@ class Step:
         )
 
 
+@dataclass(frozen=True)
+class Part(Batch):
+    """Some neighbours of a batch, those from `start` to `stop`; their partners may be among the others."""
+
+    whole: Batch | None = None
+    start: int = 0
+    stop: int = 0
+
+    def targets(self, progress: float, taught: Tensor | None) -> tuple[Targets, Targets | None]:
+        """Return the targets of these images and of their partners; `taught` is said of these images alone."""
+        assert self.whole is not None
+        own, partner = (self._cut(targets) for targets in self.whole.targets(progress, None))
+        assert own is not None
+        if taught is not None:
+            own = replace(own, soft=taught, kind="logits", temperature=1.0)
+        if partner is not None and (taught is not None or self.whole.final):
+            partner = replace(partner, soft=own.soft, kind=own.kind)  # one tensor, which tells of both
+        return own, partner
+
+    def _cut(self, targets: Targets | None) -> Targets | None:
+        if targets is None:
+            return None
+        hard, soft = (None if part is None else part[self.start : self.stop] for part in (targets.hard, targets.soft))
+        return replace(targets, hard=hard, soft=soft)
+
+
+def parts(step: Step, taught: Tensor | None, size: int) -> Iterator[tuple[Step, Tensor | None]]:
+    """Yield the parts of a step that pass through the students one after the other, and what the teacher says of their images.
+
+    Args:
+        taught: of the step's images, [S * B, C], or None.
+        size: images of a part, of each training; a last part of one joins the one before it, as batches do.
+    """
+    count = len(step.batches[0].labels)
+    stop = 0
+    for width in batch_sizes(count, size):
+        start, stop = stop, stop + width
+        cut = slice(start, stop)
+        batches = [
+            Part(
+                batch.images[cut],
+                batch.labels[cut],
+                None,
+                batch.kind,
+                batch.mix,
+                batch.final,
+                whole=batch,
+                start=start,
+                stop=stop,
+            )
+            for batch in step.batches
+        ]
+        images = batches[0].images if len(batches) == 1 else torch.cat([batch.images for batch in batches])
+        logits = None if taught is None else taught.view(len(batches), count, -1)[:, start:stop].flatten(0, 1)
+        yield Step(images, batches), logits
+
+
 class Alteration:
     """What a recipe does to images before a student sees them: it augments them, then mixes them."""
 
-    def __init__(self, recipe: Recipe, factor: int) -> None:
-        self._augment = augmentation(recipe.augmentation, factor, cutout=recipe.cutout)
+    def __init__(self, recipe: Recipe, material: Material) -> None:
+        self._augment = augmentation(recipe.augmentation, material.factor, cutout=recipe.cutout, statistics=material.statistics)
         self._mixing = mixing(recipe.mixing)
 
     def step(self, images: Tensor, labels: Tensor, soft: Tensor | None, kind: Kind, streams: Sequence[torch.Generator]) -> Step:
@@ -246,7 +302,7 @@ class Shuffled:
         self.orders = [torch.Generator() for _ in seeds]
         self.streams = [torch.Generator(self.device) for _ in seeds]
         self.restart(seeds)
-        self._alteration = Alteration(recipe, material.factor)
+        self.alteration = Alteration(recipe, material)
 
     def restart(self, seeds: Sequence[int]) -> None:
         """Begin all random streams anew, as trainings of these seeds do."""
@@ -262,7 +318,7 @@ class Shuffled:
 
     def step(self, index: Tensor) -> Step:
         """Return the step of the images at `index`: nothing in it waits for the device, or depends on what its tensors hold."""
-        return self._alteration.step(*self.material.at(index.flatten()), self.material.soft_kind, self.streams)
+        return self.alteration.step(*self.material.at(index.flatten()), self.material.soft_kind, self.streams)
 
 
 class Replayed:
@@ -304,41 +360,6 @@ class Replayed:
             soft = soft_labels(passage.logits[here], topk, lowest, rule)
             labels = material.labels.index_select(0, at)
             yield Batch(images, labels, soft, rule.kind, mix, final=True, temperature=rule.temperature)
-
-
-class Feed:
-    """What trainings that see the same are given: the batches of each seed, and what the teacher says of them, made once a step.
-
-    Args:
-        seeds: one for each batch of a step.
-        teacher: images [B, C, H, W] -> logits [B, K], or None. Not asked where the material has stored augmentations, whose soft
-            labels are stored with them.
-    """
-
-    def __init__(
-        self, material: Material, recipe: Recipe, seeds: Sequence[int], teacher: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
-        self.seeds = tuple(seeds)
-        self.source: Shuffled | Replayed
-        if material.replay is None:
-            self.source = Shuffled(material, recipe, self.seeds)
-        elif len(self.seeds) == 1:
-            self.source, teacher = Replayed(material, self.seeds[0]), None
-        else:
-            raise DataError("trainings on stored augmentations are made one at a time")
-        self.teacher = teacher
-        self._cast = autocast(material.images.device, recipe.precision)
-
-    def step(self, given: Given) -> Step:
-        """Return the step of what an epoch of `source` yields; nothing in it waits for the device."""
-        step = cast("Callable[[Given], Step]", self.source.step)(given)
-        return step if self.teacher is None else Step(step.images, step.batches, asked(self.teacher, step.images, self._cast))
-
-
-def asked(teacher: Callable[[Tensor], Tensor], images: Tensor, computing: Cast) -> Tensor:
-    """Return what a teacher says of images [B, C, H, W] as the student sees them, [B, K] float."""
-    with torch.no_grad(), computing():
-        return teacher(images).float()
 
 
 def batch_sizes(count: int, batch_size: int) -> list[int]:

@@ -25,6 +25,7 @@ from harness.core import seeds
 from harness.core.digests import digest
 from harness.core.errors import DataError
 from harness.files import safetensors
+from harness.training.averages import Averages
 from harness.training.batches import Replayed, Shuffled
 from harness.training.stack import Alone, Stacked
 from harness.training.values import Fit
@@ -148,9 +149,10 @@ class Job(Protocol):
     network: Alone | Stacked
     optimizer: Optimizer
     place: seeds.Place | None
+    averages: Averages | None
 
     @property
-    def source(self) -> Shuffled | Replayed: ...
+    def sources(self) -> Sequence[Shuffled | Replayed]: ...
 
     @property
     def finite(self) -> Tensor: ...
@@ -203,10 +205,12 @@ def take_up(state: State, jobs: Sequence[Job], fits: Sequence[Fit], end_epoch: C
 
 
 def _tensors(job: Job) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights and buffers of a job's students, and whether their losses have been finite."""
+    """Yield the weights and buffers of a job's students, the means of these, and whether their losses have been finite."""
     yield "finite", job.finite
     for number, student in enumerate(job.network.students):
         yield from weights(student, f"student.{number}.")
+    if job.averages is not None:
+        yield from job.averages.tensors()
 
 
 def weights(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -217,8 +221,9 @@ def weights(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, Tensor]
 
 def _streams(job: Job) -> Iterator[tuple[str, torch.Generator]]:
     streams = [*job.network.streams]
-    if isinstance(job.source, Shuffled):
-        streams += [*job.source.orders, *job.source.streams]
+    for source in job.sources:
+        if isinstance(source, Shuffled):
+            streams += [*source.orders, *source.streams]
     yield from ((f"stream.{number}", stream) for number, stream in enumerate(streams))
 
 

@@ -35,7 +35,9 @@ Step = Callable[[], None]
 Recorder = Callable[[Step, Iterable[Generator]], Step]
 
 #: Schedules that set nothing but the learning rate, once an epoch.
-SCHEDULES = frozenset({"multistep", "cosine", "cosine-to-half", "warmup-cosine", "constant"})
+SCHEDULES = frozenset(
+    {"multistep", "cosine", "cosine-to-half", "smoothed-cosine", "cosine-then-line", "warmup-cosine", "constant"}
+)
 #: Steps made the ordinary way before a capture, so that every kernel has been chosen and every buffer made.
 WARMUPS = 3
 #: How far gradients and ends of replays may lie from those of steps, as a share of the gradients and of the way. Other random
@@ -178,10 +180,12 @@ def capturable(material: Material, recipe: Recipe, losses: Sequence[Loss]) -> bo
     """Whether steps of this kind can be captured: everything a step needs has to lie on the device, and nothing may change.
 
     Optimizers that step on the host, losses that look at the progress of the training and stored augmentations are left out,
-    and so are losses that a scenario makes of others: what these do in Python would happen once, at capture.
+    recipes whose steps are not all alike (`Recipe.plain`), and losses that a scenario makes of others: what these do in Python
+    would happen once, at capture.
     """
     return (
         material.replay is None
+        and recipe.plain
         and all(resolved_from(loss) is not None for loss in losses)
         and recipe.optimizer.name in ELEMENTWISE
         and recipe.schedule.name in SCHEDULES

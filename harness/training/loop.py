@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ from harness.core import seeds
 from harness.core.errors import DataError
 from harness.losses.targets import Loss
 from harness.training import checkpoints
-from harness.training.batches import Batch, Criterion, Feed, Given, Replayed, Shuffled, Step, asked
+from harness.training.averages import Averages
+from harness.training.batches import Batch, Criterion, Given, Replayed, Shuffled, Step, parts
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import arithmetic, autocast
+from harness.training.feed import Feed, asked
 from harness.training.stack import Alone, Stacked, undisturbed
 from harness.training.values import NOT_FINITE, Fit, Material, Member, Recipe
 
@@ -146,6 +149,12 @@ class Objective:
         #: Whether the loss of each training has been finite so far, [S] bool.
         self.finite = torch.ones(len(losses), dtype=torch.bool, device=device)
 
+    def under(self, loss: Loss) -> Objective:
+        """Return the objective of the same trainings under this loss of hard labels; what has been finite is said of both."""
+        other = copy.copy(self)
+        other.teacher, other.criterion = None, Criterion([loss] * len(self.finite))
+        return other
+
     def taught(self, images: Tensor) -> Tensor | None:
         """Return the teacher's logits, [B, C] float, of images [B, C, H, W] as the student sees them; None without a teacher."""
         if self.teacher is None:
@@ -193,10 +202,17 @@ class Job:
             self.network = Stacked([member.student for member in members], streams)
         self.optimizer = self.network.optimizer(recipe.optimizer)
         self.objective = Objective([member.loss for member in members], None, device, recipe.precision)
+        self._under: dict[Loss, Objective] = {}
+        self.accumulation, self.part_size = recipe.accumulation, -(-recipe.batch_size // recipe.accumulation)
+        self.averages = Averages(self.network, recipe.ema, recipe.ranks) if recipe.ema else None
 
     @property
     def source(self) -> Shuffled | Replayed:
         return self.feed.source
+
+    @property
+    def sources(self) -> Sequence[Shuffled | Replayed]:
+        return self.feed.sources
 
     @property
     def finite(self) -> Tensor:
@@ -207,7 +223,7 @@ class Job:
         return self.source.sizes
 
     def epoch(self, number: int) -> Iterator[Given]:
-        return self.source.epoch(number)
+        return self.feed.epoch(number)
 
     @property
     def jobs(self) -> Sequence[Job]:
@@ -235,11 +251,29 @@ class Job:
         """Make one step of every training on what the feed gives; arguments as of a call."""
         if self._places is not None:
             step = step.of(self._places)
+        objective = self.objective if self.feed.hard is None else self._objective(self.feed.hard)
         self.optimizer.zero_grad(set_to_none=True)
-        with self.objective.cast():
-            logits = cast("Sequence[Tensor]", self.network(step.images))
-        self.objective(logits, step.batches, progress, step.taught).backward()  # type: ignore[no-untyped-call]
+        if self.accumulation == 1:
+            self._learn(objective, step, step.taught, progress)
+        else:
+            for part, said in parts(step, step.taught, self.part_size):
+                self._learn(objective, part, said, progress, self.accumulation)
         self.optimizer.step()
+        if self.averages is not None:
+            self.averages.update()
+
+    def _objective(self, hard: Loss) -> Objective:
+        """Return the objective of these trainings under a loss of hard labels."""
+        if hard not in self._under:
+            self._under[hard] = self.objective.under(hard)
+        return self._under[hard]
+
+    def _learn(self, objective: Objective, step: Step, taught: Tensor | None, progress: float, shares: int = 1) -> None:
+        """Add the gradients of one pass through the students to what there is of them; it counts for one of so many shares."""
+        with objective.cast():
+            logits = cast("Sequence[Tensor]", self.network(step.images))
+        loss = objective(logits, step.batches, progress, taught)
+        (loss if shares == 1 else loss / shares).backward()  # type: ignore[no-untyped-call]
 
     def restart(self, numbers: Sequence[int]) -> None:
         """Put everything but the weights back to where trainings of these seeds begin; the optimizer's state becomes zero."""
@@ -290,7 +324,7 @@ class InStep:
         return self.feed.source.sizes
 
     def epoch(self, number: int) -> Iterator[Given]:
-        return self.feed.source.epoch(number)
+        return self.feed.epoch(number)
 
     def train(self) -> None:
         for job in self.jobs:
@@ -362,7 +396,7 @@ def run(
 
     What `checkpoint` has kept of these trainings is taken up, and the same numbers come of it to the bit on the CPU.
     """
-    steps = len(job.sizes)
+    means = [(part.averages, number) for part in job.jobs for number in range(len(part.members))]
     marks = evaluation_epochs(recipe.epochs, recipe.evaluations)
     fits = [Fit() for _ in job.members]
     job.train()
@@ -376,6 +410,7 @@ def run(
         for given in job.epoch(epoch):
             step(given, progress)
         end_epoch()
+        steps = len(job.sizes)
         going = [
             (member, fit, index) for index, (member, fit) in enumerate(zip(job.members, fits, strict=True)) if not fit.diverged
         ]
@@ -386,12 +421,13 @@ def run(
             for _, member_fit, index in going:
                 member_fit.diverged = not finite[index]
         shares = job.shares([index for _, _, index in going], time.perf_counter() - started)
-        for (member, member_fit, _), seconds in zip(going, shares, strict=True):
+        for (member, member_fit, index), seconds in zip(going, shares, strict=True):
             member_fit.epochs, member_fit.steps = epoch, member_fit.steps + steps
             member_fit.train_seconds += seconds
             if member.evaluate is not None and (epoch in marks or member_fit.diverged):
                 started = time.perf_counter()
-                entry = member.evaluate(member.student)
+                evaluate, (averages, number) = member.evaluate, means[index]
+                entry = evaluate(member.student) if averages is None else averages.tested(number, evaluate)
                 member_fit.history.append({"epoch": epoch, **entry})
                 member_fit.diverged |= epoch == recipe.epochs and NOT_FINITE in entry
                 job.train()
@@ -401,6 +437,9 @@ def run(
         job.ended(fits)
         if checkpoint is not None and (checked or epoch in marks) and epoch < recipe.epochs and checkpoint.due():
             checkpoint.save(partial(checkpoints.keep, job.jobs, fits))
+    for part in job.jobs:
+        if part.averages is not None:
+            part.averages.settle()
     return fits
 
 

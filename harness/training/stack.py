@@ -41,6 +41,11 @@ class Alone:
     def __init__(self, student: nn.Module) -> None:
         self.students = (student,)
 
+    @property
+    def weights(self) -> list[Tensor]:
+        """What is trained, in the order of the student's parameters."""
+        return [*self.students[0].parameters()]
+
     def __call__(self, images: Tensor) -> Sequence[Tensor]:
         """Return the logits of images [B, C, H, W], as the one member of a sequence, [B, K]."""
         return (self.students[0](images),)
@@ -72,6 +77,11 @@ class Stacked:
             _draw_from(base, self.streams)
         base.train()
         self._forward = vmap(lambda weights, state, images: functional_call(base, (weights, state), (images,)))
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """What is trained, [S, …] each, in the order of a student's parameters."""
+        return [self.parameters[name] for name, _ in self.students[0].named_parameters()]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the logits, [S, B, K], of images [S * B, C, H, W], one student's after the other's."""

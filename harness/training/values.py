@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from harness import optimizers
 from harness.augmentation.words import BORDER, Cutout
 from harness.boards.protocol import Precision
+from harness.boards.stages import Stage
 from harness.datasets.base import normalise
 from harness.losses.targets import Kind, Loss
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Normalised float images are kept on the device up to this many bytes; larger sets stay uint8 and are normalised by batch.
 KEEP_FLOAT_BYTES = 2 << 30
+#: Mean and std, a number a channel, of pixels in [0, 1].
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 #: What an evaluation has beside its accuracies where there are images whose logits are not all finite: how many.
 NOT_FINITE = "not_finite"
 
@@ -41,6 +44,15 @@ class Recipe:
     evaluations: int = 1
     mixing: str = "none"
     cutout: Cutout = BORDER
+    stages: tuple[Stage, ...] = ()
+    accumulation: int = 1
+    ema: float = 0.0
+    ranks: Literal["raw", "ema"] = "raw"
+
+    @property
+    def plain(self) -> bool:
+        """Whether all steps are alike: no stages, a batch passes at once, no mean of the weights. Others cannot be captured."""
+        return not self.stages and self.accumulation == 1 and not self.ema
 
     @property
     def step(self) -> Recipe:
@@ -53,6 +65,7 @@ class Material:
     """What a student trains on, resident on the device.
 
     `images` are [N, C, H, W], normalised float32 in channels-last order, or uint8 with `mean` and `std` to normalise by.
+    `statistics` are the mean and std that normalised images were normalised by, a number a channel, where that is known.
     `replay`, which stays on the host, takes the place of the recipe's batches, augmentation and mixing, and of `soft`.
     """
 
@@ -64,6 +77,7 @@ class Material:
     std: tuple[float, ...] = ()
     factor: int = 1
     replay: Replay | None = None
+    statistics: Statistics | None = None
 
     @classmethod
     def on_device(
@@ -77,10 +91,12 @@ class Material:
         std: tuple[float, ...] = (),
         factor: int = 1,
         replay: Replay | None = None,
+        statistics: Statistics | None = None,
     ) -> Material:
         """Move images to the device and normalise them there, unless they are too large to be kept as floats."""
         images = images.to(device)
-        material = cls(images, labels.to(device), soft, soft_kind, mean, std, factor, replay)
+        statistics = (mean, std) if mean else statistics
+        material = cls(images, labels.to(device), soft, soft_kind, mean, std, factor, replay, statistics)
         if material.mean and images.numel() * 4 <= KEEP_FLOAT_BYTES:
             return replace(material, images=normalise(images, material.mean, material.std), mean=(), std=())
         return material if material.mean else replace(material, images=images.contiguous(memory_format=torch.channels_last))

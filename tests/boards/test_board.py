@@ -163,7 +163,7 @@ def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) 
         (
             'file = "some.safetensors"',
             'file = "a"\ntitel = "b"',
-            "sets[1]: unknown key 'titel'; a file takes title, classes, native and ipc",
+            "sets[1]: unknown key 'titel'; a file takes title, classes, native, ipc and protocol",
         ),
         ("seeds = [4, 7]", "seeds = [18446744073709551616]", "seeds[0]: Input should be less than 9223372036854775808, not 184"),
         ("seeds = [4, 7]", "seeds = [9223372036854775808]", "seeds[0]: Input should be less than 9223372036854775808, not 922"),

@@ -42,6 +42,8 @@ ALIKE: dict[tuple[str, Any], tuple[str, ...]] = {
     ("protocol.labels", "teacher"): (*STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.precision", "bf16"): (),
     ("protocol.evaluations", 2): (*STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
+    ("protocol.accumulation", 2): (*STUDENTS, "student_in_scenario", "proves"),
+    ("protocol.ema", 0.9): (*STUDENTS, "student_in_scenario", "proves"),
 }
 
 
@@ -54,6 +56,14 @@ def of(trial: Trial, key: str) -> object:
 def test_setups_are_alike_in_what_the_table_says(change: tuple[str, Any], alike: tuple[str, ...]) -> None:
     trial, other = Trial.model_validate(TRIAL), changed(*change)
     assert {key for key in KEYS if of(trial, key) == of(other, key)} == {*alike}
+
+
+def test_setups_of_other_stages_or_of_another_network_that_ranks_are_alike_in_student_scenario_and_pilots() -> None:
+    plain, mean = Trial.model_validate(TRIAL), changed("protocol.ema", 0.9)
+    staged = changed("protocol.stages", [{"soft": 1}, {"hard": 1}])
+    others = mean.model_copy(update={"protocol": mean.protocol.model_copy(update={"ranks": "ema"})})
+    for one, other in ((plain, staged), (mean, others)):
+        assert {key for key in KEYS if of(one, key) == of(other, key)} == {*STUDENTS, "student_in_scenario", "proves"}
 
 
 def test_the_table_has_every_key_and_no_other() -> None:

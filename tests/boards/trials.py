@@ -29,6 +29,10 @@ TRIAL: dict[str, Any] = {
         "labels": "auto",
         "precision": "float32",
         "evaluations": 1,
+        "stages": [],
+        "accumulation": 1,
+        "ema": 0.0,
+        "ranks": "raw",
     },
     "seed": 0,
     "labels": {"method": "random"},
@@ -51,6 +55,7 @@ def written_out(trial: Trial) -> str:
     """The canonical JSON as DESIGN.md has it: all but what describes, keys sorted, no white space."""
     content = json.loads(trial.model_dump_json())
     del content["labels"], content["dataset"]["name"], content["protocol"]["name"], content["protocol"]["optimizer"]
-    absent = [("mixing", "none"), ("cutout", "inner"), ("normalisation", "dataset")]  # what protocols did before they said so
+    absent: list[tuple[str, Any]] = [("mixing", "none"), ("cutout", "inner"), ("normalisation", "dataset")]
+    absent += [("stages", []), ("accumulation", 1), ("ema", 0.0), ("ranks", "raw")]  # what protocols did before they said so
     content["protocol"] = {name: value for name, value in content["protocol"].items() if (name, value) not in absent}
     return json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness import losses
+from harness.boards.stages import Stage
 from harness.boards.trial import Trial
 from harness.continual import loop, strategies
 from harness.continual.loop import Batches, OnlySeen, Seen, step_seed
@@ -406,6 +407,14 @@ def test_a_stream_of_steps_mixes_images_of_classes_met(bench: Bench, name: str) 
         assert outcome.status == "done"
         assert outcome.history == named("class-incremental").run(trial, workbench).history
         assert trial.id != without.id
+
+
+@pytest.mark.parametrize("changes", [{"stages": (Stage(hard=2),)}, {"accumulation": 2}, {"ema": 0.9}], ids=str)
+def test_stages_parts_and_means_are_refused_before_training(bench: Bench, changes: dict[str, Any]) -> None:
+    (trial,), workbench = bench({"steps": 2}, losses=["ce"])
+    strategy, _ = learner(trial, workbench)
+    with pytest.raises(DataError, match=r"\Aa class-incremental stream .*stages = \[\], accumulation = 1, ema = 0\Z"):
+        strategy.prepare(strategy.material, replace(recipe(trial), **changes), losses.create("ce"), None, 10, 0, True)
 
 
 def test_a_recipe_that_replays_what_the_material_lacks_is_refused(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from harness.losses.classic import ce, kl, kl_ce, kl_divergence, mse, mse_ce, soft_ce, soft_ce_ce
+from harness.losses.classic import ce, kl, kl_ce, kl_divergence, mse, mse_ce, smoothed, soft_ce, soft_ce_ce
 from harness.losses.targets import Targets
 
 
@@ -34,6 +34,17 @@ def plain_mse(z, t):
 def test_ce_is_minus_the_mean_log_probability_of_the_class(batch):
     z, _, y = batch.arrays
     assert ce(batch.z, batch.targets).item() == pytest.approx(plain_ce(z, y), rel=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.8])
+def test_smoothed_cross_entropy_spreads_its_share_over_all_classes(batch, smoothing):
+    z, _, y = batch.arrays
+    classes, total = z.shape[1], 0.0
+    for row, label in zip(z, y, strict=True):
+        target = np.full(classes, smoothing / classes)
+        target[label] += 1 - smoothing
+        total -= (target * log_softmax(row)).sum()
+    assert smoothed(smoothing)(batch.z, batch.targets).item() == pytest.approx(total / len(z), rel=1e-12)
 
 
 def test_mse_is_the_mean_over_samples_and_classes(batch):

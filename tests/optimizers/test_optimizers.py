@@ -207,6 +207,27 @@ def test_cosine_to_half_ends_at_half_the_rate(model: nn.Module) -> None:
     assert found[-1] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("factor", [1, 1.5, 2, 0.5])
+def test_a_smoothed_cosine_takes_its_factor_times_the_epochs(model: nn.Module, factor: float) -> None:
+    spread = factor * 8
+    expected = [0.5 * (1 + math.cos(math.pi * epoch / spread)) if epoch <= spread else 0.0 for epoch in range(9)]
+    assert rates(f"smoothed-cosine(factor={factor})", 8, model) == pytest.approx(expected, abs=1e-9)
+    assert rates("smoothed-cosine", 8, model) == pytest.approx(rates("cosine-to-half", 8, model))
+
+
+def test_a_cosine_becomes_a_line_at_five_sixths(model: nn.Module) -> None:
+    found, left = rates("cosine-then-line", 12, model), 0.5 * (1 + math.cos(math.pi * 5 / 12))
+    assert found[:11] == pytest.approx([0.5 * (1 + math.cos(math.pi * epoch / 24)) for epoch in range(11)])
+    assert found[11:] == pytest.approx([left / 12, 0.0])
+
+
+@pytest.mark.parametrize("schedule", ["smoothed-cosine", "cosine-then-line"])
+@pytest.mark.parametrize("factor", ["0", "-1"])
+def test_a_cosine_of_no_length_is_refused(model: nn.Module, schedule: str, factor: str) -> None:
+    with pytest.raises(BadOption, match=rf"\Aschedule '{schedule}': factor must be above 0, not "):
+        rates(f"{schedule}(factor={factor})", 4, model)
+
+
 @pytest.mark.parametrize(("epochs", "warmup", "start"), [(12, 5, 0.01), (12, 0, 0.01), (10, 3, 0.5), (3, 5, 0.01)])
 def test_warmup_cosine_rises_and_then_goes_down_half_a_wave(model: nn.Module, epochs: int, warmup: int, start: float) -> None:
     """As torch's LinearLR and CosineAnnealingLR do one after the other."""

@@ -18,6 +18,7 @@ from harness.planning import plan as plans
 from harness.planning.artefacts import Artefacts
 from harness.planning.plan import Plan
 from harness.planning.preparation import Preparation
+from harness.running.names import check_names
 from tests.conftest import Planner
 
 View = Callable[..., Plan]
@@ -293,11 +294,65 @@ def test_epochs_and_batch_size_follow_the_paper_unless_set(plan: Planner) -> Non
     assert {(t.protocol.batch_size, t.protocol.epochs) for t in trials} == {(7, 3)}
 
 
+def test_a_set_has_a_protocol_of_its_own_by_name_or_in_some_fields(plan: Planner) -> None:
+    sets = [
+        {"title": "A", "method": "random", "ipc": [1]},
+        {"title": "B", "method": "random", "ipc": [1], "protocol": "native:mtt"},
+        {"title": "C", "method": "random", "ipc": [1], "protocol": {"epochs": 3, "ema": 0.9, "ranks": "ema"}},
+    ]
+    plain = {"name": "loss-comparison"}
+    trials = plan(scenarios=[plain], sets=sets, losses=["ce"], protocol="smoke", seeds=1)
+    assert [(t.labels.method, t.protocol.name, t.protocol.epochs, t.labels.protocol) for t in trials] == [
+        ("A", "smoke", 2, "smoke"),
+        ("B", "native:mtt", 1001, "native:mtt"),
+        ("C", "smoke", 3, "smoke (epochs=3, ema=0.9, ranks=ema)"),
+    ]
+    assert trials[2].labels.own["weights"] == "mean 0.9, which ranks"
+    assert "weights" not in trials[0].labels.own
+    quick = plain | {"protocol": "quick"}
+    trials = plan(scenarios=[quick], sets=sets, losses=["ce"], protocol="smoke", seeds=1)
+    assert [(t.protocol.name, t.protocol.epochs) for t in trials] == [("quick", 100), ("native:mtt", 1001), ("quick", 3)]
+
+
+def test_what_a_scenario_changes_is_changed_in_a_sets_own_protocol(view: View) -> None:
+    sets = [{"method": "random", "ipc": [1], "protocol": {"name": "quick", "epochs": 3}}]
+    (trial,) = view(sets=sets, losses=["ce"], seeds=1).vary(protocol={"labels": "hard"})
+    assert (trial.protocol.name, trial.protocol.epochs, trial.protocol.labels) == ("quick", 3, "hard")
+    staged = [{"method": "random", "ipc": [1], "protocol": {"labels": [{"soft": 1}, {"hard": 1}]}}]
+    with pytest.raises(BoardError, match=r"protocol: labels = \"hard\" leaves nothing for a stage of soft labels") as raised:
+        list(view(sets=staged, losses=["ce"], protocol="paper").vary(protocol={"labels": "hard"}))
+    assert "\n" not in str(raised.value)
+
+
+def test_labels_that_are_hard_all_along_ask_no_teacher(view: View) -> None:
+    hard = view(losses=["kl"], seeds=1, protocol={"name": "paper", "labels": [{"hard": 2, "smoothing": 0.1}]})
+    (trial,) = hard.vary()
+    assert (trial.teacher, trial.labels.own["labels over time"]) == ((), "hard 2 (smoothing 0.1)")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ("native:mt", r"sets\[0\]\.protocol: no protocol 'native:mt'; did you mean 'native:mtt'"),
+        ({"epoch": 3}, r"sets\[0\]\.protocol: epoch: unknown key; did you mean 'epochs'"),
+        ({"ema": 2}, r"sets\[0\]\.protocol: ema: Input should be less than 1, not 2"),
+        ({"labels": [{"sof": 3}]}, r"sets\[0\]\.protocol: stages\[0\]\.sof: unknown key; did you mean 'soft'"),
+        ({"schedule": "cosin"}, r"sets\[0\]\.protocol\.schedule: no schedule 'cosin'"),
+        (3, r"sets\[0\]\.protocol: a name such as \"native:edc\", or a table"),
+    ],
+)
+def test_a_mistake_in_a_sets_protocol_is_named(tiny: Callable[..., Board], protocol: Any, said: str) -> None:
+    with pytest.raises(GiftbenchError, match=said) as raised:
+        check_names(tiny(sets=[{"method": "random", "ipc": [1], "protocol": protocol}]), "board.toml")
+    assert "\n" not in str(raised.value)
+
+
 def test_a_student_with_batch_norm_is_refused_batches_of_one_image_however_they_come_about(view: View) -> None:
     lone = {"model": "resnet18", "losses": ["ce"], "sets": [{"method": "random", "ipc": 1}]}
     for protocol in ({"name": "smoke", "batch_size": 1}, {"name": "quick", "epochs": 1, "batch_size": 1}):
         with pytest.raises(BoardError, match="cannot train on a batch of one image"):
             list(view(protocol=protocol, **lone).vary())
     stored = Protocol(batch_size=3, augmentation="stored", mixing="stored")
-    assert [images for images in range(1, 8) if plans._ends_alone(stored, images)] == [1, 4, 7]
-    assert not plans._ends_alone(Protocol(batch_size=3), 4)  # its last batch joins the one before it
+    assert [images for images in range(1, 8) if plans._meets_one_image(stored, images)] == [1, 4, 7]
+    assert not plans._meets_one_image(Protocol(batch_size=3), 4)  # its last batch joins the one before it
+    assert [parts for parts in range(1, 5) if plans._meets_one_image(Protocol(batch_size=4, accumulation=parts), 8)] == [4]

@@ -57,6 +57,14 @@ def test_the_protocol_replaces_those_of_the_scenarios_too(overridden: Callable[.
         overridden(protocol="papr")
 
 
+def test_the_protocol_and_the_precision_replace_those_of_the_sets_too(tiny: Callable[..., Board]) -> None:
+    sets = [{"method": "random", "ipc": [1], "protocol": {"epochs": 3}}, {"method": "random", "ipc": [2]}]
+    board = tiny(sets=sets)
+    assert [s.protocol for s in Overrides().apply(board).sets] == [{"epochs": 3}, {}]
+    assert [s.protocol for s in Overrides(protocol="smoke").apply(board).sets] == [{}, {}]
+    assert [s.protocol for s in Overrides(precision="bf16").apply(board).sets] == [{"epochs": 3, "precision": "bf16"}, {}]
+
+
 def test_the_precision_changes_and_the_rest_of_the_protocols_stays(overridden: Callable[..., Board]) -> None:
     board = overridden(precision="bf16")
     assert [board.protocol.label, board.scenarios[0].protocol.label] == [

@@ -9,7 +9,7 @@ import pytest
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
-from harness.core.errors import BadOption, BoardError, UnknownName
+from harness.core.errors import BadOption, BoardError, DataError, UnknownName
 from harness.running.scenario import named
 from tests.scenarios.looking import cell, tables_of
 from tests.simulated_boards import streams
@@ -245,6 +245,13 @@ def test_a_stream_trains_at_every_step_on_what_its_strategy_keeps(strategy: str,
     assert len(trainings) == 5
     assert sum(images for images, _ in trainings) == pytest.approx(seen)
     assert [tests for _, tests in trainings] == [100.0, 200.0, 300.0, 400.0, 500.0]
+
+
+@pytest.mark.parametrize("changes", [{"labels": [{"hard": 2}]}, {"accumulation": 2}, {"ema": 0.9}], ids=str)
+def test_a_protocol_that_a_stream_cannot_follow_is_refused_before_anything_is_trained(plan: Planner, changes: Any) -> None:
+    options = {"name": "class-incremental", "steps": [5], "protocol": {"name": "paper", "batch_size": 5, **changes}}
+    with pytest.raises(DataError, match=r"scenarios\[0\]: set 'random': a class-incremental stream trains.*knows no stages"):
+        plan(scenarios=[options], losses=["ce"])
 
 
 def test_a_given_order_is_part_of_the_trial_as_the_list_that_it_is(plan: Planner) -> None:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness import losses, optimizers
+from harness import losses, models, optimizers
 from harness.augmentation import DSA, Mix
 from harness.augmentation.mixing import mixing
 from harness.core import seeds
 from harness.losses.targets import Targets
-from harness.training.batches import Batch, Criterion, MixedLoss, Shuffled, batch_sizes, partners
+from harness.training.batches import Batch, Criterion, MixedLoss, Shuffled, batch_sizes, partners, parts
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
-from tests.training.small import CLASSES, student, trained
+from tests.training.small import CLASSES, SHAPE, student, trained, weights
 
 RECIPE = Recipe(3, 5, optimizers.resolve("sgd"), optimizers.schedules.resolve("constant"), "none", mixing="cutmix(alpha=1.0)")
 
@@ -295,3 +295,43 @@ def test_mixing_asks_for_no_value_on_the_host_but_once(material: Material, asked
     recipe = replace(RECIPE, epochs=6, mixing=text)
     trained(material, recipe, "gift", teacher=lambda x: x.mean((2, 3)).repeat(1, 3))
     assert asked == ["tolist"]
+
+
+# -- parts of a batch ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mixing", ["none", "cutmix", "mixup"])
+@pytest.mark.parametrize("loss", ["ce", "kl", "kl_ce"])
+def test_a_batch_in_parts_has_the_gradient_of_its_parts_each_for_a_share(material: Material, mixing: str, loss: str) -> None:
+    """A student without batch norm, so that the gradient of equal parts is that of the whole."""
+    recipe = Recipe(2, 10, optimizers.resolve("sgd(lr=0.1)"), optimizers.schedules.resolve("constant"), "none", mixing=mixing)
+    soft = torch.randn(10, CLASSES, generator=torch.Generator().manual_seed(1))
+    ends = []
+    for shares, taught in ((1, False), (5, False), (1, True), (5, True)):
+        torch.manual_seed(0)
+        network = models.build("convnet1(width=4, norm=none)", SHAPE, CLASSES)
+        own = replace(material, soft=None if taught else soft)
+        teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, CLASSES)) if taught else None
+        if teacher is not None:
+            torch.nn.init.constant_(teacher[1].weight, 0.01)
+        fit(network, own, losses.create(loss), replace(recipe, accumulation=shares), seed=0, teacher=teacher)
+        ends.append(weights(network))
+    assert torch.allclose(ends[0], ends[1], atol=1e-5)
+    assert torch.allclose(ends[2], ends[3], atol=1e-5)
+
+
+def test_parts_are_cut_as_batches_are_and_a_short_batch_counts_for_less(material: Material) -> None:
+    recipe = Recipe(1, 4, optimizers.resolve("sgd"), optimizers.schedules.resolve("constant"), "none", accumulation=2)
+    source = Shuffled(material, recipe, [0, 1])
+    widths = []
+    for given in source.epoch(1):
+        step = source.step(given)
+        taught = torch.arange(len(step.images) * CLASSES).view(-1, CLASSES).float()
+        cut = [*parts(step, taught, 2)]
+        widths.append([len(part.batches[0].labels) for part, _ in cut])
+        for number in range(2):
+            images = torch.cat([part.batches[number].images for part, _ in cut])
+            assert torch.equal(images, step.batches[number].images)
+            said = torch.cat([torch.split(logits, len(logits) // 2)[number] for _, logits in cut if logits is not None])
+            assert torch.equal(said, torch.split(taught, len(taught) // 2)[number])
+    assert widths == [[2, 2], [2, 2], [2]]

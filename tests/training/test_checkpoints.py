@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import losses, models, optimizers
+from harness.boards.stages import Stage
 from harness.core import seeds
 from harness.training.checkpoints import CannotKeep, Checkpoint, State
 from harness.training.evaluation import evaluate
@@ -91,7 +92,8 @@ def check(make: Callable[[], list[Member]], train: Any, material: Material, reci
     expected = train(whole, material, recipe, None)
     for after in (2, 3):
         with pytest.raises(CutOff):
-            train(interrupted(make(), after), material, recipe, checkpoint(folder / str(after)))
+            tests = (after - 1) * (2 if recipe.ema else 1) + 1  # of the weights, and of their mean
+            train(interrupted(make(), tests), material, recipe, checkpoint(folder / str(after)))
         members = make()
         torch.rand(3), numpy.random.rand(3), random.random()
         fits = train(members, material, recipe, checkpoint(folder / str(after)))
@@ -118,6 +120,25 @@ def test_a_training_that_is_taken_up_ends_as_one_that_was_never_cut_off(
     kinds = {"optimizer": optimizers.resolve, "schedule": optimizers.schedules.resolve}
     recipe = replace(RECIPE, **{name: kinds.get(name, str)(value) for name, value in changes.items()})
     check(lambda: [member(material, 3, model)], plain, material, recipe, tmp_path)
+
+
+COURSES: list[dict[str, Any]] = [
+    {"ema": 0.9},
+    {"ema": 0.5, "ranks": "ema", "accumulation": 2},
+    {"stages": (Stage(hard=1), Stage(soft=2, mixing="none"), Stage(hard=3, smoothing=0.5))},
+]
+
+
+@pytest.mark.parametrize("changes", COURSES, ids=str)
+@pytest.mark.parametrize("seeds_together", [1, 2])
+def test_means_parts_and_stages_are_taken_up_where_they_were(
+    material: Material, tmp_path: Path, changes: dict[str, Any], seeds_together: int
+) -> None:
+    soft = torch.randn(len(material.labels), CLASSES, generator=torch.Generator().manual_seed(1))
+    recipe = replace(RECIPE, **changes)
+    check(
+        lambda: [member(material, seed) for seed in range(seeds_together)], plain, replace(material, soft=soft), recipe, tmp_path
+    )
 
 
 @pytest.mark.parametrize("train", [plain, captured, side_by_side])

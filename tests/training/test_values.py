@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness import optimizers
+from harness.boards.stages import Stage
 from harness.training import values
 from harness.training.values import Material, Recipe
 
@@ -74,6 +75,10 @@ def test_recipes_of_other_lengths_evaluations_and_schedules_have_one_step_and_al
         "precision": "float32",
         "mixing": "mixup",
         "cutout": "inner",
+        "stages": (Stage(soft=1), Stage(hard=1)),
+        "accumulation": 2,
+        "ema": 0.5,
+        "ranks": "ema",
     }
     assert {*alike, *others} == {field.name for field in fields(Recipe)}
     assert all(replace(RECIPE, **{name: value}).step == RECIPE.step for name, value in alike.items())
