@@ -129,7 +129,8 @@ def augmented(text: str, cutout: Cutout = BORDER) -> list[float]:
     if mix is not None:
         drawn = mix.draw(6, 16, 16, generator=draws)
         return [*projected(drawn.apply(images)), float(drawn.share)]
-    return projected(augmentation(text, factor=2, cutout=cutout)(images, generator=draws))
+    made = augmentation(text, factor=2, cutout=cutout, statistics=((0.5,) * 3, (0.25,) * 3))
+    return projected(made(images, generator=draws))
 
 
 # -- everything ---------------------------------------------------------------------------------------------------------------
@@ -174,6 +175,7 @@ def _augmentations() -> dict[str, list[str]]:
     words = {f"dsa:{word}": [word] for word in WORDS}
     steps = {name: [render(name, {})] if name not in WORDS else ["flip+pad-crop"] for name in STEPS}
     steps["dsa"] = [render("dsa", {"mode": mode}) for mode in MODES] + ["_".join(WORDS), "none"]
+    steps["rand-augment"] = ["rand-m6-n2-mstd1.0", "rand-m9-n1-inc1"]
     return words | steps | {name: [name, f"{name}(alpha=0.5)"] for name in MIXES}
 
 

@@ -60,10 +60,11 @@ class Mixing:
     Args:
         box: whether a box of the partner is pasted in (CutMix, Yun et al. 2019) or images are blended (mixup, Zhang et al. 2018).
         alpha: the share that an image is meant to keep is drawn from Beta(alpha, alpha).
+        probability: with which a batch is mixed at all; the others keep all of their images.
     """
 
-    def __init__(self, box: bool, alpha: float) -> None:
-        self.box, self.alpha = box, alpha
+    def __init__(self, box: bool, alpha: float, probability: float = 1.0) -> None:
+        self.box, self.alpha, self.probability = box, alpha, probability
         self._tables: dict[torch.device, Tensor] = {}
 
     def __repr__(self) -> str:
@@ -79,13 +80,19 @@ class Mixing:
         generator: Generator | None = None,
     ) -> Mix:
         """Draw the mix of `samples` images of height x width."""
-        u = torch.rand(samples + 3, device=device, generator=generator)
-        partner, lam = u[3:].argsort(), self._quantile(u[0])
+        first = 3 if self.probability == 1 else 4
+        u = torch.rand(samples + first, device=device, generator=generator)
+        partner, own = u[first:].argsort(), self._own(u, height, width)
+        return Mix(partner, own if first == 3 else torch.where(u[3] < self.probability, own, torch.ones_like(own)))
+
+    def _own(self, u: Tensor, height: int, width: int) -> Tensor:
+        """Return the map of a mix, of three uniform numbers."""
+        lam = self._quantile(u[0])
         if not self.box:
-            return Mix(partner, lam.expand(height, width))
+            return lam.expand(height, width)
         # As the authors' rand_bbox: sides and centre are whole pixels, and half a side is rounded down.
         cut = (1 - lam).sqrt()
-        return Mix(partner, pasted(_inside(height, cut, u[1]), _inside(width, cut, u[2])))
+        return pasted(_inside(height, cut, u[1]), _inside(width, cut, u[2]))
 
     def _quantile(self, u: Tensor) -> Tensor:
         """Return the u-quantile of Beta(alpha, alpha), from a table so that nothing waits for the device."""
@@ -139,7 +146,7 @@ def own_share(lam: Tensor, box: Tensor, height: int, width: int) -> Tensor:
 def mixing(text: str) -> Mixing | None:
     """Return what a protocol's `mixing` says; None mixes nothing. Raises UnknownName and BadOption."""
     step = parsed(text)
-    return None if step is None else Mixing(step.name == "cutmix", step.options["alpha"])
+    return None if step is None else Mixing(step.name == "cutmix", step.options["alpha"], step.options["probability"])
 
 
 def _quantiles(alpha: float) -> Tensor:

@@ -11,8 +11,10 @@ from torch import Tensor
 from harness.augmentation.crops import Flip, PadCrop, PatchShuffle, RandomResizedCrop
 from harness.augmentation.draws import Streams
 from harness.augmentation.dsa import DSA, Mode
+from harness.augmentation.jitter import ColorJitter, Lighting
+from harness.augmentation.rand_augment import RandAugment, torchvision_rand_augment
 from harness.augmentation.tiles import MosaicCrop
-from harness.augmentation.words import BORDER, Cutout, is_pipeline, steps
+from harness.augmentation.words import BORDER, PIXELS, RAND_AUGMENT, Cutout, is_pipeline, rand_augment, steps
 
 MAKERS: dict[str, Callable[..., Any]] = {
     "patch-shuffle": PatchShuffle,
@@ -20,6 +22,9 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "random-resized-crop": RandomResizedCrop,
     "pad-crop": PadCrop,
     "flip": Flip,
+    "torchvision-rand-augment": torchvision_rand_augment,
+    "color-jitter": ColorJitter,
+    "lighting": Lighting,
     "dsa": DSA,
 }
 
@@ -64,6 +69,8 @@ def augmentation(
         factor: tiles along one side of the set's mosaics.
         mode: of a DSA strategy; a pipeline's `dsa` step says its own.
         cutout: where DSA's squares are centred, here and in a pipeline's `dsa` steps (see `harness.augmentation.words.Cutout`).
+        statistics: mean and std, a number a channel, that images were normalised by, where that is known: some steps turn them
+            into pixels again.
     """
     if not is_pipeline(strategy):
         return Augmentation(MosaicCrop(factor), DSA(strategy, mode, cutout))
@@ -74,5 +81,8 @@ def augmentation(
             options = options | {"factor": factor}
         if step.name == "dsa":
             options = options | {"cutout": cutout}
-        operations.append(MAKERS[step.name](**options))
+        if step.name in PIXELS:
+            options = options | {"statistics": statistics}
+        rand = step.name.startswith(RAND_AUGMENT)
+        operations.append(RandAugment(rand_augment(step.name), statistics) if rand else MAKERS[step.name](**options))
     return Pipeline(tuple(operations))

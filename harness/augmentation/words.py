@@ -1,7 +1,8 @@
 """How boards write augmentation and mixing: what may stand there, checked without torch.
 
 An augmentation is a DSA strategy (`color_crop_cutout_flip_scale_rotate`), `none`, or steps joined by "+", which are done from
-left to right: `random-resized-crop(min_scale=0.08)+flip`. Mixing is `none`, `cutmix(alpha=1.0)` or `mixup(alpha=0.8)`.
+left to right: `rand-m6-n2-mstd1.0+random-resized-crop(min_scale=0.08)+flip`. Mixing is `none`, `cutmix(alpha=1.0)` or
+`mixup(alpha=0.8)`, of every batch or, `cutmix(alpha=1.0, probability=0.5)`, of such a share of them.
 `harness.augmentation` makes what is written here.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -26,9 +28,22 @@ STEPS: dict[str, dict[str, Any]] = {
     "random-resized-crop": {"min_scale": 0.08},
     "pad-crop": {"padding": 4},
     "flip": {},
+    "torchvision-rand-augment": {"operations": 2, "magnitude": 9},
+    "color-jitter": {"strength": 0.4},
+    "lighting": {"deviation": 0.1},
     "dsa": {"strategy": "_".join(WORDS), "mode": "multiple"},
 }
-MIXES: dict[str, dict[str, Any]] = {"cutmix": {"alpha": 1.0}, "mixup": {"alpha": 0.8}}
+MIXES: dict[str, dict[str, Any]] = {
+    "cutmix": {"alpha": 1.0, "probability": 1.0},
+    "mixup": {"alpha": 0.8, "probability": 1.0},
+}
+#: Parameters of a mixing that trials do not keep at their defaults: there were none at first.
+MIXES_LATER = {"probability": 1.0}
+#: How timm writes RandAugment, and what its parts mean; a bare `rand` is magnitude 10, two rounds, each with probability 0.5.
+RAND_AUGMENT = "rand-"
+RAND_PARTS = {"m": "magnitude", "n": "rounds", "p": "probability", "mstd": "deviation", "mmax": "highest", "inc": "increasing"}
+#: Steps that work on pixels.
+PIXELS = ("torchvision-rand-augment", "color-jitter", "lighting")
 #: Versions above 1: of steps, mixings and operations of DSA, `dsa:cutout`, that once drew or computed something else.
 VERSIONS: dict[str, int] = {}
 #: What a protocol says in place of an augmentation or a mixing that comes with the distilled set.
@@ -47,8 +62,65 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "padding": (lambda value: value >= 0, "at least 0"),
     "min_scale": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
     "alpha": (lambda value: value > 0, "above 0"),
+    "probability": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
+    "operations": (lambda value: value >= 1, "at least 1"),
+    "magnitude": (lambda value: 0 <= value <= 30, "a whole number from 0 to 30"),
+    "strength": (lambda value: 0 <= value <= 1, "from 0 to 1"),
+    "deviation": (lambda value: value >= 0, "at least 0"),
     "mode": (lambda value: value in MODES, " or ".join(MODES)),
 }
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What RandAugment does: operations an image, `rounds` of them, each done with a `probability`, and how strongly.
+
+    `magnitude` is of 10 in timm's, plus normal noise of a `deviation` (infinite: uniform from 0), at most `highest`; of 30 in
+    torchvision's. `increasing` has timm's operations all grow with it. `text` is how trials keep it.
+    """
+
+    text: str
+    magnitude: float = 10.0
+    rounds: int = 2
+    probability: float = 0.5
+    deviation: float = 0.0
+    highest: float = 10.0
+    increasing: bool = False
+    torchvision: bool = False
+
+
+@lru_cache(maxsize=256)
+def rand_augment(text: str) -> Policy:
+    """Read timm's string, `rand-m6-n2-mstd1.0`. Raises BadOption, in one line, for what it does not say."""
+    values: dict[str, float] = {}
+    for part in text.removeprefix(RAND_AUGMENT).split("-"):
+        form = re.fullmatch(r"([a-z]+)(\d+(?:\.\d+)?)", part)
+        if form is None or form[1] not in RAND_PARTS or RAND_PARTS[form[1]] in values:
+            wanted = ", ".join(RAND_PARTS)
+            raise BadOption(f"augmentation {text!r}: cannot read {part!r}; parts are a number after one of {wanted}, each once")
+        values[RAND_PARTS[form[1]]] = float(form[2])
+    for name in ("magnitude", "rounds", "highest"):
+        if not values.get(name, 1.0).is_integer():
+            raise BadOption(f"augmentation {text!r}: {name} must be a whole number, not {values[name]:g}")
+    if not (values.get("probability", 1.0) <= 1 and values.get("rounds", 2.0) >= 1 and values.get("increasing", 0.0) in (0, 1)):
+        raise BadOption(f"augmentation {text!r}: n must be at least 1, p at most 1 and inc 0 or 1")
+    deviation = values.get("deviation", 0.0)
+    return Policy(
+        text,
+        values.get("magnitude", 10.0),
+        int(values.get("rounds", 2.0)),
+        values.get("probability", 0.5),
+        float("inf") if deviation > 100 else deviation,
+        values.get("highest") or 10.0,
+        bool(values.get("increasing", 0.0)),
+    )
+
+
+def changes_pixels(text: str) -> bool:
+    """Tell whether an augmentation, as trials keep it, works on pixels, which whitened images do not have."""
+    if text in (STORED, NATIVE) or not is_pipeline(text):
+        return False
+    return any(step.name in PIXELS or step.name.startswith(RAND_AUGMENT) for step in steps(text))
 
 
 def dsa_words(strategy: str) -> tuple[str, ...]:
@@ -83,11 +155,17 @@ def draws_cutout(text: str) -> bool:
 def steps(text: str) -> list[Spec]:
     """Return the steps of a pipeline with every parameter filled in. Raises UnknownName and BadOption in one line."""
     pieces = re.split(r"\+(?![^(]*\))", text)  # a plus in brackets belongs to a number: 1e+0
-    pipeline = [_read("augmentation step", STEPS, piece) for piece in pieces]
+    pipeline = [_step(piece) for piece in pieces]
     for step in pipeline:
         if step.name == "dsa":
             dsa_words(step.options["strategy"])
     return pipeline
+
+
+def _step(piece: str) -> Spec:
+    if piece.strip().startswith(RAND_AUGMENT):
+        return Spec(name=rand_augment(piece.strip()).text)
+    return _read("augmentation step", STEPS, piece)
 
 
 def mixing(text: str) -> Spec | None:
@@ -108,7 +186,10 @@ def known_augmentation(text: str) -> str:
 def known_mixing(text: str) -> str:
     """Return a mixing as trials keep it, every parameter filled in."""
     step = mixing(text)
-    return "none" if step is None else str(step)
+    if step is None:
+        return "none"
+    options = {name: value for name, value in step.options.items() if MIXES_LATER.get(name) != value}
+    return str(Spec(name=step.name, options=options))
 
 
 def for_factor(text: str, factor: int) -> str:
@@ -130,7 +211,7 @@ def versions(augmentation: str, mixed: str = "none") -> dict[str, int]:
     names: set[str] = set()
     if augmentation != STORED:
         operations = steps(augmentation) if is_pipeline(augmentation) else [Spec(name="dsa", options={"strategy": augmentation})]
-        names |= {step.name for step in operations}
+        names |= {"rand-augment" if step.name.startswith(RAND_AUGMENT) else step.name for step in operations}
         names |= {f"dsa:{word}" for step in operations if step.name == "dsa" for word in dsa_words(step.options["strategy"])}
     mix = mixing(mixed) if mixed != STORED else None
     names |= {mix.name} if mix is not None else set()

@@ -2,85 +2,36 @@
 
 A protocol does not say the loss, which stays the board's: what differs between two rows under one native protocol is then the
 loss, and what differs under one loss is the protocol. Facts are those of the authors' released code, named in each docstring.
-What authors do not say is taken from the nearest case that they do, and said there.
+What authors do not say is taken from the nearest case that they do, and said there. Methods since 2024 are in `recent`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
-from harness.boards.stages import Stage
+from harness.boards.cases import (
+    CROP_FLIP,
+    CUTMIX,
+    DSA_SINGLE,
+    MIXUP,
+    Case,
+    NativeProtocol,
+    adamw,
+    halved,
+    on_weights,
+    schedule,
+    sgd,
+)
+from harness.boards.recent import RECENT
 from harness.core.spec import Spec
-
-CROP_FLIP = "random-resized-crop(min_scale=0.08)+flip"
-CUTMIX, MIXUP = "cutmix(alpha=1.0)", "mixup(alpha=0.8)"
-DSA_SINGLE = "dsa(strategy=color_crop_cutout_flip_scale_rotate, mode=single)"
-
 
 #: What images are normalised by in place of their dataset's own statistics: mean and std of each of three channels, in [0, 1].
 STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),  # of all pixels: CV-DD's, EDC's
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "sre2l": ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262)),  # its authors' of Tiny-ImageNet
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a native protocol may depend on: size, mosaic factor and provenance of the set, its dataset, epochs, and student.
-
-    `epochs` are the board's, 0 where it leaves them to the authors; `model` is the student's name.
-    """
-
-    images: int
-    dataset: str
-    classes: int
-    factor: int = 1
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 0
-    model: str = ""
-
-    @property
-    def ipc(self) -> float:
-        return self.images / max(self.classes, 1)
-
-    @property
-    def family(self) -> str:
-        """`tiny-imagenet`, `imagenet` (ImageNet-1K and its subsets) or `small` (CIFAR, and every dataset no author names)."""
-        if self.dataset.startswith("tiny-imagenet"):
-            return "tiny-imagenet"
-        return "imagenet" if self.dataset.startswith(("imagenet", "imagewoof")) else "small"
-
-    @property
-    def learning_rate(self) -> float | None:
-        """The set's own learning rate, where its reader found one."""
-        rate = self.provenance.get("lr")
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-            return None
-        return float(rate) if math.isfinite(rate) and rate > 0 else None
-
-
-@dataclass(frozen=True)
-class NativeProtocol:
-    """What authors state of a protocol; an optimizer of None asks for one of the board's, for the reason that `missing` gives.
-
-    `normalisation` is a key of `STATISTICS`, where the authors' differ from those that the dataset has here. The last four are as
-    in a protocol.
-    """
-
-    epochs: int
-    batch_size: int
-    optimizer: Spec | None
-    schedule: Spec
-    augmentation: str
-    mixing: str = "none"
-    normalisation: str = "dataset"
-    stages: tuple[Stage, ...] = ()
-    accumulation: int = 1
-    ema: float = 0.0
-    ranks: str = "raw"
 
 
 def sre2l(case: Case) -> NativeProtocol:
@@ -91,10 +42,10 @@ def sre2l(case: Case) -> NativeProtocol:
     at temperature 20 (30 on CIFAR-100; times T^2 on Tiny-ImageNet).
     """
     if case.family == "imagenet":
-        return NativeProtocol(300, 1024, _adamw(), Spec(name="cosine"), CROP_FLIP, CUTMIX)
+        return NativeProtocol(300, 1024, adamw(), Spec(name="cosine"), CROP_FLIP, CUTMIX)
     if case.family == "tiny-imagenet":
-        warmed_up = _schedule("warmup-cosine", warmup=5)
-        return NativeProtocol(100, 256, _sgd(lr=0.2, weight_decay=1e-4), warmed_up, CROP_FLIP, normalisation="sre2l")
+        warmed_up = schedule("warmup-cosine", warmup=5)
+        return NativeProtocol(100, 256, sgd(lr=0.2, weight_decay=1e-4), warmed_up, CROP_FLIP, normalisation="sre2l")
     everywhere = Spec(name="adamw", options={"lr": 1e-3, "weight_decay": 0.01})
     return NativeProtocol(400, 128, everywhere, Spec(name="cosine"), "pad-crop(padding=4)+flip", MIXUP)
 
@@ -123,7 +74,7 @@ def rded(case: Case) -> NativeProtocol:
     augmentation = f"patch-shuffle(factor={case.factor})+{crop}+flip" if case.factor > 1 else f"{crop}+flip"
     normalisation = "imagenet" if case.dataset in ("cifar10", "cifar100") else "dataset"
     half = Spec(name="cosine-to-half")
-    return NativeProtocol(300, min(batch, case.images), _adamw(), half, augmentation, CUTMIX, normalisation)
+    return NativeProtocol(300, min(batch, case.images), adamw(), half, augmentation, CUTMIX, normalisation)
 
 
 def datm(case: Case) -> NativeProtocol:
@@ -134,7 +85,7 @@ def datm(case: Case) -> NativeProtocol:
     on. The loss is soft cross-entropy.
     """
     rate = case.learning_rate
-    return NativeProtocol(1001, 128, None if rate is None else _sgd(lr=rate), _halved(case), DSA_SINGLE)
+    return NativeProtocol(1001, 128, None if rate is None else sgd(lr=rate), halved(case), DSA_SINGLE)
 
 
 def mtt(case: Case) -> NativeProtocol:
@@ -143,7 +94,7 @@ def mtt(case: Case) -> NativeProtocol:
     Source: GeorgeCazenavette/mtt-distillation (distill.py, utils.py). It evaluates at the learned rate, which it does not save
     beside the images; 0.01 is where learning starts. The loss is cross-entropy.
     """
-    return NativeProtocol(1001, 256, _sgd(lr=case.learning_rate or 0.01), _halved(case), DSA_SINGLE)
+    return NativeProtocol(1001, 256, sgd(lr=case.learning_rate or 0.01), halved(case), DSA_SINGLE)
 
 
 def tesla(case: Case) -> NativeProtocol:
@@ -160,7 +111,7 @@ def dc(case: Case) -> NativeProtocol:
     Source: VICO-UoE/DatasetCondensation (main.py, main_DM.py): 1000 epochs where images are augmented, as DSA and DM do. DC
     itself trains 300 epochs on images as they are: epochs = 301, augmentation = "none". The loss is cross-entropy.
     """
-    return NativeProtocol(1001, 256, _sgd(lr=0.01), _halved(case), DSA_SINGLE)
+    return NativeProtocol(1001, 256, sgd(lr=0.01), halved(case), DSA_SINGLE)
 
 
 def gvbsm(case: Case) -> NativeProtocol:
@@ -172,18 +123,19 @@ def gvbsm(case: Case) -> NativeProtocol:
     """
     cosine = Spec(name="cosine")
     if case.family == "imagenet":
-        return NativeProtocol(300, 1024, _adamw(), cosine, CROP_FLIP, CUTMIX)
-    sgd = _on_weights("sgd", lr=0.1, weight_decay=5e-4)
+        return NativeProtocol(300, 1024, adamw(), cosine, CROP_FLIP, CUTMIX)
+    sgd = on_weights("sgd", lr=0.1, weight_decay=5e-4)
     if case.family == "tiny-imagenet":
         return NativeProtocol(100, 100, sgd, cosine, CROP_FLIP, CUTMIX)
     if case.classes >= 100:
         return NativeProtocol(1000, 64, sgd, cosine, CROP_FLIP, CUTMIX)
-    return NativeProtocol(1000, 100, _adamw(weight_decay=0.0), cosine, CROP_FLIP, CUTMIX)
+    return NativeProtocol(1000, 100, adamw(weight_decay=0.0), cosine, CROP_FLIP, CUTMIX)
 
 
 #: The protocol `native:NAME` of each.
 NATIVE_PROTOCOLS: dict[str, Callable[[Case], NativeProtocol]] = {
-    f"native:{protocol.__name__}": protocol for protocol in (rded, sre2l, cda, gvbsm, datm, mtt, tesla, dc)
+    f"native:{protocol.__name__.replace('_', '-')}": protocol
+    for protocol in (rded, sre2l, cda, gvbsm, datm, mtt, tesla, dc, *RECENT)
 }
 
 
@@ -198,31 +150,3 @@ def missing(name: str) -> str:
         f"protocol {name!r} trains at the distilled set's own learning rate, and the set states none (provenance 'lr'); "
         'give the protocol an optimizer, such as "sgd(lr=0.01)"'
     )
-
-
-def summary(name: str) -> str:
-    """Return the first line of what is known of a native protocol; "" for another one."""
-    return (NATIVE_PROTOCOLS[name].__doc__ or "").partition("\n")[0] if name in NATIVE_PROTOCOLS else ""
-
-
-def _adamw(**options: object) -> Spec:
-    """AdamW as RDED, SRe2L (on ImageNet) and G-VBSM have it; the learning rate, 1e-3, is left to the optimizer's own rule."""
-    return _on_weights("adamw", **{"weight_decay": 0.01} | options)
-
-
-def _on_weights(name: str, **options: object) -> Spec:
-    return Spec(name=f"{name}-weights-only", options=options)
-
-
-def _sgd(lr: float, weight_decay: float = 5e-4) -> Spec:
-    return Spec(name="sgd", options={"lr": lr, "momentum": 0.9, "weight_decay": weight_decay})
-
-
-def _schedule(name: str, **options: object) -> Spec:
-    return Spec(name=name, options=options)
-
-
-def _halved(case: Case) -> Spec:
-    """A tenth of the rate from half on: VICO's `epoch in [E // 2 + 1]`, asked after each of the epochs 0 to E."""
-    epochs = case.epochs or 1001
-    return _schedule("multistep", milestones=[f"{(epochs - 1) // 2 + 2}/{epochs}"], gamma=0.1)

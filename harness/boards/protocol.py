@@ -27,7 +27,8 @@ from harness.augmentation.words import (
     known_augmentation,
     known_mixing,
 )
-from harness.boards.native import NATIVE_PROTOCOLS, Case, NativeProtocol, missing
+from harness.boards.cases import Case, NativeProtocol
+from harness.boards.native import NATIVE_PROTOCOLS, missing
 from harness.boards.stages import Stage, epochs_of, said
 from harness.core.errors import BoardError, suggest
 from harness.core.spec import Spec
@@ -99,7 +100,7 @@ class Protocol(Frozen):
     augmentation: ProtocolAugmentation = "color_crop_cutout_flip_scale_rotate"
     mixing: ProtocolMixing = "none"
     cutout: Cutout = BORDER
-    normalisation: Literal["dataset", "imagenet", "sre2l", "native"] = "dataset"
+    normalisation: Literal["dataset", "imagenet", "sre2l", "cifar10", "cifar100", "native"] = "dataset"
     labels: Literal["auto", "teacher", "fixed", "stored", "hard"] = "auto"
     precision: Precision = "float32"
     evaluations: Count = 4
@@ -328,10 +329,34 @@ def _in_place_of_stored(stage: Stage, ways: Mapping[str, str], factor: int) -> S
 
 #: The protocol that only tries out whether all is in place; tables put its records last.
 TRIED_OUT = "smoke"
-#: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, and each of `harness.boards.native` is one.
+#: What rethinkdc evaluates every set by, whoever made it.
+NEUTRAL: dict[str, Any] = {
+    "epochs": 300,
+    "batch_size": 128,
+    "optimizer": "adamw-weights-only(lr=0.001, weight_decay=0.01)",
+    "schedule": "cosine",
+    "augmentation": "random-resized-crop(min_scale=0.08)+flip",
+}
+#: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, two are the same for all sets, and each of
+#: `harness.boards.native` is one.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "quick": {"epochs": 100},
     TRIED_OUT: {"epochs": 2, "evaluations": 1},
+    "neutral:soft": {**NEUTRAL, "mixing": "cutmix(alpha=1.0)", "labels": "teacher"},
+    "neutral:hard": {**NEUTRAL, "labels": "hard"},
     **{name: dict.fromkeys(NATIVE_FIELDS, NATIVE) for name in NATIVE_PROTOCOLS},
 }
+SUMMARIES = {
+    "paper": "The GIFT paper's Table 11: 1,000 epochs (300 on ImageNet-1K) of AdamW, DSA, the rate falls at 2/3 and 5/6.",
+    "quick": "As paper, with 100 epochs.",
+    TRIED_OUT: "As paper, with 2 epochs and one test: whether all is in place.",
+    "neutral:soft": "rethinkdc's for every set alike: 300 epochs of AdamW, crops, CutMix, the teacher online; its loss is kl.",
+    "neutral:hard": "rethinkdc's for every set alike: 300 epochs of AdamW, crops, hard labels; its loss is ce.",
+}
+
+
+def summary(name: str) -> str:
+    """Return what a protocol is, in one line."""
+    native = NATIVE_PROTOCOLS.get(name)
+    return SUMMARIES[name] if native is None else (native.__doc__ or "").partition("\n")[0]

@@ -17,11 +17,10 @@ from harness.running.opening import given
 def entries(kind: str) -> list[Description]:
     """Return what there is of a kind (its plural). Raises UnknownName with a suggestion."""
     if kind == "protocols":
-        from harness.boards.native import summary
-        from harness.boards.protocol import PROTOCOLS
+        from harness.boards.protocol import NATIVE_FIELDS, PROTOCOLS, summary
 
-        given = {name: {k: str(v) for k, v in fields.items()} for name, fields in PROTOCOLS.items()}
-        return [Description(name, "giftbench", summary(name), {} if summary(name) else given[name]) for name in PROTOCOLS]
+        stated = {name: {k: str(v) for k, v in fields.items() if k not in NATIVE_FIELDS} for name, fields in PROTOCOLS.items()}
+        return [Description(name, "giftbench", summary(name), stated[name]) for name in PROTOCOLS]
     if kind == "strategies":
         from harness.continual.strategies import describe as strategies
 

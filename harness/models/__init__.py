@@ -42,6 +42,7 @@ for _name, _target in {
     "mobilenet-v2-x0.5-modified": "small_nets:mobilenet_v2_half_modified",
     "shufflenet-v2-x0.5": "small_nets:shufflenet_v2_half",
     "shufflenet-v2-x0.5-modified": "small_nets:shufflenet_v2_half_modified",
+    "resnetap10": "resnet_ap:resnetap10",
     "timm/*": "any_timm:any_timm",
 }.items():
     registry.add(_name, f"harness.models.{_target}", later=_LATER.get(_name, ()))

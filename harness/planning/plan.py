@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from harness import datasets, losses, models, optimizers
-from harness.augmentation.words import BORDER, STORED, versions
+from harness.augmentation.words import BORDER, STORED, changes_pixels, versions
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.labels import Labels, Scalar
 from harness.boards.protocol import DATASET, Protocol
@@ -224,6 +224,12 @@ class Plan:
                 normalised=bool(facts.get("normalised", False)),
                 model=model,
             )
+            changed = (full.augmentation, *(stage.augmentation for stage in full.stages))
+            if facts.get("whitening") and any(map(changes_pixels, changed)):
+                raise BoardError(
+                    f"augmentation = {full.augmentation!r} changes pixels, and the images of set {prepared.name!r} are whitened: "
+                    "they have none to change"
+                )
             channels = self.dataset.shape[0]
             if full.normalisation != DATASET and channels != 3:
                 raise BoardError(

@@ -10,8 +10,8 @@ import torch
 
 from harness import optimizers
 from harness.boards.board import Board
-from harness.boards.native import NATIVE_PROTOCOLS, STATISTICS, summary
-from harness.boards.protocol import PROTOCOLS, Protocol
+from harness.boards.native import NATIVE_PROTOCOLS, STATISTICS
+from harness.boards.protocol import PROTOCOLS, Protocol, summary
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.datasets.cards import IMAGENET_MEAN, IMAGENET_STD

@@ -11,7 +11,7 @@ from torch import nn
 from harness import models
 
 STANDARD = ("resnet18", "resnet18-modified", "resnet101", "resnet101-modified", "efficientnet-b0", "mobilenet-v2")
-SMALL = ("wrn-16-2", "mobilenet-v2-x0.5-modified", "shufflenet-v2-x0.5", "shufflenet-v2-x0.5-modified")
+SMALL = ("wrn-16-2", "resnetap10(width=0.25)", "mobilenet-v2-x0.5-modified", "shufflenet-v2-x0.5", "shufflenet-v2-x0.5-modified")
 SWINS = ("swin-v2-tiny", "swin-v2-tiny(windows=pad)")
 STUDENTS = ("convnet3", "convnet6(norm=instance)", *STANDARD, *SMALL, *SWINS, "timm/test_vit")
 CHEAP = ("convnet3", "convnet3(norm=instance)", "resnet18", "resnet18-modified", "mobilenet-v2", *SMALL, "timm/test_vit")
