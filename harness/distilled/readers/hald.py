@@ -22,8 +22,8 @@ from harness.files import paths
 from harness.files.tensors import load_tensors
 from harness.training.replay import Rule
 
-#: The file that has the order of the images of each epoch; one of 1,000 labels a class of ImageNet-1K has a million numbers.
-ORDER, MAX_NUMBERS = "sampler_indices_dict.pt", 2_000_000
+#: The file that has the order of the images of each epoch; of 300 labels a class of ImageNet-1K it has 300,000 numbers.
+ORDER, MAX_NUMBERS = "sampler_indices_dict.pt", 1_000_000
 #: What the end of a folder's name says: images a batch, soft labels a class, images a class.
 NAMED = re.compile(r"bs(\d{1,6})_slc(\d{1,6})_ipc(\d{1,6})$")
 #: By how much probabilities in half precision may fail to sum to 1.

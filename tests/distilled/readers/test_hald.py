@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from harness import DistilledSet
 from harness.core.errors import BadOption, DataError
-from harness.files.tensors import load_tensors
+from harness.distilled.readers import hald
+from harness.files.tensors import MAX_VALUES, load_tensors
 from harness.losses.targets import Targets
 from tests.distilled.readers.published_files import DIGITS, write_folders
 from tests.distilled.readers.retrained import CLASSES, IMAGES, SIZE, imported, reference, trained
@@ -93,6 +94,22 @@ def test_what_the_name_says_is_so_and_what_is_assumed_is_said(tmp_path: Path) ->
         with pytest.raises(DataError, match=words):
             imported(tmp_path / name, form="hald")
         (tmp_path / name).rename(tmp_path / NAME)
+
+
+def test_an_order_may_hold_more_numbers_than_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 300 labels a class, ImageNet-1K's has 300,000; a file of batches has some thousand values."""
+    published(tmp_path)
+    asked: dict[str, object] = {}
+
+    def noting(path: Path, **options: object) -> object:
+        asked[path.name] = options.get("values")
+        return load_tensors(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hald, "load_tensors", noting)
+    imported(tmp_path / NAME, form="hald")
+    assert asked == {"sampler_indices_dict.pt": hald.MAX_NUMBERS} and hald.MAX_NUMBERS > 3 * MAX_VALUES
+    with pytest.raises(DataError, match="nested too deeply"):
+        load_tensors(tmp_path / NAME / "sampler_indices_dict.pt", values=60)
 
 
 def test_options_out_of_range_are_refused(tmp_path: Path) -> None:
