@@ -20,6 +20,7 @@ SIZES = ((4, 10), (1, 2), (5, 2), (1, 10), (3, 1000), (1, 1000))
 LARGE = 1e4
 DRAWS = 3  # of gradients that are compared with finite differences
 KINDS: tuple[Kind, ...] = ("logits", "probabilities")
+STORED_AT = 20.0  # the temperature of stored probabilities
 
 
 class _Loss(NamedTuple):
@@ -51,8 +52,8 @@ def check_loss(loss: str | Callable[..., Tensor], /, *, stop_gradient: bool = Fa
 
     A scalar of the student's logits [B, C] for any B and C, finite up to ±1e4 in float32 and in bf16, whose gradient is that of
     finite differences and reaches nothing but the student's logits; without waits for the device, random draws, memory of
-    earlier calls or changes of what it is given; with soft labels of either kind, and MissingTargets where labels that it needs
-    are absent.
+    earlier calls or changes of what it is given; with soft labels of either kind, probabilities at whatever temperature they were
+    stored, and MissingTargets where labels that it needs are absent.
 
     Args:
         loss: a registered name, with parameters perhaps, such as "gift(gamma=0.2)", or the function itself.
@@ -70,6 +71,7 @@ def check_loss(loss: str | Callable[..., Tensor], /, *, stop_gradient: bool = Fa
     _has_the_gradient_of_finite_differences(loss_, stop_gradient)
     _does_not_wait(loss_)
     _says_which_labels_are_missing(loss_)
+    _minds_the_temperature(loss_)
 
 
 def _made(loss: str | Callable[..., Tensor], options: dict[str, object]) -> _Loss:
@@ -193,6 +195,16 @@ def _leaves_the_targets_without_gradient(loss: _Loss) -> None:
         reached = torch.autograd.grad(value, [z, soft], allow_unused=True)[1] is not None
         remedy = "ask for them by targets.logits(), which detaches them: a teacher is not trained"
         expect(not reached, loss.name, f"has a gradient at soft labels that are {kind}; {remedy}")
+
+
+def _minds_the_temperature(loss: _Loss) -> None:
+    """Stored probabilities may have been taken at a temperature (HALD: 20): they tell what the logits do, centred."""
+    z, t, y = (tensor.detach() for tensor in _batch((4, 10)))
+    where = f"on probabilities at temperature {STORED_AT:g}"
+    kept = Targets(hard=y, soft=(t / STORED_AT).softmax(1), kind="probabilities", temperature=STORED_AT)
+    value, meant = loss(z, kept, where), loss(z, _targets(t - t.mean(1, keepdim=True), y), "on logits [4, 10]")
+    remedy = "ask for them by targets.logits(), or by targets.probabilities(temperature)"
+    expect(torch.allclose(value, meant, rtol=1e-3, atol=1e-4), loss.name, f"takes what it is given {where} for others; {remedy}")
 
 
 # -- how it runs ---------------------------------------------------------------------------------------------------------

@@ -130,6 +130,10 @@ BAD_LOSSES: dict[str, tuple[Callable[[Tensor, Targets], Any], str]] = {
     "hard in place": (changing_hard, "changes the hard labels in place"),
     "soft unasked": (lambda z, t: (z - t.soft.detach()).square().mean(), "without soft labels; ask for them by targets.logits()"),
     "hard unasked": (lambda z, t: good(z, t) + z[:, 0].mul(len(t.hard)).mean(), "ask for them by targets.labels()"),
+    "temperature": (
+        lambda z, t: -(z.log_softmax(1) * (t.probabilities() if t.kind == "logits" else t.soft.detach())).sum(1).mean(),
+        "takes what it is given on probabilities at temperature 20 for others; ask for them by targets.logits()",
+    ),
     "probabilities": (refusing_probabilities, "with soft labels that are probabilities: NotImplementedError: logits, please"),
 }
 
