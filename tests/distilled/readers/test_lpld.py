@@ -301,6 +301,80 @@ def test_what_is_off_is_one_line_that_names_it(tmp_path: Path, how: str, words: 
     assert "\n" not in message and words in message, message
 
 
+def altered_epoch(folder: Path, how: str) -> None:
+    """Damage the third batch of the second epoch of a set whose labels are stored by epoch and of all classes, or the order."""
+    file, order = folder / "epoch_1" / "batch_2.tar", folder / "sampler_indices_epoch.json"
+    parts: Any = copy.deepcopy(load_tensors(file))
+    named = json.loads(order.read_text())
+    match how:
+        case "batch gone":
+            return file.unlink()
+        case "epoch gone":
+            (folder / "epoch_1").rename(folder / "epoch_7")
+            return None
+        case "order cut":
+            order.write_text(order.read_text()[:-9])
+        case "order of words":
+            order.write_text(json.dumps({"first": named["0"]}))
+        case "order of one epoch":
+            order.write_text(json.dumps({"0": named["0"]}))
+        case "order short":
+            order.write_text(json.dumps(named | {"1": named["1"][:9]}))
+        case "order beyond":
+            order.write_text(json.dumps(named | {"1": [20] * 20}))
+        case "no list":
+            parts = {"coords": parts[0]}
+        case "parts":
+            parts = parts[:4]
+        case "uneven":
+            parts[1] = parts[1][:3]
+        case "classes":
+            parts[5] = parts[5][:, :9]
+        case "whole numbers":
+            parts[5] = parts[5].long()
+        case "huge":
+            parts[5] = parts[5].float() + 1e6
+        case "lam":
+            parts[3:5] = [1.5, None]
+        case "crop of nothing":
+            parts[0] = parts[0] * torch.tensor([1.0, 1.0, 0.0, 1.0])
+        case "truncated":
+            file.write_bytes(file.read_bytes()[:700])
+    if how.split()[0] != "order" and how != "truncated":
+        torch.save(parts, file)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("batch gone", "epoch_1: batch_2 is missing; there are 4, up to batch_4"),
+        ("epoch gone", "labels: epoch_1 is missing; there are 3, up to epoch_7"),
+        ("order cut", "sampler_indices_epoch.json: not JSON"),
+        ("order of words", "sampler_indices_epoch.json: expected an object"),
+        ("order of one epoch", "sampler_indices_epoch.json: it names no images for epoch 1"),
+        ("order short", "epoch_1/batch_2.tar: 4 images, and the order of the images names 1 for it"),
+        ("order beyond", "epoch_1/batch_0.tar: index must lie in 0..19"),
+        ("no list", "epoch_1/batch_2.tar: expected a list of crops"),
+        ("parts", "epoch_1/batch_2.tar: expected a list of crops"),
+        ("uneven", "epoch_1/batch_2.tar: crops must be float32 or float64 or float16 [3, 4], not torch.float32 [4, 4]"),
+        ("classes", "epoch_1/batch_2.tar: logits must be float16 or float32 [4, 10], not torch.float16 [4, 9]"),
+        ("whole numbers", "epoch_1/batch_2.tar: logits must be float16 or float32 [4, 10], not torch.int64 [4, 10]"),
+        ("huge", "epoch_1/batch_2.tar: logits must be finite in half precision; 40 values"),
+        ("lam", "epoch_1/batch_2.tar: lam must be a number in [0, 1], not 1.5"),
+        ("crop of nothing", "epoch_1/batch_2.tar: crops must be top, left, height and width within the image"),
+        ("truncated", "epoch_1/batch_2.tar: damaged or truncated"),
+    ],
+)
+def test_what_is_off_by_epoch_is_one_line_that_names_it(tmp_path: Path, how: str, words: str) -> None:
+    published(tmp_path, flat=False, batches=13)
+    altered_epoch(tmp_path / "labels", how)
+    with pytest.raises(DataError) as caught:
+        imported(tmp_path / "labels", form="lpld")
+    message = str(caught.value)
+    assert "\n" not in message and words in message, message
+
+
 def test_an_epoch_that_was_cut_off_is_the_last(tmp_path: Path) -> None:
     published(tmp_path, flat=False, batches=12)
     (tmp_path / "labels" / "epoch_1" / "batch_4.tar").unlink()
