@@ -15,6 +15,7 @@ from harness.leaderboard.page.inline import html, plain
 from harness.leaderboard.page.rows import FILTERS, LongTable, long_table
 from harness.leaderboard.summary import Comparison
 from harness.leaderboard.tables import Table
+from harness.leaderboard.text import fixed
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def _shown(chapter: Chapter, number: int) -> dict[str, Any]:
         "note": html(chapter.note),
         "table": chapter.table,
         "shade": _shade(chapter.tables) if any(row.tied for row in rows) else "",
+        # where seeds were tested once, the best of their tests is the one there is
+        "bests": any(row.best_on_test not in ("", fixed(row.mean, row.decimals)) for row in rows),
         "gains": any(row.gained for row in rows),
         "intervals": any(row.interval for row in rows),
         "statuses": any(row.status for row in rows),

@@ -42,6 +42,7 @@ class Row:
         tied: whether the cell is the best of its column, or cannot be told from it.
         status: verified, claimed or reported; empty where nobody has said.
         seeds: (record's id, value) of each seed.
+        best: percent, the mean of each seed's best test evaluation, which nothing is ranked by; NaN where nobody has said.
         decimals: with which numbers are shown; scores in [0, 1] have more than percent.
     """
 
@@ -59,12 +60,18 @@ class Row:
     tied: bool
     status: str
     seeds: tuple[tuple[str, float], ...]
+    best: float = math.nan
     decimals: int = 1
 
     @property
     def interval(self) -> str:
         """The mean's interval as a table shows it."""
         return "" if math.isnan(self.low) else f"{fixed(self.low, self.decimals)} to {fixed(self.high, self.decimals)}"
+
+    @property
+    def best_on_test(self) -> str:
+        """The best on test as a table shows it."""
+        return fixed(self.best, self.decimals)
 
     @property
     def gained(self) -> str:
@@ -140,6 +147,7 @@ def _rows(scenario: str, table: Table, taught: Mapping[str, bool], taken: set[st
         "rank",
         "mean_low",
         "mean_high",
+        "best_on_test_mean",
         "decimals",
     ]
     texts = [*dict.fromkeys(["dataset", *AXES, "value", "suffix", "evidence"])]
@@ -209,6 +217,7 @@ def _row(key: str, labels: Mapping[str, str], cell: Mapping[str, Any], seeds: tu
         bool(cell["tied"]) and not math.isnan(cell["mean"]),
         _text(cell["evidence"]),
         seeds,
+        cell["best_on_test_mean"],
         1 if math.isnan(cell["decimals"]) else int(cell["decimals"]),
     )
 

@@ -80,7 +80,16 @@ def test_it_is_a_table_that_needs_no_script(planter):
     table = root.find("table")
     assert table.find("caption").text.startswith("4 cells. All of dataset digits, set RDED, IPC 10, student convnet3")
     heads = table.find("thead").all("th")
-    assert [head.text for head in heads] == ["optimizer", "loss", "mean ± std", "95 % interval", "gain", "n", "status"]
+    assert [head.text for head in heads] == [
+        "optimizer",
+        "loss",
+        "mean ± std",
+        "95 % interval",
+        "gain",
+        "best on test",
+        "n",
+        "status",
+    ]
     assert {head.attributes["scope"] for head in heads} == {"col"}
     for row in table.find("tbody").all("tr"):
         assert [head.attributes["scope"] for head in row.all("th")] == ["row"]
@@ -108,6 +117,23 @@ def test_best_cells_are_shaded_and_it_is_said_what_that_means(planter):
     del tables[0].cells["tied"]  # of a scenario that makes its tables itself
     root = read(page(Cover("T", "", "t", ""), [Chapter.of("planted", tables, planter.records)], planter.records))
     assert "Shaded: the best of a set in its column." in root.find("caption").text
+
+
+def test_best_on_test_has_a_labelled_column_of_its_own_where_it_is_not_the_mean(planter):
+    for loss, accuracy in (("gift", 85.0), ("kl", 80.0)):
+        planter.cell(accuracy, accuracy + 1, loss=loss)  # whose best is one point above
+    text = page_of(planter)
+    assert '<th scope="col" class="number" data-label="best on test">best on test</th>' in text
+    assert re.findall(r'<td class="number" data-order="([\d.]+)">(8\d\.\d)</td>', text) == [
+        ("81.5000", "81.5"),
+        ("86.5000", "86.5"),
+    ]
+    assert "as papers report it; nothing is ranked by it." in text
+    planter.records = [
+        record.model_copy(update={"metrics": {**record.metrics, "best_accuracy": record.metrics["accuracy"]}})
+        for record in planter.records
+    ]
+    assert "best on test</th>" not in page_of(planter)
 
 
 def test_notes_say_what_the_numbers_rest_on(planter):

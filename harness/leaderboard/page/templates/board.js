@@ -3,6 +3,8 @@
 "use strict";
 const content = JSON.parse(document.getElementById("content").textContent);
 const filters = Object.entries(content.filters);
+// Of more rows than this, some are shown at once; the others, and what sorts them all, come when the browser has time.
+const LARGE = 500;
 const view = { chosen: new Map(filters.map(([name]) => [name, new Set()])), words: "", order: new Map(), open: new Set() };
 let applying = false;
 
@@ -23,6 +25,9 @@ const draw = (name, attributes, ...children) => {
 // -- tables: each row's labels are read once, in the order of the page, which is how DataTables numbers rows
 const tables = [...document.querySelectorAll("table.cells")].map(element => {
   const columns = [...element.tHead.rows[0].cells].map(cell => cell.dataset.label);
+  return { element, columns, total: element.tBodies[0].rows.length, grid: null };
+});
+const gridOf = ({ element, columns }) => {
   const same = new Map([...element.caption.querySelectorAll("[data-label]")].map(span => [span.dataset.label, span.dataset.value]));
   const places = filters.map(([name]) => columns.indexOf(name));
   const labels = Array.from(element.tBodies[0].rows, row => filters.map(([name], i) => places[i] < 0 ? same.get(name) ?? "" : row.cells[places[i]].textContent));
@@ -37,14 +42,21 @@ const tables = [...document.querySelectorAll("table.cells")].map(element => {
     const chosen = view.chosen.get(name);
     return !chosen.size || chosen.has(labels[number][i]);
   }));
+  for (const button of element.querySelectorAll(".value button")) button.setAttribute("aria-expanded", "false");
   grid.on("order", () => {
     const [first] = grid.order();
     if (first && first[1]) view.order.set(element.dataset.name, [columns[first[0]], first[1]]);
     else view.order.delete(element.dataset.name);
     remember();
   });
-  return { element, columns, grid };
-});
+  return grid;
+};
+// Every table made ready to be sorted, filtered and opened; once.
+const ready = () => {
+  for (const table of tables) table.grid ??= gridOf(table);
+  document.documentElement.classList.remove("starting");
+  return tables;
+};
 
 // -- the view's address
 const remember = () => {
@@ -78,7 +90,7 @@ const recall = () => {
 };
 const apply = () => {
   applying = true;
-  for (const { element, columns, grid } of tables) {
+  for (const { element, columns, grid } of ready()) {
     const [column, way] = view.order.get(element.dataset.name) ?? [];
     const place = columns.indexOf(column);
     grid.search(view.words).order(place < 0 ? [] : [[place, way]]).draw();
@@ -94,7 +106,7 @@ const apply = () => {
   applying = false;
 };
 const refilter = () => {
-  for (const { grid } of tables) grid.search(view.words).draw();
+  for (const { grid } of ready()) grid.search(view.words).draw();
   show();
   remember();
 };
@@ -131,9 +143,9 @@ const show = () => {
     summary.classList.toggle("set", chosen.size > 0);
   }
   let shown = 0, total = 0;
-  for (const { grid } of tables) {
-    shown += grid.rows({ search: "applied" }).count();
-    total += grid.rows().count();
+  for (const { grid, total: rows } of tables) {
+    shown += grid ? grid.rows({ search: "applied" }).count() : rows;
+    total += rows;
   }
   count.textContent = shown === total ? `${total} cells` : `${shown} of ${total} cells`;
 };
@@ -203,7 +215,7 @@ const curve = seeds => {
 const toggle = (button, open) => {
   const row = button.closest("tr");
   const key = row.id.slice(2);
-  const { grid } = tables.find(({ element }) => element.contains(row));
+  const { grid } = ready().find(({ element }) => element.contains(row));
   const child = grid.row(row).child;
   if (open) {
     grid.row(row).child(detail(key), "opened").show();
@@ -228,11 +240,26 @@ for (const link of document.querySelectorAll('a[href^="#"]')) link.addEventListe
   target.focus({ preventScroll: true });
 });
 
-for (const button of document.querySelectorAll(".value button")) button.setAttribute("aria-expanded", "false");
 document.documentElement.classList.replace("loading", "live");
 bar.hidden = false;
+if (tables.reduce((sum, { total }) => sum + total, 0) > LARGE) {
+  document.documentElement.classList.add("starting");
+  addEventListener("beforeprint", ready);
+  document.addEventListener("pointerdown", ready, { capture: true, once: true });
+  document.addEventListener("keydown", ready, { capture: true, once: true });
+  // after what is shown has been drawn; each table in a turn of its own, so that nothing waits for all of them
+  const left = tables.slice();
+  const next = () => {
+    const table = left.shift();
+    if (!table) return ready();
+    table.grid ??= gridOf(table);
+    setTimeout(next);
+  };
+  requestAnimationFrame(() => setTimeout(next, 100));
+} else ready();
 addEventListener("hashchange", () => { if (recall()) apply(); });
 if (location.hash.includes("=") && recall()) apply();
 else show();
+performance.mark("usable");
 if (view.open.size) document.getElementById(`c-${[...view.open][0]}`)?.scrollIntoView({ block: "center" });
 })();
