@@ -13,6 +13,8 @@ INHERITED = ("fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width",
 #: Attributes whose numbers are pixels, of which two decimals are enough.
 PIXELS = ("d", "x", "y")
 _LONG = re.compile(r"-?\d+\.\d{3,}")
+#: Points up to which a drawing is made to fit a phone's width: of one panel, whose text can be read there, too.
+NARROW = 500
 #: CSS's short form of a font: size, and the families after it.
 _FONT = re.compile(r"(?:(?P<slant>italic|oblique) )?(?:(?P<weight>bold|\d{3}) )?(?P<size>[\d.]+px) (?P<family>.+)")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
@@ -56,6 +58,8 @@ def inlined(svg: bytes, name: str) -> Markup:
     for look, value in looks.items():
         root.set(look, value)
     root.set("role", "img")
+    if float(root.get("width", "inf").removesuffix("pt")) <= NARROW:
+        root.set("class", "narrow")
     ElementTree.register_namespace("", SVG)
     text = ElementTree.tostring(root, encoding="unicode")
     return Markup(re.sub(r"\s*\n\s*", " ", text))

@@ -55,6 +55,12 @@ def test_what_all_marks_of_a_line_have_alike_is_said_once(svg):
     assert len(text) < 0.8 * len(svg)
 
 
+@pytest.mark.parametrize(("panels", "narrow"), [(1, True), (3, False)])
+def test_a_drawing_of_one_panel_fits_a_phone(panels, narrow, tmp_path):
+    text = inlined(draw(figure(2, panels=panels), tmp_path)[0].read_bytes(), "mine")
+    assert ('class="narrow"' in text) == narrow
+
+
 def tag(element):
     return element.tag.rpartition("}")[2]
 
