@@ -74,7 +74,8 @@ class Provenance(Stated):
 
     Attributes:
         warnings: what the checks of the distilled set warn of, a line each.
-        image_bytes, label_bytes: of a distilled set that is not 8-bit pixels and classes alone; None of others.
+        image_bytes, label_bytes: of a distilled set that has files of its authors, or is not 8-bit pixels and classes alone;
+            None of others.
     """
 
     warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()

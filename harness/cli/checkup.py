@@ -18,6 +18,7 @@ from harness.core.spec import Spec
 from harness.datasets.presence import find
 from harness.distilled import distillers
 from harness.distilled.files import SetFile, set_blueprint
+from harness.files.hub import is_remote
 from harness.planning.artefacts import Artefacts
 from harness.planning.needs import Needs, ambiguous, dataset_name
 from harness.planning.supplies import Supplies
@@ -162,6 +163,8 @@ def _sets(needs: Needs, spec: SetSpec, slots: dict[str, set[str]], teachers: Seq
             if missing:
                 state = "given, but of which network?" if supplied else "not given"
                 yield Finding("set", what, state, False, ipc, slot, option, given)
+            elif is_remote(path):
+                yield Finding("set", what, f"downloaded by the run: {path}", True, ipc, slot, given=given)
             elif path.exists():
                 yield Finding("set", what, str(path), True, ipc, slot, given=given)
             else:

@@ -23,7 +23,10 @@ from harness.running.status import lacking
 
 BOARDS = Path("leaderboards")
 #: Modules that not every installation has or needs, and what for.
-OPTIONAL = {"avalanche": "class-incremental scenarios; pip install avalanche-lib", "pyarrow": "datasets in Parquet files"}
+OPTIONAL = {
+    "avalanche": "class-incremental scenarios; pip install avalanche-lib",
+    "pyarrow": "Parquet files of datasets and of sets",
+}
 #: What plans a board with what is at hand.
 PLANS = "giftbench plan BOARD"
 NOTES = (

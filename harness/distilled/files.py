@@ -29,13 +29,13 @@ class SetFile:
 
     @property
     def ipc(self) -> float:
-        mean = self.images / int(self.metadata["classes"])
-        return int(mean) if mean == int(mean) else round(mean, 2)
+        return per_class(self.images, int(self.metadata["classes"]), self.metadata.get("provenance", {}))
 
     def stored_bytes(self) -> dict[str, int]:
         """Return the bytes of a set's images and labels, `image_bytes` and `label_bytes` of `DistilledSet`, from its header.
 
-        Nothing is said of 8-bit pixels and classes alone, as most sets are; nor of a set that is planned and not made yet.
+        Nothing is said of 8-bit pixels and classes alone, as most sets that are made here are; nor of a set that is planned and
+        not made yet.
         """
         if not self.path.is_file():
             return {}
@@ -62,6 +62,17 @@ def published_bytes(provenance: Mapping[str, object]) -> dict[str, int]:
     stated = provenance.get("bytes")
     known = stated if isinstance(stated, dict) else {}
     return {what: known[what] for what in ("images", "labels") if type(known.get(what)) is int and known[what] >= 0}
+
+
+def per_class(images: int, classes: int, provenance: Mapping[str, object]) -> float:
+    """Return how many images a class has as they are stored: a whole number, else the mean over the classes.
+
+    Args:
+        images: to train on; `decoded` of the provenance is how many were made of each that is stored.
+    """
+    decoded = provenance.get("decoded")
+    mean = images / classes / (decoded if type(decoded) is int and decoded > 0 else 1)
+    return int(mean) if mean == int(mean) else round(mean, 2)
 
 
 def class_bytes(classes: int) -> int:

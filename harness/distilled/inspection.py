@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.core.errors import DataError
+from harness.distilled.files import published_bytes
 from harness.distilled.set import DistilledSet
 from harness.files import atomic
 
@@ -37,7 +38,8 @@ def describe(distilled: DistilledSet) -> str:
         "values": f"{float(images.min()):.4g} to {float(images.max()):.4g}, mean {_mean(images):.4g}",
         "classes": f"{distilled.classes}, {spread}",
         "soft labels": soft,
-        "bytes": f"images {distilled.image_bytes:,}, labels {distilled.label_bytes:,}, as they are stored",
+        "bytes": f"images {distilled.image_bytes:,}, labels {distilled.label_bytes:,}, as they are stored"
+        + (" by its authors" if published_bytes(distilled.provenance) else ""),
         "mosaic factor": str(distilled.factor),
         "native loss": distilled.native_loss or "none stated",
         "provenance": json.dumps(distilled.provenance, sort_keys=True),

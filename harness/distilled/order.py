@@ -7,6 +7,9 @@
 | `wnid`    | are WordNet ids, and the classes these, sorted     | the same                                            |
 | FILE      | its line i has the folder of class i; of numbered folders, and of a set that has numbers alone, the name of the |
 |           | class that the set calls i                                                                               |
+
+What is not stated is taken from folders that are called as the dataset's classes, are numbers or begin with them, or are WordNet
+ids, which count as they are sorted. Of others, such as prompts, the order cannot be known: they are refused.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ from harness.files import paths
 
 WAYS = ("names", "numbers", "wnid")
 #: A class folder's number: 00012 (RDED, CDA on ImageNet-21K), new012 (SRe2L), class012.
-NUMBERED = re.compile(r"(?:new|class)_?(\d{1,6})|_(\d{1,6})")
+NUMBERED = re.compile(r"(?:new|class|cls|label)[_-]?(\d{1,6})|_(\d{1,6})")
 WORDNET = re.compile(r"n\d{8}")
+#: What a folder's name begins with: the class's number or WordNet id, then its name: 012_ostrich, n01518878-ostrich.
+LED = re.compile(r"(\d{1,6}|n\d{8})[ _.-]+(?!\d+$)\S.*")
 #: Bytes of a file of class names.
 MAX_BYTES = 1 << 24
 
@@ -85,10 +90,10 @@ def arrange(folders: Sequence[str], card: Card, order: Order | None, root: Path,
 
     Args:
         folders: their names, sorted.
-        order: that is stated; None: folders that are called as the dataset's classes are those, numbers count them, and other
-            names are sorted, which is said.
+        order: that is stated; None: folders that are called as the dataset's classes are those, numbers count them, WordNet ids
+            are sorted, which is said.
         root: the folder they lie in, for messages.
-    Raises: DataError when there is no such order of them.
+    Raises: DataError when there is no such order of them, with the line that helps where it has to be stated.
     """
     numbers = {folder: value for folder in folders if (value := number_of(folder)) is not None}
     way = order.way if order is not None else ""
@@ -102,6 +107,10 @@ def arrange(folders: Sequence[str], card: Card, order: Order | None, root: Path,
         say(f"{root.name}: the folders are called as the classes of {card.name}")
         own = _paired(folders, card, str(root))
         return Arrangement(tuple(folders[own.index(label)] for label in range(card.classes)), "the dataset's names")
+    if not way and (led := _led(folders)):
+        inner = arrange(sorted(led), card, None, root, say)
+        say(f"{root.name}: the classes are what the folders' names begin with, from {led[inner.folders[0]]}")
+        return Arrangement(tuple(led[name] for name in inner.folders), f"{inner.words}, at the beginning of longer ones")
     if numbers and not way:
         return _by_numbers(folders, numbers, card, root)
     if way == "wnid" and (odd := next((folder for folder in folders if not WORDNET.fullmatch(folder)), None)) is not None:
@@ -110,8 +119,23 @@ def arrange(folders: Sequence[str], card: Card, order: Order | None, root: Path,
     known = [index for index in places(folders, card.names) if index is not None]
     if 2 * len(known) >= len(folders) and not way:
         _paired(folders, card, str(root))  # which names the one that is called otherwise
-    say(f"{root.name}: the folders are no numbers, so the classes are their names, sorted, from {folders[0]}")
+    if not all(WORDNET.fullmatch(folder) for folder in folders):
+        odd = next(folder for folder in folders if not WORDNET.fullmatch(folder))
+        names = f"the classes of {card.name}" if card.names else f"classes, whose names {card.name} has in its files,"
+        raise DataError(
+            f"{root}: folders such as {odd[:60]!r} are called neither as {names} nor by number or WordNet id; state their order "
+            "by --classes FILE, on line i the folder of class i (on a board: classes = 'FILE')"
+        )
+    say(f"{root.name}: the folders are WordNet ids, so the classes are these, sorted, from {folders[0]}")
     return Arrangement(tuple(folders), "the folders' names, sorted")
+
+
+def _led(folders: Sequence[str]) -> dict[str, str]:
+    """Return folders by the numbers or WordNet ids that all their names begin with; nothing where they do not, or share one."""
+    matches = [LED.fullmatch(folder) for folder in folders]
+    leads = {match[1]: folder for match, folder in zip(matches, folders, strict=True) if match is not None}
+    alike = len({WORDNET.fullmatch(lead) is None for lead in leads}) == 1
+    return leads if alike and len(leads) == len(folders) else {}
 
 
 def _counts(numbers: dict[str, int], folders: Sequence[str], card: Card) -> bool:
@@ -134,7 +158,9 @@ def _by_numbers(folders: Sequence[str], numbers: dict[str, int], card: Card, roo
         raise DataError(f"{root / odd[0]}: no class folder{beside}")
     if missing := sorted({*range(card.classes)} - folder_of.keys()):
         count = f"{len(folder_of)} class folders, {card.name} has {card.classes}"
-        raise DataError(f"{root}: no folder of class {missing[0]}; {count}")
+        hint = "; numbers that count otherwise are stated by --classes FILE, on line i the folder of class i"
+        hint = hint if len(folders) == card.classes else ""
+        raise DataError(f"{root}: no folder of class {missing[0]}; {count}{hint}")
     if extra := sorted(folder_of.keys() - {*range(card.classes)}):
         raise DataError(f"{root / folder_of[extra[0]]}: a class too many; {card.name} has {card.classes}, numbered from 0")
     return Arrangement(tuple(folder_of[label] for label in range(card.classes)), "the folders' numbers")

@@ -16,7 +16,7 @@ from torch import Tensor
 from harness import datasets
 from harness.core.digests import digest
 from harness.core.errors import DataError, GiftbenchError
-from harness.distilled.files import FORMAT, class_bytes, published_bytes
+from harness.distilled.files import FORMAT, class_bytes, per_class, published_bytes
 from harness.files import safetensors
 from harness.files.paths import UNFIT, line
 from harness.training.replay import Replay
@@ -201,9 +201,8 @@ class DistilledSet:
 
     @property
     def ipc(self) -> float:
-        """Images per class: a whole number when the set is balanced, else the mean over the classes."""
-        mean = len(self) / self.classes
-        return int(mean) if mean == int(mean) else round(mean, 2)
+        """Images per class as they are stored: a whole number when the set is balanced, else the mean over the classes."""
+        return per_class(len(self), self.classes, self.provenance)
 
     @cached_property
     def digest(self) -> str:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.errors import DataError
+from harness.core.errors import DataError, suggest
+from harness.files import paths
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -19,6 +20,9 @@ MAX_ROWS = 1 << 23
 #: Bytes of one string, and entries of one list, in a file's own description.
 MAX_STRING, MAX_LIST = 1 << 24, 1 << 20
 IMAGE_COLUMNS = ("image", "img")
+#: What else columns of images and of class numbers are called.
+USUAL_IMAGES = (*IMAGE_COLUMNS, "images", "pixels", "jpg", "jpeg", "png", "webp", "image_bytes")
+USUAL_LABELS = ("label", "labels", "class_id", "class", "class_idx", "class_index", "cls", "target", "targets", "y", "fine_label")
 
 
 def encoded_images(file: Path, group: int) -> list[bytes | None]:
@@ -27,7 +31,7 @@ def encoded_images(file: Path, group: int) -> list[bytes | None]:
     Row by row: a few bytes of a file may say that a large value is repeated a million times.
     """
     with opening(file) as opened:
-        image, _ = columns(opened.schema_arrow, str(file))
+        image = image_column(opened.schema_arrow, str(file))
         check_group(opened, group, file)
         images: list[bytes | None] = []
         size = 0
@@ -71,6 +75,53 @@ def opening(file: Path, shared: Sequence[str] = ()) -> Iterator[ParquetFile]:
         raise
     except Exception as error:  # a broken file may raise anything in Arrow
         raise DataError(f"{file}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None
+
+
+def image_column(schema: Schema, place: str) -> str:
+    """Return the column of encoded images: the one with a usual name, else the only one that may be. Raises DataError."""
+    candidates = [name for name in dict.fromkeys(schema.names) if _holds_bytes(schema, name)]
+    usual = [name for name in USUAL_IMAGES if name in candidates]
+    if not usual and len(candidates) != 1:
+        what = f"columns {', '.join(candidates)[:100]} may all be" if candidates else "no column is one"
+        names = ", ".join(schema.names)[:200]
+        raise DataError(f"{place}: columns {names}; {what} of encoded images, {{bytes, path}}; call it image")
+    return str((usual or candidates)[0])
+
+
+def _holds_bytes(schema: Schema, name: str) -> bool:
+    import pyarrow
+
+    if schema.names.count(name) != 1:
+        return False
+    kind = schema.field(name).type
+    if pyarrow.types.is_struct(kind):
+        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else None
+    return kind is not None and (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
+
+
+def label_column(schema: Schema, wanted: str, place: str, option: str) -> str:
+    """Return the column of classes: `wanted`, else the one with a usual name, else the only one of whole numbers.
+
+    Args:
+        option: by which the user states it, for the error.
+    Raises: DataError where several may be, or none is.
+    """
+    import pyarrow
+
+    types, names = pyarrow.types, [name for name in dict.fromkeys(schema.names) if schema.names.count(name) == 1]
+    if wanted:
+        if wanted not in names:
+            raise DataError(f"{place}: no column {wanted!r}; {suggest(wanted, names)}")
+        kind = schema.field(wanted).type
+        if not any(is_one(kind) for is_one in (types.is_integer, types.is_floating, types.is_string, types.is_large_string)):
+            raise DataError(f"{place}: column {wanted} is {paths.line(kind)[:80]}; expected class numbers or names")
+        return wanted
+    whole = [name for name in names if types.is_integer(schema.field(name).type)]
+    likely = [name for name in whole if name.casefold() in USUAL_LABELS] or whole
+    if len(likely) != 1:
+        what = f"{', '.join(likely)[:100]} may all be the classes" if likely else "none is of whole numbers"
+        raise DataError(f"{place}: of columns {', '.join(names)[:200]} {what}; give {option}")
+    return str(likely[0])
 
 
 def columns(schema: Schema, place: str) -> tuple[str, str]:

@@ -16,6 +16,17 @@ from harness.core.errors import DataError
 MAX_ENTRIES = 2_000_000
 #: Folders in one another that are gone down for files.
 MAX_DEPTH = 16
+#: What systems and tools leave in folders and archives, in lower case; passed over everywhere, as hidden entries are.
+STRAYS = frozenset(
+    (
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "$recycle.bin", "@eadir", "lost+found"),
+        *("__pycache__", "wandb", "lightning_logs"),
+    )
+)
+#: How logs end, and what a folder may be called that has nothing but notes in it.
+LOGS, LOG_FOLDERS = (".log", ".out", ".err"), frozenset(("log", "logs", "tensorboard", "runs"))
+NOTES = (*LOGS, ".txt", ".json", ".jsonl", ".csv", ".yaml", ".yml", ".toml", ".md")
+EVENTS = "events.out.tfevents."
 #: Characters that would break an error's line, or that no encoding holds: control characters, line ends, undecodable bytes.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -34,6 +45,20 @@ def folder(path: Path) -> Path:
     if not resolved.is_dir():
         raise DataError(f"{path}: expected a folder")
     return resolved
+
+
+def stray(name: str) -> bool:
+    """Return whether an entry of a folder or an archive is by its name nothing that was published: hidden, a log."""
+    folded = name.casefold()
+    return name.startswith(".") or folded in STRAYS or folded.endswith(LOGS) or folded.startswith(EVENTS)
+
+
+def _only_notes(folder: str) -> bool:
+    """Return whether there is nothing but logs and notes in a folder and below it."""
+    for count, (_, _, names) in enumerate(os.walk(folder)):
+        if count > MAX_DEPTH or not all(stray(name) or name.casefold().endswith(NOTES) for name in names):
+            return False
+    return True
 
 
 def inside(root: Path, name: str) -> Path:
@@ -55,7 +80,7 @@ def inside(root: Path, name: str) -> Path:
 
 
 def entries(root: Path, at: Path | None = None) -> list[os.DirEntry[str]]:
-    """Return what lies in a folder, by name; hidden entries are passed over.
+    """Return what lies in a folder, by name; hidden entries and strays are passed over.
 
     Args:
         root: the resolved folder that nothing may leave.
@@ -69,7 +94,7 @@ def below(root: Path, at: Path, endings: Collection[str]) -> tuple[list[tuple[st
     """Return the regular files of these endings in a folder and in all folders below it, and how many others there are.
 
     Folder by folder and by name in each, as torchvision's ImageFolder has them; the files' names are relative to `at`. Hidden
-    entries are among the others.
+    entries and strays are among the others.
 
     Args:
         root: the resolved folder that nothing may leave.
@@ -99,12 +124,12 @@ def below(root: Path, at: Path, endings: Collection[str]) -> tuple[list[tuple[st
 
 
 def _scan(root: Path, at: Path) -> tuple[list[os.DirEntry[str]], int]:
-    """Return what lies in a folder, by name, and how many hidden entries are passed over; see `entries`."""
+    """Return what lies in a folder, by name, and how many hidden entries and strays are passed over; see `entries`."""
     listed, hidden = [], 0
     try:
         with os.scandir(at) as listing:
             for entry in listing:
-                if entry.name.startswith("."):
+                if stray(entry.name) or (entry.name.casefold() in LOG_FOLDERS and entry.is_dir() and _only_notes(entry.path)):
                     hidden += 1
                     continue
                 if UNFIT.search(entry.name):

@@ -27,8 +27,8 @@ class Measure(NamedTuple):
 
 #: What a trial costs. Columns of the frame that `Prices` gives, NaN where a price is not known.
 MEASURES = (
-    Measure("image_bytes", "images", "bytes of the set's images as they are stored (8-bit pixels: one a value)"),
-    Measure("label_bytes", "labels", "bytes of its labels as they are stored (a class: as few whole bytes as tell it)"),
+    Measure("image_bytes", "images", "bytes of the set's images in its authors' files, else as 8-bit pixels, one a value"),
+    Measure("label_bytes", "labels", "bytes of its labels in its authors' files (a class: as few whole bytes as tell it)"),
     Measure(
         "needed_label_bytes",
         "labels if the teacher's were stored",

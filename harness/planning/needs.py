@@ -11,6 +11,7 @@ from harness.boards.board import Board, SetSpec
 from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.datasets.presence import places
+from harness.files.hub import is_remote
 from harness.planning.supplies import Supplies, Supply
 
 
@@ -51,10 +52,11 @@ class Needs:
         return f"{spec.name} of {dataset_name(self.board)}{f' at IPC {ipc}' if ipc else ''}{made_on}"
 
     def place(self, spec: SetSpec, ipc: int | None, supplied: Supply | None) -> Path:
-        """Return where a published set is read: what is supplied, else what the board names."""
+        """Return where a published set is read: what is supplied, else what the board names; a place on the Hub as it stands."""
         if supplied is not None:
             return Path(supplied.place(self._facts(spec, ipc))).expanduser()
-        return self.folder / Path(spec.path).expanduser()
+        path = Path(spec.path).expanduser()
+        return path if is_remote(path) else self.folder / path
 
     def _facts(self, spec: SetSpec, ipc: int | None) -> dict[str, str]:
         """Return what fills the fields of a supplied path."""
@@ -100,7 +102,8 @@ class Needs:
             elif spec.format:
                 reader = Spec(name=spec.format, options=spec.options)
                 for ipc, supplied, missing in self.wanted(spec):
-                    yield from () if missing else read_places(reader, self.place(spec, ipc, supplied).resolve())
+                    if not missing and not is_remote(path := self.place(spec, ipc, supplied)):
+                        yield from read_places(reader, path.resolve())
         for index in range(len(self.board.teacher.models)):
             supplied = self._supplied_checkpoint(index)
             if supplied is not None:

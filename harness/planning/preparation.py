@@ -72,7 +72,7 @@ class Preparation:
     Each is made at most once, the teacher only on demand. `supplies` are the paths that the command line brings, `ambiguous` the
     slots for which a path alone does not say which network its set was distilled on; `say` is told what was left out or assumed.
     `force` takes sets whose classes another order fits far better; `warnings` are what the checks warn of, by a set's digest,
-    and `stored` the bytes of sets that are not 8-bit pixels and classes alone (`SetFile.stored_bytes`).
+    and `stored` the bytes of sets that are more than 8-bit pixels and classes made here (`SetFile.stored_bytes`).
     """
 
     board: Board

@@ -20,12 +20,14 @@ from harness.distilled.order import Order
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
 from harness.files import atomic, paths
+from harness.planning import fetching
 from harness.planning.artefacts import Artefacts
+from harness.planning.fetching import Place
 from harness.planning.needs import read_places
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.
-VERSION = 3
+VERSION = 4
 
 
 def read(
@@ -35,17 +37,24 @@ def read(
 
     Args:
         spec: the reader's name and options.
+        path: a file or folder, a zip or tar archive of one, or a place on the Hub, `hub:USER/NAME[@REVISION][/FILE]`.
         ipc: images a class to take by the publisher's rule; None takes all.
         say: is told, a line each, what the reader assumed.
         order: of the set's classes, where the user states one.
     Raises: UnknownName and BadOption for the format; DataError, in one line, when the files are not such a set.
     """
-    path = path.expanduser()
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
-    distilled = readers.create(spec)(Reading(path.resolve(), card, ipc, workers, say, order))
+    return _read(spec, fetching.fetched(path, say), card, ipc, say, workers, order)
+
+
+def _read(
+    spec: Spec, place: Place, card: Card, ipc: int | None, say: Say, workers: int = 0, order: Order | None = None
+) -> DistilledSet:
+    """Return the set of `read` from where it lies on this machine."""
+    with fetching.unpacked(place, say) as here:
+        distilled = readers.create(spec)(Reading(here.path, card, ipc, workers, say, order))
     if not isinstance(distilled, DistilledSet):
         raise DataError(f"reader {spec.name!r} returned {type(distilled).__name__}, not a DistilledSet")
+    distilled.provenance |= here.facts
     distilled.check_fits(card.name, card.shape, card.classes)
     if order is not None and "order" not in distilled.provenance:  # a set that has numbers alone: no folders to put in order
         distilled = distilled.renumbered(order.numbering(card))
@@ -110,10 +119,8 @@ def kept(
     spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefacts, say: Say, order: Order | None = None
 ) -> SetFile:
     """Return the set of `read` beside a board, read at most once as long as the files stay as they are."""
-    path = path.expanduser()
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
-    note = home() / "imports" / f"{_key(spec, path.resolve(), card, ipc, order)}.json"
+    place = fetching.fetched(path, say)
+    note = home() / "imports" / f"{_key(spec, place.path, card, ipc, order)}.json"
     try:
         known = json.loads(note.read_text("utf-8"))
         file = read_set_header(artefacts.find("set", known["digest"]))
@@ -128,7 +135,7 @@ def kept(
         said.append(line)
         say(line)
 
-    file = artefacts.add(read(spec, path, card, ipc, both, order=order))
+    file = artefacts.add(_read(spec, place, card, ipc, both, order=order))
     with suppress(OSError):  # a cache that cannot be written; the next run reads the set again
         atomic.make_folder(note.parent)
         atomic.write(note, json.dumps({"digest": file.digest, "said": said}))

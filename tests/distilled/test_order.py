@@ -59,11 +59,47 @@ def test_numbers_that_are_the_classes_names_are_these() -> None:
     assert arranged(["10", "01", "2"], card)[0] == ["01", "2", "10"]
 
 
-def test_other_names_are_sorted_and_said_and_one_that_is_off_is_named(refused) -> None:
-    ordered, said = arranged(["y", "x", "z"], TOY)
-    assert ordered == ["x", "y", "z"] and "their names, sorted, from x" in said[0]
+def test_wordnet_ids_are_sorted_and_said() -> None:
+    ordered, said = arranged(["n00000003", "n00000001", "n00000002"], TOY)
+    assert ordered == ["n00000001", "n00000002", "n00000003"] and "these, sorted, from n00000001" in said[0]
+
+
+@pytest.mark.parametrize("card", [TOY, Card("toy", (1, 8, 8), 3)])
+@pytest.mark.parametrize("folders", [["y", "x", "z"], ["a photo of a cat", "a dog", "two eels, blurred"], ["1st", "2nd", "3rd"]])
+def test_an_order_of_other_names_is_not_guessed(folders: list[str], card: Card, refused) -> None:
+    with refused(DataError, "neither as", f"{sorted(folders)[0]!r}", "--classes FILE, on line i the folder of class i"):
+        arranged(folders, card)
+
+
+def test_a_name_that_is_off_is_named(refused) -> None:
     with refused(DataError, "no class of toy is called 'z'"):
         arranged(["a", "b", "z"], TOY)
+
+
+@pytest.mark.parametrize(
+    ("folders", "ordered"),
+    [
+        (["10_eel", "2_dog", "0_cat"], None),
+        (["02-dog", "00-cat", "01-eel"], ["00-cat", "01-eel", "02-dog"]),
+        (["0 a dog, blurred", "2 a cat", "1 an eel"], ["0 a dog, blurred", "1 an eel", "2 a cat"]),
+        (["n00000002_cat", "n00000001_dog", "n00000003_eel"], ["n00000001_dog", "n00000002_cat", "n00000003_eel"]),
+        (["n00000002_cat", "1_dog", "n00000003_eel"], None),
+    ],
+)
+def test_names_that_begin_with_numbers_or_wordnet_ids_are_in_their_order(folders: list[str], ordered, refused) -> None:
+    card = Card("toy", (1, 8, 8), 3)
+    if ordered is None:
+        with refused(DataError, "--classes FILE"):
+            arranged(folders, card)
+    else:
+        assert arranged(folders, card)[0] == ordered
+        assert "begin with" in arranged(folders, card)[1][-1]
+
+
+def test_numbers_that_begin_at_one_are_refused_with_the_line_that_helps(refused) -> None:
+    with refused(DataError, "no folder of class 0", "--classes FILE, on line i the folder of class i"):
+        arranged(["1", "2", "3"], TOY)
+    assert arranged(["1", "2", "3"], TOY, Order("list.txt", ("1", "2", "3")))[0] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize(

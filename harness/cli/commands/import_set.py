@@ -14,7 +14,12 @@ def import_(
     format_: Annotated[
         str, typer.Argument(help='reader, as "rded" or "datm(zca=false)"; see giftbench list readers', metavar="FORMAT")
     ],
-    path: Annotated[Path, typer.Argument(help="the file or folder that its authors publish")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="the file or folder that its authors publish, a zip or tar of it, or hub:USER/NAME[@REVISION][/FILE]"
+        ),
+    ],
     dataset: Annotated[str, typer.Option(help="dataset whose classes these are")],
     output: Annotated[Path, typer.Option("--output", "-o", help="safetensors file to write", metavar="FILE")],
     ipc: Annotated[

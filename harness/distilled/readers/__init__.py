@@ -32,5 +32,9 @@ for _name, _target in {
     "lpld": "lpld:lpld",
     "lpqld": "lpld:lpqld",
     "hald": "hald:hald",
+    "folder": "folder:folder",
+    "parquet": "parquet:parquet",
+    "npz": "npz:npz",
+    "ncfm": "ncfm:ncfm",
 }.items():
     registry.add(_name, f"harness.distilled.readers.{_target}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from harness.core.errors import DataError
@@ -23,7 +24,7 @@ MAX_FOUND = 1000
 
 
 def gift(reading: Reading, *, method: str = "", native_loss: str = "", zca: bool = False) -> DistilledSet:
-    """GIFT's files: {method}/{dataset}_{model}/ipc{n}/data.pt with "data" in [0, 1] (DATM's: whitened), "label" and "dataset".
+    """GIFT's files: {method}/{dataset}_{model}/ipc{n}/data.pt with "data", pixels (DATM's: whitened), "label", "dataset".
 
     Args:
         reading: its path is the data.pt, or a folder in which its IPC and dataset leave one; the first k of each class are a
@@ -41,12 +42,13 @@ def gift(reading: Reading, *, method: str = "", native_loss: str = "", zca: bool
     _check_dataset(content.get("dataset"), path, reading)
     if not method and re.fullmatch(r"ipc\d+", path.parent.name):
         method = path.parent.parent.parent.name.lower()
-    images = tensors.images_in(content["data"], path, reading)
-    outside = not -ROUNDING <= float(images.min()) <= float(images.max()) <= 1 + ROUNDING
-    whitened = zca or (outside and _plain(method) in WHITENED)
+    images = tensors.images_in(content["data"], path, reading, eight_bits=True)
+    eight_bits = images.dtype == torch.uint8
+    outside = not eight_bits and not -ROUNDING <= float(images.min()) <= float(images.max()) <= 1 + ROUNDING
+    whitened = (zca and not eight_bits) or (outside and _plain(method) in WHITENED)
     if whitened:
         reading.say(f"{path.name}: taken as ZCA-whitened already" + ("" if zca else f", as {method}'s images are"))
-    else:
+    elif not eight_bits:
         images = _pixels(images, path, reading)
     hard, soft = _labels(content["label"], len(images), path, reading)
     kind: tensors.Kind = "logits" if soft is None else tensors.kind_of(soft)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from harness.distilled.readers import tensors
@@ -17,7 +18,7 @@ class Matched:
     """A set's images as their file has them, its labels, and what the images are.
 
     Attributes:
-        images: [N, C, H, W] float32.
+        images: [N, C, H, W] float32, or uint8 pixels.
         labels: [N] or [N, classes], unchecked.
         image_files, label_files: where they were read.
         normalised, whitening: what the images are, as `DistilledSet` has it.
@@ -49,7 +50,10 @@ def read(reading: Reading, zca: bool, images: str, labels: str) -> Matched:
     label_files = tensors.parts(root, labels or labels_name(root, image_files))
     pixels = tensors.read_images(image_files, reading)
     normalised, whitening = True, ""
-    if image_files[0].name.startswith("images_zca_"):
+    if pixels.dtype == torch.uint8:
+        reading.say(f"{image_files[0].name}: 8-bit pixels, so neither whitened nor normalised")
+        normalised, what = False, "pixels of 8 bits"
+    elif image_files[0].name.startswith("images_zca_"):
         reading.say(
             f"warning: {image_files[0].name} holds un-whitened pixels in spite of its name; they are not the images its authors "
             "train on, which images_best.pt has"

@@ -69,18 +69,27 @@ def labels_beside(images: Path) -> str:
 
 
 def read_images(files: Sequence[Path], reading: Reading) -> Tensor:
-    """Return images, [N, C, H, W] float32, of the card's shape. Raises DataError that names the file."""
-    return torch.cat([images_in(load_tensors(path), path, reading) for path in files])
+    """Return images, [N, C, H, W] float32 or 8-bit pixels, of the card's shape. Raises DataError that names the file."""
+    parts_of = [images_in(load_tensors(path), path, reading, eight_bits=True) for path in files]
+    if len({part.dtype for part in parts_of}) > 1:
+        raise DataError(f"{files[0]}: some of its parts hold 8-bit pixels, and some hold floats")
+    return torch.cat(parts_of)
 
 
-def images_in(content: object, path: Path, reading: Reading) -> Tensor:
-    """Return what a file holds as images, [N, C, H, W] float32, when it is that and of the card's shape."""
+def images_in(content: object, path: Path, reading: Reading, eight_bits: bool = False) -> Tensor:
+    """Return what a file holds as images, [N, C, H, W] float32, when it is that and of the card's shape.
+
+    Args:
+        eight_bits: whether 8-bit pixels are taken, and given as they are.
+    """
     card, images = reading.card, content
     if not isinstance(images, Tensor):
         raise DataError(f"{path}: the images must be one tensor, not a {type(images).__name__}")
     if images.dim() != 4 or not len(images) or tuple(images.shape[1:]) != tuple(card.shape):
         wanted = ", ".join(map(str, card.shape))
         raise DataError(f"{path}: images of {card.name} must be [N, {wanted}], these are {list(images.shape)}")
+    if images.dtype == torch.uint8 and eight_bits:
+        return images
     if images.dtype not in FLOATS:
         raise DataError(f"{path}: the images must be floats, not {images.dtype}")
     images = images.float()
@@ -103,9 +112,14 @@ def read_labels(files: Sequence[Path]) -> Tensor:
 
 
 def hard_labels(labels: Tensor, path: Path, images: int, reading: Reading) -> Tensor:
-    """Return class indices, [N] int64, one for each image. Raises DataError that names the file."""
+    """Return class indices, [N] int64, one for each image, of integers or of floats that are whole numbers, [N] or [N, 1].
+
+    Raises: DataError that names the file.
+    """
     if labels.dim() == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
+    if labels.dim() == 1 and labels.is_floating_point() and bool((labels == labels.round()).all()):
+        labels = labels.clamp(-(2**31), 2**31).to(torch.int64)
     if labels.dim() != 1 or labels.dtype == torch.bool or labels.is_floating_point() or labels.is_complex():
         soft = "; soft labels are read by 'datm' (logits) and 'tesla' (probabilities)" if labels.dim() == 2 else ""
         raise DataError(f"{path}: hard labels must be integers [N], not {labels.dtype} {list(labels.shape)}{soft}")
@@ -163,26 +177,31 @@ def by_place_or_top(soft: Tensor, path: Path, reading: Reading) -> Tensor:
     return top
 
 
-def first_of_each(hard: Tensor, path: Path, reading: Reading) -> tuple[Tensor | None, int]:
+def first_of_each(hard: Tensor, path: Path, reading: Reading, uneven: bool = False, hint: str = "") -> tuple[Tensor | None, int]:
     """Return which images are the first `reading.ipc` of their class, [n] places (None: all), and how many a class that is.
 
+    Args:
+        uneven: whether classes may have different numbers of images; how many a class are then those of the smallest.
+        hint: how the user says so, for the error.
     Raises: DataError when the classes have not the same number of images, or fewer than are asked for.
     """
     counts = hard.bincount(minlength=reading.card.classes)
     ipc, most = int(counts.min()), int(counts.max())
-    if ipc != most:
+    if ipc != most and not (uneven and ipc):
         fewest = int(counts.argmin())
         raise DataError(
             f"{path}: every class of {reading.card.name} must have the same number of images; "
-            f"class {fewest} has {ipc}, class {int(counts.argmax())} has {most}"
+            f"class {fewest} has {ipc}, class {int(counts.argmax())} has {most}{hint if ipc else ''}"
         )
     wanted = reading.ipc
-    if wanted is None or wanted == ipc:
+    if wanted is None or wanted == most:
         return None, ipc
-    if not 1 <= wanted < ipc:
+    if not 1 <= wanted <= ipc:
         raise DataError(f"{path}: {wanted} images a class are asked for, it has {ipc}")
-    order = hard.argsort(stable=True).view(reading.card.classes, ipc)[:, :wanted].reshape(-1)
-    return order.sort().values, wanted
+    order = hard.argsort(stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts)[hard[order]]
+    return (rank < wanted).nonzero()[:, 0], wanted
 
 
 def pixels(images: Tensor, path: Path, reading: Reading) -> Tensor:

@@ -58,3 +58,20 @@ def test_mtt_in_parts_is_read_in_their_order(tmp_path: Path) -> None:
 def test_mtt_sends_soft_labels_to_the_readers_that_have_them(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'datm'"):
         said_by("mtt", write("datm", tmp_path / "set", DIGITS, IPC))
+
+
+@pytest.mark.parametrize("form", ["mtt", "tesla"])
+def test_8_bit_pixels_are_pixels_whatever_zca_says_and_weigh_one_byte(tmp_path: Path, pixels: Tensor, form: str) -> None:
+    eight_bits = (pixels * 255).round().to(torch.uint8)
+    made, said = said_by(form, publish_mtt(tmp_path, eight_bits, HARD))
+    assert torch.equal(made.images, eight_bits) and torch.equal(made.labels, HARD)
+    assert not made.normalised and not made.whitening
+    assert any("8-bit pixels, so neither whitened nor normalised" in line for line in said)
+
+
+def test_parts_of_which_some_are_8_bits_are_refused(tmp_path: Path, pixels: Tensor, refused) -> None:
+    for part, images in enumerate((pixels[:15], (pixels[15:] * 255).to(torch.uint8))):
+        torch.save(images, tmp_path / f"images_best_{part}.pt")
+        torch.save(HARD[part * 15 : part * 15 + 15], tmp_path / f"labels_best_{part}.pt")
+    with refused(DataError, "images_best_0.pt", "some of its parts hold 8-bit pixels"):
+        read("mtt", tmp_path, DIGITS)

@@ -142,11 +142,22 @@ def test_images_that_do_not_fit_are_refused_by_file(
         read(name, path, DIGITS)
 
 
+@pytest.mark.parametrize("name", ["mtt", "tesla", "dc", "gift"])
+@pytest.mark.parametrize("form", [lambda hard: hard.float(), lambda hard: hard[:, None], lambda hard: hard.double()[:, None]])
+def test_hard_labels_are_whole_numbers_of_any_type_n_or_n_by_one(
+    tmp_path: Path, pixels: Tensor, name: str, form: Callable[[Tensor], Tensor]
+) -> None:
+    writer, images, _ = PUBLISHED[name]
+    path = writer(tmp_path, images(pixels), form(HARD))
+    made = read(name, path / "data.pt" if name == "gift" else path, DIGITS)
+    assert torch.equal(made.labels, HARD) and made.soft_labels is None
+
+
 @formats
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (HARD.float(), "integers"),
+        (HARD.float() + 0.5, "integers"),
         (HARD > 4, "integers"),
         (HARD[:29], "29 labels for 30 images"),
         (HARD + 1, "0..9"),
@@ -159,7 +170,7 @@ def test_images_that_do_not_fit_are_refused_by_file(
         ([1, 2, 3], "tensor"),
     ],
     ids=[
-        "float",
+        "fractions",
         "bool",
         "one too few",
         "too high",
