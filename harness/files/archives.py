@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Bytes of an archive, of all that is in it, and of what a description in a tar may have; entries.
 MAX_BYTES, MAX_DESCRIPTION, MAX_ENTRIES = 64 << 30, 1 << 20, 2_000_000
+#: Bytes that may come after the last entry of a tar, which pads itself with zeros.
+MAX_END = 64 << 20
 #: How many times larger than the archive, beside `FREE` bytes, its content may be: images and tensors hardly compress.
 MAX_RATIO, FREE = 100, 256 << 20
 CHUNK = 1 << 20
@@ -184,6 +186,10 @@ def _tarred(path: Path) -> Iterator[Iterator[Entry]]:
         tarfile.open(fileobj=cast("IO[bytes]", _Bounded(content)), mode="r:") as archive,
     ):
         yield (entry for info in archive if (entry := _tar_entry(archive, info)) is not None)
+        for _ in range(MAX_END // CHUNK):  # to the end of the stream, where its checksum is compared
+            if not content.read(CHUNK):
+                return
+        raise DataError(f"more than {MAX_END >> 20} MiB after its last entry")
 
 
 def _tar_entry(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Entry | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -27,6 +27,8 @@ _FORM = re.compile(r"hub:([\w.-]{1,100})/([\w.-]{1,100})(?:@([\w.-]{1,100}))?(?:
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 #: Bytes and files that are downloaded at most, and seconds that an answer is waited for.
 MAX_BYTES, MAX_FILES, SECONDS = 64 << 30, 2_000_000, 30
+#: Files that are downloaded at once.
+WORKERS = 8
 #: What a repository is, the likeliest first.
 KINDS = ("dataset", "model")
 #: Files that are code, and what Git keeps beside the others.
@@ -129,28 +131,26 @@ def _api() -> HfApi:
 
 def _asked(remote: Remote) -> _Found:
     """Return what the Hub says of a place."""
-    from_hub: Any = None
+    api, answer = _api(), None
     for kind in KINDS:
         with _refusing(remote, absent=kind != KINDS[-1]):
-            from_hub = _api().repo_info(
+            answer = api.repo_info(
                 remote.repository, repo_type=kind, revision=remote.revision or None, files_metadata=True, timeout=SECONDS
             )
             break
-    commit = str(from_hub.sha)
+    commit, siblings = str(getattr(answer, "sha", "")), getattr(answer, "siblings", None) or ()
     if not _COMMIT.fullmatch(commit):
         raise DataError(f"{remote}: the Hub calls its commit {paths.line(commit)[:60]!r}")
-    described = {str(file.rfilename): file for file in from_hub.siblings or ()}
-    if len(described) > MAX_FILES:
+    if len(siblings) > MAX_FILES:
         raise DataError(f"{remote}: more than {MAX_FILES} files")
-    wanted = {name: _described(file) for name, file in described.items() if _is_wanted(name, remote, described)}
-    if not wanted:
-        what = (
-            f"{remote.file!r} is not in it; {suggest(remote.file, list(described)[:1000])}" if remote.file else "it has no data"
-        )
-        raise DataError(f"{remote}: {what}")
-    for name, file in wanted.items():
+    described = {str(file.rfilename): _described(file) for file in siblings}
+    for name, file in described.items():
         if {"", ".", ".."} & {*name.split("/")} or "\\" in name or paths.UNFIT.search(name) or file.size < 0:
             raise DataError(f"{remote}: the name {name[:80]!a} in it is none that a file should have")
+    wanted = {name: file for name, file in described.items() if _is_wanted(name, remote, described)}
+    if not wanted:
+        what = f"{remote.file!r} is not in it; {suggest(remote.file, list(described)[:1000])}"
+        raise DataError(f"{remote}: {what if remote.file else 'it has no data'}")
     if (size := sum(file.size for file in wanted.values())) > MAX_BYTES:
         raise DataError(
             f"{remote}: {size / 2**30:.0f} GiB, above the limit of {MAX_BYTES >> 30} GiB; give a file or folder of it"
@@ -242,32 +242,39 @@ def _copy(remote: Remote, folder: Path) -> Copy:
 def _downloaded(remote: Remote, found: _Found, cache: Path) -> Copy:
     folder = _folder(remote, cache) / found.commit
     atomic.make_folder(folder)
+    place = folder.resolve()
+    for name, file in found.files.items():  # what an earlier download or a user has left of one
+        with suppress(OSError):
+            if paths.inside(place, name).stat().st_size != file.size:
+                paths.inside(place, name).unlink()
     try:
-        with _refusing(remote), _quiet():
-            from huggingface_hub import snapshot_download
+        with _refusing(remote), _quiet(), ThreadPoolExecutor(WORKERS) as pool:
+            from huggingface_hub import hf_hub_download
 
-            snapshot_download(
-                remote.repository,
-                repo_type=found.kind,
-                revision=found.commit,
-                local_dir=folder,
-                allow_patterns=_patterns(remote),
-                ignore_patterns=[f"*{ending}" for ending in _LEFT],
-                etag_timeout=SECONDS,
-                endpoint=os.environ.get("HF_ENDPOINT"),
-            )
+            def download(name: str) -> None:
+                hf_hub_download(
+                    remote.repository,
+                    name,
+                    repo_type=found.kind,
+                    revision=found.commit,
+                    local_dir=folder,
+                    etag_timeout=SECONDS,
+                    endpoint=os.environ.get("HF_ENDPOINT"),
+                )
+
+            try:
+                [*pool.map(download, found.files)]
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     except _Unreachable as error:
         raise DataError(f"{remote}: the download broke off ({error}); the next one goes on from there") from None
     for name, file in found.files.items():
-        _compare(remote, paths.inside(folder.resolve(), name), name, file)
+        _compare(remote, paths.inside(place, name), name, file)
     note = _note(remote, folder)
     atomic.make_folder(note.parent)
     atomic.write(note, json.dumps({name: file.size for name, file in found.files.items()}))
     return _copy(remote, folder)
-
-
-def _patterns(remote: Remote) -> list[str] | None:
-    return [glob.escape(remote.file), f"{glob.escape(remote.file)}/*"] if remote.file else None
 
 
 def _compare(remote: Remote, path: Path, name: str, file: _File) -> None:

@@ -91,7 +91,7 @@ def _described(stream: IO[bytes], name: str, size: int, packed: int) -> Stored:
         raise DataError(f"array {name[:80]!r} is of numpy's format {version}, which only named fields need")
     try:
         shape, _, dtype = reader(start, max_header_size=MAX_HEADER)
-    except (SyntaxError, TypeError, RecursionError, MemoryError) as error:  # of the literal that a description is
+    except Exception as error:  # a description is a Python literal, and numpy raises whatever reading one does
         raise ValueError(paths.line(error)) from None
     if dtype.hasobject or dtype.kind not in KINDS or dtype.itemsize > 8:
         what = "Python objects, which would have to be run" if dtype.hasobject else str(dtype)[:40]

@@ -74,7 +74,7 @@ def opening(file: Path, shared: Sequence[str] = ()) -> Iterator[ParquetFile]:
     except DataError:
         raise
     except Exception as error:  # a broken file may raise anything in Arrow
-        raise DataError(f"{file}: not a readable parquet file: {' '.join(str(error).split())[:200]}") from None
+        raise DataError(f"{file}: not a readable parquet file: {paths.line(error)[:200]}") from None
 
 
 def image_column(schema: Schema, place: str) -> str:

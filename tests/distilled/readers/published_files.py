@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -9,6 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy
+import pyarrow
+import pyarrow.parquet
 import torch
 from PIL import Image
 from torch import Tensor
@@ -31,6 +36,10 @@ TENSORS = ("datm", "mtt", "tesla", "dc", "gift")
 #: Stored labels, read together with the images that they are of.
 LABELS = ("fkd", "lpld", "lpqld", "hald")
 FORMATS = (*FOLDERS, *TENSORS, *LABELS)
+#: Those of no author, or of one since 2024: class folders by any naming, tables of images, archives of folders.
+NEWER = ("folder", "parquet", "npz", "ncfm", "zip", "tar")
+#: Readers of what is called otherwise here.
+READERS = {"zip": "folder", "tar": "folder"}
 
 _NAMES: dict[str, Callable[[int, int], str]] = {
     "rded": lambda label, i: f"{label:05d}/class{label:05d}_id{i:05d}.jpg",
@@ -53,6 +62,12 @@ FILES = {
     "lpld": ["labels/epoch_0/batch_0.tar", "labels/epoch_1/batch_1.tar"],
     "lpqld": ["labels/batch_0.tar", "labels/batch_3.tar"],
     "hald": ["labels/epoch_0.tar", "labels/epoch_1.tar"],
+    "folder": ["1/1-image01.png"],
+    "parquet": ["data/train-00000-of-00001-0123456789abcdef.parquet"],
+    "npz": ["set.npz"],
+    "ncfm": ["data_20000.pt"],
+    "zip": ["set.zip"],
+    "tar": ["set.tar.gz"],
 }
 
 
@@ -79,6 +94,8 @@ def logits(card: Card, ipc: int) -> Tensor:
 def write(form: str, folder: Path, card: Card = SMALL, ipc: int = 2) -> Path:
     """Write a set of a format into a new folder; return the path that an importer is given."""
     folder.mkdir(parents=True)
+    if form in NEWER:
+        return _NEWER[form](folder, card, ipc)
     if form in FOLDERS:
         return write_folders(form, folder, card, ipc)
     if form in LABELS:
@@ -98,6 +115,65 @@ def write(form: str, folder: Path, card: Card = SMALL, ipc: int = 2) -> Path:
         if form == "datm":
             torch.save(torch.tensor(0.0123), folder / "lr_best.pt")
     return folder
+
+
+def _folder(folder: Path, card: Card, ipc: int) -> Path:
+    """D4M's names, with what systems leave behind."""
+    for place, image in enumerate(pixels(card, ipc)):
+        file = folder / f"{place // ipc}" / f"{place // ipc}-image0{place % ipc}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy()).save(file)
+    return folder
+
+
+def _parquet(folder: Path, card: Card, ipc: int) -> Path:
+    rows = []
+    for image in pixels(card, ipc):
+        stream = io.BytesIO()
+        Image.fromarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy()).save(stream, "PNG")
+        rows.append({"bytes": stream.getvalue(), "path": f"{len(rows)}.png"})
+    labels = pyarrow.array([place // ipc for place in range(len(rows))], pyarrow.int32())
+    (folder / "data").mkdir()
+    file = folder / FILES["parquet"][0]
+    pyarrow.parquet.write_table(pyarrow.table({"image": rows, "class_id": labels}), file, row_group_size=max(1, len(rows) // 2))
+    return folder
+
+
+def _npz(folder: Path, card: Card, ipc: int) -> Path:
+    labels = numpy.repeat(numpy.arange(card.classes), ipc)
+    numpy.savez_compressed(folder / "set.npz", images=pixels(card, ipc).numpy(), labels=labels)
+    return folder
+
+
+def _ncfm(folder: Path, card: Card, ipc: int) -> Path:
+    torch.save([pixels(card, ipc).float() / 255, torch.arange(card.classes).repeat_interleave(ipc)], folder / "data_20000.pt")
+    return folder
+
+
+def _zip(folder: Path, card: Card, ipc: int) -> Path:
+    _folder(folder / "set", card, ipc)
+    return _packed(folder, "zip")
+
+
+def _tar(folder: Path, card: Card, ipc: int) -> Path:
+    _folder(folder / "set", card, ipc)
+    return _packed(folder, "gztar")
+
+
+def _packed(folder: Path, kind: str) -> Path:
+    archive = Path(shutil.make_archive(str(folder / "set"), kind, folder, "set"))
+    shutil.rmtree(folder / "set")
+    return archive
+
+
+_NEWER: dict[str, Callable[[Path, Card, int], Path]] = {
+    "folder": _folder,
+    "parquet": _parquet,
+    "npz": _npz,
+    "ncfm": _ncfm,
+    "zip": _zip,
+    "tar": _tar,
+}
 
 
 def write_folders(form: str, folder: Path, card: Card, ipc: int) -> Path:
@@ -141,7 +217,7 @@ def write_labels(folder: Path, card: Card, ipc: int, epochs: int = 2) -> Path:
 def imported(form: str, path: Path, card: Card = SMALL, ipc: int | None = None, **options: Any) -> DistilledSet:
     """Import as `giftbench import` does, decoding in this process."""
     options = {"images": "images"} | options if form in LABELS else options
-    return read(Spec(name=form, options=options), path, card, ipc, lambda line: None, workers=1)
+    return read(Spec(name=READERS.get(form, form), options=options), path, card, ipc, lambda line: None, workers=1)
 
 
 # -- tampering -------------------------------------------------------------------------------------------------------------
