@@ -287,7 +287,7 @@ def load_board(path: str | Path) -> Board:
     """Read and check a board file. Raises BoardError that names the place in the file and what would be right."""
     file = board_path(path)
     try:
-        content = tomllib.loads(paths.content(file, MAX_BYTES).decode())
+        content = tomllib.loads(paths.content(file, MAX_BYTES).decode("utf-8-sig"))
     except (DataError, FileNotFoundError) as error:
         raise BoardError(str(error)) from None
     except RecursionError:

@@ -82,7 +82,7 @@ def read(folder: Path) -> Submission:
     if not path.is_file():
         raise BoardError(f"{path}: not there; expected {example}")
     try:
-        return Submission.model_validate(tomllib.loads(paths.content(path, MAX_BYTES).decode()))
+        return Submission.model_validate(tomllib.loads(paths.content(path, MAX_BYTES).decode("utf-8-sig")))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))

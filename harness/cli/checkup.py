@@ -30,12 +30,14 @@ from harness.teachers.files import TeacherFile
 #: Formats whose sets bring soft labels of their own: under `labels = "auto"` no teacher is asked about them.
 LABELLED = ("datm", "fkd", "lpld", "lpqld", "hald")
 #: Datasets that torchvision downloads where no data folder is given.
-DOWNLOADED = ("cifar10", "cifar100", "fashion-mnist")
+DOWNLOADED = ("cifar10", "cifar100", "fashion-mnist", "mnist", "svhn", "stl10")
 #: The command that puts a dataset where it is looked for, once its archive has been fetched.
 COMMANDS = {
     "cifar10": "tar -xzf cifar-10-python.tar.gz -C {data}",
     "cifar100": "tar -xzf cifar-100-python.tar.gz -C {data}",
     "tiny-imagenet": "unzip tiny-imagenet-200.zip -d {data}",
+    "stl10": "tar -xzf stl10_binary.tar.gz -C {data}",
+    "cinic10": "mkdir {data}/CINIC-10 && tar -xzf CINIC-10.tar.gz -C {data}/CINIC-10",
     "fashion-mnist": "apt-get install dataset-fashion-mnist",
 }
 
@@ -138,8 +140,9 @@ def _dataset(needs: Needs) -> Finding:
         return Finding("dataset", (str(spec),), text, True)
     bring = COMMANDS.get(spec.name, "").format(data=folder or "DATA")
     if folder is None and spec.name in DOWNLOADED:
-        return Finding("dataset", (str(spec),), "downloaded by the run", True, more=f", or: {bring}")
-    return Finding("dataset", (str(spec),), text, False, more=f": {bring}" if bring else "")
+        return Finding("dataset", (str(spec),), "downloaded by the run", True, more=f", or: {bring}" if bring else "")
+    more = f": {bring}" if bring and "into the data folder" in text else ""  # not where its files lie in another place
+    return Finding("dataset", (str(spec),), text, False, more=more)
 
 
 def _sets(needs: Needs, spec: SetSpec, slots: dict[str, set[str]], teachers: Sequence[str]) -> Iterator[Finding]:

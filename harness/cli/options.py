@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,25 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="only print the sc
 AddressOption = Annotated[str | None, typer.Option(help="of a Ray cluster: HOST:6379, or auto", metavar="ADDR")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 DataOption = Annotated[Path | None, typer.Option(help="folder of the dataset's files (else GIFTBENCH_DATA)", metavar="PATH")]
+
+
+def _allow_links(asked: bool) -> bool:
+    """Let this process, and those that it starts, follow links that leave a dataset's folder."""
+    if asked:
+        from harness.datasets.links import VARIABLE
+
+        os.environ[VARIABLE] = "1"
+    return asked
+
+
+FollowLinksOption = Annotated[
+    bool,
+    typer.Option(
+        "--follow-links",
+        help="follow links that leave a dataset's folder (else GIFTBENCH_FOLLOW_LINKS); a set's never",
+        callback=_allow_links,
+    ),
+]
 ScenarioOption = Annotated[list[str] | None, typer.Option(help="only this scenario (repeatable)", metavar="NAME")]
 LossOption = Annotated[
     list[str] | None, typer.Option(help='this loss instead of the board\'s, as "gift(gamma=0.2)" (repeatable)', metavar="NAME")

@@ -14,18 +14,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from harness.core.errors import BadOption
 
 _FORM = re.compile(r"^\s*([^()\s][^()]*?)\s*(?:\((.*)\))?\s*$", re.DOTALL)
+#: A name in quotes, which any path may be written in, and parameters.
+_QUOTED = re.compile(r"""\s*('(?:[^'\\]|\\.)+'|"(?:[^"\\]|\\.)+")\s*(?:\((.*)\))?\s*""", re.DOTALL)
+#: What begins a name of the form `prefix/ANYTHING` or `prefix:ANYTHING`.
+_PREFIX = re.compile(r"[\w-]+[/:].")
 #: What JSON can hold.
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 _WORDS = {"true": True, "false": False, "none": None}
-#: A parameter whose value is a path: letters, digits, and of other characters those that nothing else is written with.
-_PATH = re.compile(r"\s*(\w+)\s*=\s*([\w/.~+@:%-](?:[\w/.~+@:% -]*[\w/.~+@:%-])?)\s*")
+#: A parameter whose value is a path: any letters and digits, and of ASCII's other characters those that nothing else is written
+#: with; parentheses in pairs.
+_PATH = re.compile(r"\s*(\w+)\s*=\s*((?! )(?:[\w/.~+@:%#&() -]|[^\x00-\xa0\u2028\u2029])+)(?<! )\s*")
 
 
 class Spec(BaseModel):
     """A registered name and the parameters it was given.
 
-    In a string, a bare word is a string (`smoothing=uniform`), and so is a path (`images=../data/train`); `true`, `false` and
-    `none` are what they say, and a word alone switches a flag on: `kl(rescale)` is `kl(rescale=true)`.
+    In a string, a bare word is a string (`smoothing=uniform`), and so is a path (`images=../data/train (1)`); `true`, `false` and
+    `none` are what they say, and a word alone switches a flag on: `kl(rescale)` is `kl(rescale=true)`. A name that is a path may
+    have parentheses, and stands in quotes where these could be parameters: `'folder:pets(old)'(size=32)`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,11 +81,8 @@ def read(named: Named) -> tuple[str, Mapping[str, object]]:
 
 def parse(text: str) -> tuple[str, dict[str, Json]]:
     """Split `name(parameter=value, …)` into the name and its parameters. Values are literals or paths; nothing is executed."""
-    form = _FORM.match(text)
-    if form is None:
-        raise BadOption(f"cannot read {text!r}; write it as name or name(parameter=value, …)")
-    name, inside = form.group(1), form.group(2)
-    if not inside or not inside.strip():
+    name, inside = _halves(text)
+    if not inside.strip():
         return name, {}
     try:
         options: dict[str, Json] = {}
@@ -90,9 +93,52 @@ def parse(text: str) -> tuple[str, dict[str, Json]]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: nesting too deep for Python's parser
         line = f"cannot read the parameters of {text!r}; write them as {name}(parameter=value, …)"
         if "/" in inside:
-            line += "; numbers are written out, and a path with parentheses, commas or quotes in it goes in quotes"
+            line += "; numbers are written out, and a path with commas, quotes or brackets in it goes in quotes"
         raise BadOption(line) from None
     return name, options
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """Return the name and what stands in the parentheses after it; both as they are written."""
+    quoted = _QUOTED.fullmatch(text)
+    if quoted is not None:
+        name = ast.literal_eval(quoted[1])
+        return name, quoted[2] or ""
+    named = _named_path(text.strip())
+    if named is not None:
+        return named
+    form = _FORM.match(text)
+    if form is None:
+        raise BadOption(f"cannot read {text!r}; write it as name or name(parameter=value, …)")
+    return form[1], form[2] or ""
+
+
+def _named_path(text: str) -> tuple[str, str] | None:
+    """Return the halves of what begins with a prefix, `folder:PATH`, whose path may have parentheses; None where it has none.
+
+    Parameters are what stands in the last parentheses, where these end the text, unless that is a word after a space, as in
+    `folder:data/pets (copy)`, or no parameter.
+    """
+    head, bracket, _ = text.partition("(")
+    if not bracket or not _PREFIX.match(head):
+        return None
+    for start in (place for place, sign in enumerate(text) if sign == "("):
+        if not text.endswith(")"):
+            break
+        inside = text[start + 1 : -1]
+        if text[start - 1] == " " and "=" not in inside:
+            continue
+        if _can_be_read(inside):
+            return text[:start].rstrip(), inside
+    last = text.rpartition("(")[2]
+    return None if "=" in last or text.count("(") != text.count(")") else (text, "")
+
+
+def _can_be_read(inside: str) -> bool:
+    try:
+        return not inside.strip() or bool(list(_arguments(inside)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
 
 
 def _arguments(inside: str) -> Iterator[tuple[str, Json]]:
@@ -127,12 +173,24 @@ def _arguments(inside: str) -> Iterator[tuple[str, Json]]:
 def _path(text: str) -> tuple[str, str] | None:
     """Return the parameter and its value where that is a bare path. It has a slash, which no other value has outside quotes."""
     form = _PATH.fullmatch(text)
-    if form is None or "/" not in form[2] or all(map(_is_number, form[2].split("/"))):
+    if form is None or "/" not in form[2] or not _is_paired(form[2]):
+        return None
+    if all(map(_is_number, form[2].strip("()").split("/"))):
         return None
     match ast.parse(f"f({form[1]}=0)", mode="eval").body:
         case ast.Call(keywords=[ast.keyword(arg=str(key))]):  # as Python spells it
             return key, form[2]
     raise ValueError
+
+
+def _is_paired(text: str) -> bool:
+    """Return whether every parenthesis is closed, and none before it is opened."""
+    depth = 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _is_number(text: str) -> bool:
@@ -167,10 +225,20 @@ def specs(*given: Named) -> tuple[Spec, ...]:
 
 def render(name: str, options: Mapping[str, object]) -> str:
     """Write a name and its parameters the way `parse` reads them; a flag that is on is its bare word."""
+    if {*"()"} & {*name} or name[:1] in ("'", '"'):  # a path with parentheses in it
+        name = _as_name(name, bare=not options)
     if not options:
         return name
     flags = [k for k, v in options.items() if v is True]  # bare words come first, as Python's arguments do
     return f"{name}({', '.join(flags + [f'{k}={write(v)}' for k, v in options.items() if v is not True])})"
+
+
+def _as_name(name: str, bare: bool) -> str:
+    """Return a name in quotes where it would be read otherwise without them, alone or before parameters."""
+    try:
+        return name if parse(name if bare else f"{name}(x=1)") == (name, {} if bare else {"x": 1}) else repr(name)
+    except BadOption:
+        return repr(name)
 
 
 def write(value: object) -> str:

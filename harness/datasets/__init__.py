@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 registry: Registry[Callable[[Path | None], Dataset]] = Registry("dataset", group="giftbench.datasets")
 register, create, get, names, describe = registry.register, registry.create, registry.get, registry.names, registry.describe
 
+#: Parameters that a dataset has been given since trials were recorded with it.
+_LATER = {"fashion-mnist": ("size",), "folder/*": ("column",)}
+
 for _name, _target in {
     "digits": "digits:digits",
     "fashion-mnist": "fashion_mnist:fashion_mnist",
+    "mnist": "mnist:mnist",
+    "svhn": "svhn:svhn",
+    "stl10": "stl10:stl10",
+    "cinic10": "cinic10:cinic10",
     "cifar10": "cifar:cifar10",
     "cifar100": "cifar:cifar100",
     "tiny-imagenet": "tiny_imagenet:tiny_imagenet",
@@ -38,7 +45,7 @@ for _name, _target in {
     "imageyellow": "imagenet:imageyellow",
     "folder/*": "folder:folder",
 }.items():
-    registry.add(_name, f"harness.datasets.{_target}", later=("size",) if _name == "fashion-mnist" else ())
+    registry.add(_name, f"harness.datasets.{_target}", later=_LATER.get(_name, ()))
 
 
 def folder_of(data_dir: str | Path | None) -> Path | None:

@@ -10,9 +10,10 @@ import numpy
 import torch
 
 from harness.core.errors import DataError
+from harness.datasets import links
 from harness.datasets.base import Dataset
 from harness.datasets.cards import CIFAR_MEAN, CIFAR_STD
-from harness.datasets.presence import CIFAR_FOLDERS
+from harness.datasets.presence import CIFAR_FOLDERS, cifar_remedy
 from harness.datasets.split import Split
 from harness.files import paths
 
@@ -56,7 +57,7 @@ def _cifar(name: str, attribute: str, data_dir: Path | None) -> Dataset:
     root = data_dir if data_dir is not None else home() / "data"
     binary = root / CIFAR_FOLDERS[name][0]
     if binary.is_dir():
-        return _read_binary(name, paths.folder(binary))
+        return _read_binary(name, links.root(binary))
     return _read_pickled(name, attribute, root, data_dir is None)
 
 
@@ -64,7 +65,7 @@ def _read_binary(name: str, folder: Path) -> Dataset:
     version = _BINARIES[name]
     names = paths.inside(folder, version.names)
     paths.size(names, MAX_TEXT)
-    classes = tuple(line.strip() for line in names.read_text("utf-8", errors="replace").splitlines() if line.strip())
+    classes = tuple(line.strip() for line in names.read_text("utf-8-sig", errors="replace").splitlines() if line.strip())
     if len(classes) != version.classes:
         raise DataError(f"{names}: {len(classes)} names where {name} has {version.classes} classes")
     train = [_records(folder, file, version) for file in version.train]
@@ -98,6 +99,8 @@ def _read_pickled(name: str, attribute: str, root: Path, download: bool) -> Data
     import torchvision.datasets
 
     reader: Any = getattr(torchvision.datasets, attribute)
+    if not download and not (root / reader.base_folder).is_dir():
+        raise DataError(f"{name}: no {'/ nor '.join(CIFAR_FOLDERS[name])}/ in {root}; {cifar_remedy(name, root)}")
     try:
         parts = {split: reader(str(root), train=split == "train", download=download) for split in ("train", "test")}
     except Exception as error:  # absent files, a failed download, a wrong checksum

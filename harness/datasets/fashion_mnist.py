@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zlib
-from math import prod
 from pathlib import Path
 
-import numpy
-import torch
-from torch import Tensor
 from torch.nn import functional
 
 from harness.core.errors import BadOption, DataError
 from harness.datasets.base import Dataset, statistics
 from harness.datasets.cards import FASHION
-from harness.datasets.presence import DEBIAN, FASHION_FILES
+from harness.datasets.idx import packed_or_plain, read_idx
+from harness.datasets.presence import DEBIAN, IDX_FILES
 from harness.datasets.split import Split
 
 
@@ -33,8 +27,8 @@ def fashion_mnist(data_dir: Path | None, *, size: int = 32) -> Dataset:
     around = ((size - 28) // 2,) * 4
     folder = _folder(data_dir)
     splits = {}
-    for split, (images, labels) in FASHION_FILES.items():
-        pixels, classes = read_idx(_file(folder, images), 3), read_idx(_file(folder, labels), 1)
+    for split, (images, labels) in IDX_FILES.items():
+        pixels, classes = read_idx(packed_or_plain(folder, images), 3), read_idx(packed_or_plain(folder, labels), 1)
         splits[split] = Split(functional.pad(pixels[:, None], around), classes.long())
     mean, std = statistics(splits["train"].images)
     return Dataset("fashion-mnist", splits["train"], splits["test"], FASHION, mean, std, teacher_epochs=5, min_scale=0.5)
@@ -44,12 +38,12 @@ def _folder(data_dir: Path | None) -> Path:
     """Return the folder that holds the files: `data_dir` when given, else Debian's, else torchvision's download."""
     if data_dir is not None:
         for folder in (data_dir, data_dir / "fashion-mnist", data_dir / "FashionMNIST" / "raw"):
-            if _file(folder, FASHION_FILES["train"][0]).exists():
+            if packed_or_plain(folder, IDX_FILES["train"][0]).exists():
                 return folder
         raise DataError(
-            f"fashion-mnist: no {FASHION_FILES['train'][0]}[.gz] in {data_dir} (nor in its fashion-mnist or FashionMNIST/raw)"
+            f"fashion-mnist: no {IDX_FILES['train'][0]}[.gz] in {data_dir} (nor in its fashion-mnist or FashionMNIST/raw)"
         )
-    if _file(DEBIAN, FASHION_FILES["train"][0]).exists():
+    if packed_or_plain(DEBIAN, IDX_FILES["train"][0]).exists():
         return DEBIAN
     from torchvision.datasets import FashionMNIST
 
@@ -63,29 +57,3 @@ def _folder(data_dir: Path | None) -> Path:
             "give --data-dir, set GIFTBENCH_DATA, or install Debian's package dataset-fashion-mnist"
         ) from None
     return home() / "data" / "FashionMNIST" / "raw"
-
-
-def _file(folder: Path, name: str) -> Path:
-    packed = folder / f"{name}.gz"
-    return packed if packed.exists() else folder / name
-
-
-def read_idx(file: Path, dimensions: int) -> Tensor:
-    """Return the uint8 tensor of an IDX file, plain or gzipped. Raises DataError when it is not one or is truncated."""
-    limit = 1 << 28
-    try:
-        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-            content = stream.read(limit)
-    except FileNotFoundError:
-        raise DataError(f"{file}: no such file") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file}: cannot be read: {error}") from None
-    header = 4 + 4 * dimensions
-    if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
-        raise DataError(f"{file}: not an IDX file of {dimensions} dimensions of bytes")
-    shape = struct.unpack(f">{dimensions}I", content[4:header])
-    if not prod(shape):
-        raise DataError(f"{file}: its header promises no data: {'x'.join(map(str, shape))}")
-    if len(content) - header != prod(shape):
-        raise DataError(f"{file}: {len(content) - header} bytes of data where its header promises {prod(shape)}")
-    return torch.from_numpy(numpy.frombuffer(content, numpy.uint8, offset=header).reshape(shape).copy())

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import BadOption, DataError, suggest
+from harness.datasets import links
 from harness.datasets.base import Dataset
 from harness.datasets.cards import IMAGENET_MEAN, IMAGENET_STD
 from harness.datasets.class_folders import by_class
 from harness.datasets.decoded import LazySplit, decoded_split
-from harness.datasets.presence import imagenet_remedy, imagenet_root
+from harness.datasets.presence import SMALLER, imagenet_remedy, imagenet_root
 from harness.datasets.subsets import SUBSETS
 from harness.files import paths
 from harness.files.pixels import EXTENSIONS, Form
@@ -100,7 +101,7 @@ def _load(name: str, data_dir: Path | None, size: int, subset: dict[str, int]) -
     place = imagenet_root(name, data_dir)
     if place is None:
         raise DataError(f"{name}: no val/ in {data_dir or 'a data folder'} or below it; {imagenet_remedy(name, data_dir)}")
-    root = paths.folder(place)
+    root = links.root(place)
     val, train = paths.inside(root, "val"), root / "train"
     wnids = list(subset) or _thousand(name, root, val)
     if subset:
@@ -116,8 +117,16 @@ def _load(name: str, data_dir: Path | None, size: int, subset: dict[str, int]) -
         IMAGENET_MEAN,
         IMAGENET_STD,
         class_indices=tuple(subset.values()),
-        remarks=test.notes,
+        remarks=(*_small(name, root, form), *test.notes),
     )
+
+
+def _small(name: str, root: Path, form: Form) -> tuple[str, ...]:
+    """Return a remark on images that are enlarged, as the folder of fast.ai's smaller versions says of itself."""
+    side = next((side for side in SMALLER if root.name.endswith(f"2-{side}")), form.resize)
+    if side >= form.resize:
+        return ()
+    return (f"{name}: the images of {root.name}/ have {side} px on their shorter side, brought to {form.resize} px",)
 
 
 def _check_folders(name: str, root: Path, val: Path) -> list[str]:

@@ -43,21 +43,22 @@ def table_of(root: Path, part: Path) -> Path | None:
     return tables[0] if tables else None
 
 
-def by_table(title: str, part: Path, table: Path) -> Labelled:
+def by_table(title: str, root: Path, part: Path, table: Path, label: str = "") -> Labelled:
     """Return the images that a table names, in its order.
 
-    The label is the column `label`, or the only one beside `file_name`: numbers from 0, or names.
+    The label is the column of that name where one is given, else `label`, or the only one beside `file_name`: numbers from 0, or
+    names.
 
     Raises: DataError that names the line: a name that leaves `part`, an absent file, a label that is missing.
     """
-    part = part.resolve()
+    part = paths.within(root, part)
     items: list[Item] = []
     labels: list[Name] = []
     stamps, seen = [], set()
     column = ""
     for line, row in _rows(table):
         place = f"{table}: line {line}"
-        column = column or label_column(row, "file_name", place)
+        column = column or label_column(row, "file_name", place, label)
         name = row.get("file_name")
         if not isinstance(name, str):
             raise DataError(f"{place}: no file_name")
@@ -81,13 +82,21 @@ def by_table(title: str, part: Path, table: Path) -> Labelled:
     return Labelled(title, part, items, labels, stamps, passed=passed)
 
 
-def label_column(columns: Sequence[str] | dict[str, object], image: str, place: str) -> str:
-    """Return the column of the labels: `label`, or the only one beside that of the images. Raises DataError."""
+def label_column(columns: Sequence[str] | dict[str, object], image: str, place: str, stated: str = "") -> str:
+    """Return the column of the labels: the stated one, else `label`, or the only one beside that of the images.
+
+    Raises: DataError that names the columns there are.
+    """
     others = [name for name in columns if name != image]
+    if image in columns and stated:
+        if stated not in others:
+            raise DataError(f"{place}: no column {stated!r}; there are {', '.join(map(str, columns))[:200]}")
+        return stated
     if image in columns and "label" in others:
         return "label"
     if image not in columns or len(others) != 1:
-        raise DataError(f"{place}: columns {', '.join(map(str, columns))[:200]}; expected {image} and label")
+        hint = "; which is the label? State it: column=NAME" if image in columns and others else f"; expected {image} and label"
+        raise DataError(f"{place}: columns {', '.join(map(str, columns))[:200]}{hint}")
     return others[0]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a process that decodes rows loads this module, and needs no
 #: Bytes of a class's name.
 MAX_NAME = 1000
 
-_SHARD = re.compile(r"(train|test|val|validation)(?:-(\d{1,6})-of-(\d{1,6}))?(?:-[0-9a-f]{8,64})?\.parquet")
+_SHARD = re.compile(r"(train|test|val|valid|validation)(?:-(\d{1,6})-of-(\d{1,6}))?(?:-[0-9a-f]{8,64})?\.parquet")
 
 
 def shards(root: Path, base: Path) -> dict[str, list[Path]]:
@@ -43,8 +43,16 @@ def shards(root: Path, base: Path) -> dict[str, list[Path]]:
     return files_of
 
 
-def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
-    """Return the rows of parquet files, their labels read and their images not. Raises DataError that names the file."""
+def by_rows(title: str, root: Path, files: Sequence[Path], column: str = "") -> Labelled:
+    """Return the rows of parquet files, their labels read and their images not.
+
+    Args:
+        title: how errors call the split.
+        root: the folder that the files lie in.
+        files: the split's, in order.
+        column: that of the labels, where the user states it.
+    Raises: DataError that names the file.
+    """
     from harness.datasets.label_tables import Labelled
     from harness.files import paths
 
@@ -55,14 +63,14 @@ def by_rows(title: str, root: Path, files: Sequence[Path]) -> Labelled:
     for file in files:
         size = paths.size(file, MAX_BYTES)
         with opening(file) as opened:
-            _, column = columns(opened.schema_arrow, str(file))
-            stated = _names(opened.schema_arrow, column, file)
+            _, label = columns(opened.schema_arrow, str(file), column)
+            stated = _names(opened.schema_arrow, label, file)
             if names and stated != names:
                 raise DataError(f"{file}: its classes are not those of {files[0]}")
             names = stated
             if opened.metadata.num_rows + len(items) > MAX_ROWS:
                 raise DataError(f"{file}: above the limit of {MAX_ROWS} rows")
-            for group, group_labels in enumerate(_labels(file, opened, column)):
+            for group, group_labels in enumerate(_labels(file, opened, label)):
                 labels += group_labels
                 items += [(str(file), group, row) for row in range(len(group_labels))]
         stamps.append((str(file.relative_to(root)), size, file.stat().st_mtime_ns))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.core.errors import DataError
+from harness.datasets import links
 from harness.datasets.base import Dataset
 from harness.datasets.cards import IMAGENET_MEAN, IMAGENET_STD
 from harness.datasets.class_folders import by_class, images_in, listing
@@ -39,7 +40,7 @@ def tiny_imagenet(data_dir: Path | None) -> Dataset:
 def _root(data_dir: Path | None) -> Path:
     for place in tiny_places(data_dir):
         if (place / "wnids.txt").is_file():
-            return paths.folder(place)
+            return links.root(place)
     raise DataError(f"tiny-imagenet: no wnids.txt in {data_dir or 'a data folder'} or below it; {tiny_remedy(data_dir)}")
 
 
@@ -62,7 +63,7 @@ def _names(root: Path, wnids: Sequence[str]) -> tuple[str, ...]:
 def _text(root: Path, name: str) -> str:
     file = paths.inside(root, name)
     paths.size(file, MAX_TEXT)
-    return file.read_text("utf-8", errors="replace")
+    return file.read_text("utf-8-sig", errors="replace")
 
 
 def _val(root: Path, wnids: Sequence[str]) -> Listing:

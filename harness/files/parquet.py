@@ -23,6 +23,7 @@ IMAGE_COLUMNS = ("image", "img")
 #: What else columns of images and of class numbers are called.
 USUAL_IMAGES = (*IMAGE_COLUMNS, "images", "pixels", "jpg", "jpeg", "png", "webp", "image_bytes")
 USUAL_LABELS = ("label", "labels", "class_id", "class", "class_idx", "class_index", "cls", "target", "targets", "y", "fine_label")
+LABEL_COLUMNS = ("label", "fine_label")
 
 
 def encoded_images(file: Path, group: int) -> list[bytes | None]:
@@ -124,22 +125,47 @@ def label_column(schema: Schema, wanted: str, place: str, option: str) -> str:
     return str(likely[0])
 
 
-def columns(schema: Schema, place: str) -> tuple[str, str]:
-    """Return the columns of images and of labels."""
+def columns(schema: Schema, place: str, label: str = "") -> tuple[str, str]:
+    """Return the columns of images and of labels.
+
+    Args:
+        place: how errors call the file.
+        label: the column of the labels as the user states it; "" for `label`, for `fine_label` (CIFAR-100's, beside a coarse
+            one), or for the only one beside the images.
+    Raises: DataError that names the columns there are.
+    """
     import pyarrow
 
-    image = next((name for name in IMAGE_COLUMNS if name in schema.names), "")
+    image = image_column(schema, place)
     others = [name for name in schema.names if name != image]
-    label = "label" if "label" in others else others[0] if len(others) == 1 else ""
-    if not image or not label:
-        raise DataError(f"{place}: columns {', '.join(schema.names)[:200]}; expected image and label")
-    kind = schema.field(image).type
-    if pyarrow.types.is_struct(kind):
-        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else None
-    if kind is None or not (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind)):
-        raise DataError(f"{place}: column {image} holds no encoded images; expected a structure of bytes and path")
+    if label and label not in others:
+        raise DataError(f"{place}: no column {label!r} beside {image}; there are {', '.join(others)[:200] or 'none'}")
+    lone = others[0] if len(others) == 1 else ""
+    label = label or next((name for name in LABEL_COLUMNS if name in others), lone)
+    if not label:
+        hint = "; which is the label? State it: column=NAME" if others else "; expected image and label"
+        raise DataError(f"{place}: columns {', '.join(schema.names)[:200]}{hint}")
     kind = schema.field(label).type
     types = pyarrow.types
     if not any(is_one(kind) for is_one in (types.is_integer, types.is_floating, types.is_string, types.is_large_string)):
         raise DataError(f"{place}: column {label} is {kind}; expected class numbers or names")
     return image, label
+
+
+def image_column(schema: Schema, place: str) -> str:
+    """Return the column of encoded images: by its usual name, else the only one of its kind. Raises DataError."""
+    import pyarrow
+
+    def holds_images(name: str) -> bool:
+        kind = schema.field(name).type
+        if pyarrow.types.is_struct(kind):
+            kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else None
+        return kind is not None and (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
+
+    usual = next((name for name in IMAGE_COLUMNS if name in schema.names), "")
+    if usual and not holds_images(usual):
+        raise DataError(f"{place}: column {usual} holds no encoded images; expected a structure of bytes and path")
+    fitting = [usual] if usual else [name for name in schema.names if schema.names.count(name) == 1 and holds_images(name)]
+    if len(fitting) != 1:
+        raise DataError(f"{place}: columns {', '.join(schema.names)[:200]}; expected image and label")
+    return fitting[0]

@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 from harness.core.errors import DataError
 
@@ -36,6 +36,14 @@ def line(words: object) -> str:
     return UNFIT.sub("?", " ".join(str(words).split()))[:300]
 
 
+class Closed(PosixPath):
+    """A resolved folder that links may not leave as long as its user does not allow it."""
+
+
+class Open(PosixPath):
+    """A resolved folder that links may leave, for its user allows it. A name that a file states stays in it all the same."""
+
+
 def folder(path: Path) -> Path:
     """Return an existing folder, resolved. Raises DataError when there is none."""
     try:
@@ -59,6 +67,9 @@ def _only_notes(folder: str) -> bool:
         if count > MAX_DEPTH or not all(stray(name) or name.casefold().endswith(NOTES) for name in names):
             return False
     return True
+def within(root: Path, at: Path) -> Path:
+    """Return a folder in `root`, resolved, as one that names may leave where they may leave `root`."""
+    return type(root)(at.resolve())
 
 
 def inside(root: Path, name: str) -> Path:
@@ -71,12 +82,17 @@ def inside(root: Path, name: str) -> Path:
     if not name or "\0" in name or name.startswith(("/", "\\")) or re.match(r"^[A-Za-z]:", name):
         raise DataError(f"{root}: the name {name!r} is no relative path")
     try:
-        place = (root / name).resolve()
+        place = Path(root / name).resolve()
     except (OSError, RuntimeError) as error:
         raise DataError(f"{root / name}: cannot be followed: {type(error).__name__}") from None
-    if not place.is_relative_to(root):
-        raise DataError(f"{root}: the name {name!r} leaves the folder")
+    stated = Path(os.path.normpath(root / name)) if isinstance(root, Open) else place
+    if not stated.is_relative_to(root):
+        raise DataError(f"{root}: the name {name!r} leaves the folder{_remedy(root)}")
     return place
+
+
+def _remedy(root: Path) -> str:
+    return "; --follow-links allows it" if isinstance(root, Closed) else ""
 
 
 def entries(root: Path, at: Path | None = None) -> list[os.DirEntry[str]]:
@@ -134,8 +150,8 @@ def _scan(root: Path, at: Path) -> tuple[list[os.DirEntry[str]], int]:
                     continue
                 if UNFIT.search(entry.name):
                     raise DataError(f"{at}: the name {entry.name!a} in it has characters that no name should have")
-                if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
-                    raise DataError(f"{entry.path}: a symbolic link that leaves {root}")
+                if entry.is_symlink() and not isinstance(root, Open) and not Path(entry.path).resolve().is_relative_to(root):
+                    raise DataError(f"{entry.path}: a symbolic link that leaves {root}{_remedy(root)}")
                 listed.append(entry)
                 if len(listed) > MAX_ENTRIES:
                     raise DataError(f"{at}: more than {MAX_ENTRIES} entries")

@@ -19,6 +19,7 @@ from harness.core.errors import BadOption, BoardError, GiftbenchError, at
 from harness.core.pace import pause
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, read
+from harness.datasets import links
 from harness.files.claims import Claims, Holder
 from harness.planning.artefacts import Artefacts
 from harness.running import executors, plugged, readiness
@@ -345,7 +346,12 @@ def words(overrides: Overrides, options: Options, plugins: Sequence[str]) -> tup
         "teacher": [supply.text for supply in supplies.teachers],
     }
     said = [word for name, several in values.items() for value in several for word in (f"--{name}", str(value))]
-    flags = {"--force": options.force, "--retry": options.retry, "--deterministic": options.deterministic}
+    flags = {
+        "--force": options.force,
+        "--retry": options.retry,
+        "--deterministic": options.deterministic,
+        "--follow-links": links.followed(),
+    }
     return (*said, *(flag for flag, asked in flags.items() if asked))
 
 

@@ -14,6 +14,7 @@ from harness.boards.setup import Setup
 from harness.boards.trial import Trial
 from harness.core.errors import BoardError
 from harness.core.spec import Spec
+from tests.conftest import board_text
 
 FULL = """
 title = "A title"
@@ -265,3 +266,9 @@ def test_a_board_file_of_any_size_takes_no_memory(tmp_path: Path) -> None:
         stream.truncate(2**40)
     with pytest.raises(BoardError, match=r"board\.toml: 1048576 MiB, above the limit of 16 MiB"):
         load_board(tmp_path)
+
+
+def test_a_byte_order_mark_before_a_board_is_no_part_of_it(tmp_path: Path) -> None:
+    for name, mark in (("plain", b""), ("marked", b"\xef\xbb\xbf")):
+        (tmp_path / f"{name}.toml").write_bytes(mark + board_text().encode())
+    assert load_board(tmp_path / "marked.toml") == load_board(tmp_path / "plain.toml")

@@ -22,6 +22,8 @@ def test_who_it_is_of_is_read_with_a_date_as_toml_has_it(tmp_path: Path) -> None
     assert submissions.read(tmp_path) == expected
     (tmp_path / submissions.FILE).write_text(TEXT.replace("2026-01-31", '"2026-01-31"'))
     assert submissions.read(tmp_path) == expected
+    (tmp_path / submissions.FILE).write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    assert submissions.read(tmp_path) == expected
 
 
 @pytest.mark.parametrize(

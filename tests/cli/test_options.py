@@ -14,7 +14,7 @@ from harness.cli.main import app
 from tests.conftest import Giftbench, board_text
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-SHARED = {"--plugin": "plugin", "--device": "device", "--data-dir": "data_dir"}
+SHARED = {"--plugin": "plugin", "--device": "device", "--data-dir": "data_dir", "--follow-links": "follow_links"}
 
 
 def parameters(option: str) -> dict[str, Any]:
@@ -90,3 +90,19 @@ def test_every_command_that_takes_a_plugin_loads_it_first(command: str, giftbenc
 def test_every_command_that_takes_a_device_checks_it(command: str, giftbench: Giftbench, tmp_path: Path) -> None:
     said = giftbench(command, *words(command, tmp_path), "--device", "gpu", status=2)
     assert "device must be auto, cpu, cuda or cuda:N, not 'gpu'" in said.err.splitlines()[-1]
+
+
+def test_whatever_reads_a_dataset_may_be_allowed_to_follow_its_links() -> None:
+    assert parameters("--follow-links").keys() == parameters("--data-dir").keys()
+
+
+def test_links_are_followed_by_this_process_and_those_that_it_starts_where_that_is_asked(
+    giftbench: Giftbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.datasets import links
+
+    monkeypatch.setenv(links.VARIABLE, "")
+    giftbench("doctor", *words("doctor", tmp_path))
+    assert not links.followed()
+    giftbench("doctor", *words("doctor", tmp_path), "--follow-links")
+    assert links.followed()

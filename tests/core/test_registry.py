@@ -238,7 +238,9 @@ def test_the_scenarios_that_ship_are_entry_points() -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match=r"no loss 'gfit'; did you mean 'gift'\?"):
         losses.get("gfit")
-    with pytest.raises(UnknownName, match=r"no dataset 'zzz'; valid: cifar10, cifar100, digits, fashion-mnist, folder/\*"):
+    with pytest.raises(
+        UnknownName, match=r"no dataset 'zzz'; valid: cifar10, cifar100, cinic10, digits, fashion-mnist, folder/\*"
+    ):
         datasets.get("zzz")
     assert "gfit" not in losses.registry
     assert 3 not in losses.registry

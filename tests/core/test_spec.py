@@ -51,7 +51,7 @@ def test_any_text_is_a_name_with_parameters_or_is_refused_in_one_line(text: str)
         assert "\n" not in str(error)
     else:
         assert name
-        assert "(" not in name
+        assert "(" not in name or "/" in name or ":" in name or text.lstrip()[:1] in "'\""  # only what may be a path has any
         assert isinstance(options, dict)
 
 
@@ -115,9 +115,11 @@ def test_bad_syntax_is_refused_in_one_line(text: str) -> None:
         parse(text)
 
 
-@pytest.mark.parametrize("text", ["fkd(images=a(1)/b)", "fkd(images=a/b,c/d)", "fkd(images=it's/here)", "fkd(images=1/20)"])
+@pytest.mark.parametrize(
+    "text", ["fkd(images=a[1]/b)", "fkd(images=a(1/b)", "fkd(images=a/b,c/d)", "fkd(images=it's/here)", "fkd(images=1/20)"]
+)
 def test_a_path_that_cannot_be_told_apart_goes_in_quotes_and_the_error_says_so(text: str) -> None:
-    with pytest.raises(BadOption, match="a path with parentheses, commas or quotes in it goes in quotes"):
+    with pytest.raises(BadOption, match="a path with commas, quotes or brackets in it goes in quotes"):
         parse(text)
     with pytest.raises(BadOption, match=r"=value, …\)\Z"):  # no path in sight
         parse("fkd(images=)")
@@ -160,3 +162,40 @@ def test_a_flag_that_is_on_renders_as_its_bare_word() -> None:
     assert render("kl", {"temperature": 20.0, "rescale": True}) == "kl(rescale, temperature=20.0)"
     assert render("kl", {"rescale": False}) == "kl(rescale=false)"
     assert render("gift", {}) == "gift"
+
+
+# -- paths --------------------------------------------------------------------------------------------------------------------
+
+DECOMPOSED = "e\u0301te\u0301"  # as macOS names files: letters and their accents apart
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("folder:/data/pets (1)/x", "folder:/data/pets (1)/x", {}),
+        ("folder:/data/pets (1)(size=32)", "folder:/data/pets (1)", {"size": 32}),
+        ("folder:/data/pets (copy)", "folder:/data/pets (copy)", {}),
+        ("folder:pets (old)/a(b)/c(size=32, column=x)", "folder:pets (old)/a(b)/c", {"size": 32, "column": "x"}),
+        ("'folder:pets(old)'(size=32)", "folder:pets(old)", {"size": 32}),
+        ('"folder:pets(old)"', "folder:pets(old)", {}),
+        (f"folder:/données/{DECOMPOSED} 数据(size=8)", f"folder:/données/{DECOMPOSED} 数据", {"size": 8}),
+        ("fkd(images=/my data (new)/a b, epochs=3)", "fkd", {"images": "/my data (new)/a b", "epochs": 3}),
+        (f"fkd(images={DECOMPOSED}/数据 (2))", "fkd", {"images": f"{DECOMPOSED}/数据 (2)"}),
+        ("fkd(images=R&D/#1)", "fkd", {"images": "R&D/#1"}),
+        ("timm/resnet18(pretrained)", "timm/resnet18", {"pretrained": True}),
+        ("kl (rescale)", "kl", {"rescale": True}),
+        ("folder:pets()", "folder:pets", {}),
+    ],
+)
+def test_paths_may_have_parentheses_spaces_and_any_letters(text: str, name: str, options: dict[str, object]) -> None:
+    assert parse(text) == (name, options)
+    assert parse(render(name, options)) == (name, options)
+
+
+@given(
+    st.text("ab1/(). -_é数", min_size=1, max_size=12).map(str.strip).filter(bool),
+    st.dictionaries(st.sampled_from(["size", "column"]), st.sampled_from([1, True, "a/b (c)", "x"])),
+)
+def test_any_path_survives_rendering(path: str, options: dict[str, object]) -> None:
+    assert parse(render(f"folder:{path}", options)) == (f"folder:{path}", options)
+    assert parse(render("fkd", {"images": path, **options})) == ("fkd", {"images": path, **options})

@@ -197,3 +197,12 @@ def test_without_files_the_remedy_is_told(tmp_path: Path, refused) -> None:
         datasets.load("imagenet-1k")
     with refused(DataError, "imagewoof", tmp_path, "imagewoof/", "val/WNID/"):
         datasets.load("imagewoof", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "said"), [("imagenette2", False), ("imagenette2-320", False), ("imagenette2-160", True)])
+def test_images_of_the_smaller_versions_are_said_to_be_enlarged(nette: Path, tmp_path: Path, name: str, said: bool) -> None:
+    shutil.copytree(nette / "val", tmp_path / name / "val")
+    data = datasets.load("imagenette", tmp_path)
+    assert data.shape == (3, 224, 224)
+    assert any(f"{name}/ have 160 px on their shorter side, brought to 256 px" in note for note in data.notes) == said
+    assert not any("shorter side" in note for note in datasets.load("imagenette(size=128)", tmp_path).notes)

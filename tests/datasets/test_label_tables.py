@@ -124,3 +124,12 @@ def test_link_of_a_table_out_of_the_folder_is_not_followed(tmp_path: Path, refus
     (root / "train" / "images" / "9.png").symlink_to(tmp_path / "outside.png")
     with refused(DataError, "images/9.png", "leaves the folder"):
         datasets.load(f"folder:{root}")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_byte_order_mark_before_a_table_is_no_part_of_it(tmp_path: Path, kind: str) -> None:
+    plain = datasets.load(f"folder:{with_tables(tmp_path / 'plain' / 'pets', kind, ['cat', 'dog'])}")
+    root = with_tables(tmp_path / "marked" / "pets", kind, ["cat", "dog"])
+    for table in root.rglob(f"metadata.{kind}"):
+        table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    assert datasets.load(f"folder:{root}").digest == plain.digest

@@ -156,3 +156,128 @@ def test_large_test_split_is_decoded_once_and_the_train_split_as_it_is_needed(
     assert torch.equal(again.train.images[torch.tensor([3, 1])], small.train.images[[3, 1]])
     assert decoding.decoded == before + 5 + 2 + 2
     assert (again.digest, again.classes, again.shape) == (large.digest, small.classes, small.shape)
+
+
+# -- as published on Hugging Face ---------------------------------------------------------------------------------------------
+
+
+def write_columns(file: Path, columns: dict[str, list], names: dict[str, list[str]] | None = None) -> None:
+    """Write a parquet file of these columns, the class names of some of them beside it as Hugging Face keeps them."""
+    import json
+
+    import pyarrow
+    import pyarrow.parquet
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    features = {name: {"names": called, "_type": "ClassLabel"} for name, called in (names or {}).items()}
+    about = json.dumps({"info": {"features": features}})
+    pyarrow.parquet.write_table(pyarrow.table(columns).replace_schema_metadata({"huggingface": about}), file)
+
+
+def images(count: int) -> list[dict[str, object]]:
+    return [{"bytes": encoded(i), "path": None} for i in range(count)]
+
+
+def write_cifar100(root: Path) -> Path:
+    """CIFAR-100 as `uoft-cs/cifar100`: a configuration's folder, and two labels of which the fine one is meant."""
+    names = {"fine_label": list(NAMES), "coarse_label": ["pet", "fish"]}
+    columns = {"img": images(3), "fine_label": [2, 0, 1], "coarse_label": [1, 0, 0]}
+    for split in ("train", "test"):
+        write_columns(root / "cifar100" / f"{split}-00000-of-00001.parquet", columns, names)
+    return root
+
+
+def test_the_fine_label_is_taken_in_the_folder_of_the_configuration(tmp_path: Path) -> None:
+    root = write_cifar100(tmp_path / "cifar100")
+    fine = datasets.load(f"folder:{root}")
+    assert (fine.classes, fine.test.labels.tolist()) == (NAMES, [2, 0, 1])
+    assert datasets.load(f"folder:{root / 'cifar100'}").digest == fine.digest
+    coarse = datasets.load(f"folder:{root}(column=coarse_label)")
+    assert (coarse.classes, coarse.test.labels.tolist()) == (("pet", "fish"), [1, 0, 0])
+
+
+def test_the_column_stays_out_of_ids_where_none_is_stated() -> None:
+    assert "column" not in datasets.registry.resolve("folder:pets").spec.options
+
+
+def test_an_open_column_is_to_be_stated(tmp_path: Path, refused) -> None:
+    for split in ("train", "test"):
+        write_columns(tmp_path / f"{split}.parquet", {"image": images(2), "species": [0, 1], "age": [1, 0]})
+    with refused(DataError, tmp_path / "train.parquet", "image, species, age", "column=NAME"):
+        datasets.load(f"folder:{tmp_path}")
+    assert datasets.load(f"folder:{tmp_path}(column=age)").test.labels.tolist() == [1, 0]
+    with refused(DataError, "no column 'ages'", "species, age"):
+        datasets.load(f"folder:{tmp_path}(column=ages)")
+
+
+def test_an_open_column_of_a_table_is_to_be_stated(tmp_path: Path, refused) -> None:
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for i in range(2):
+            picture(i).save(tmp_path / split / f"{i}.png")
+        (tmp_path / split / "metadata.csv").write_text("file_name,species,age\n0.png,cat,3\n1.png,dog,2\n")
+    with refused(DataError, "file_name, species, age", "column=NAME"):
+        datasets.load(f"folder:{tmp_path}")
+    assert datasets.load(f"folder:{tmp_path}(column=species)").classes == ("cat", "dog")
+    with refused(DataError, "no column 'weight'"):
+        datasets.load(f"folder:{tmp_path}(column=weight)")
+
+
+def test_tiny_imagenets_valid_is_a_test_split(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        write_columns(
+            tmp_path / "data" / f"{split}-00000-of-00001-70d52db3c749a935.parquet", {"image": images(2), "label": [0, 1]}
+        )
+    assert len(datasets.load(f"folder:{tmp_path}").test) == 2
+
+
+def write_imagenet(root: Path) -> Path:
+    """ImageNet-1K as its repository has it: the labels of the test split, -1, are not published."""
+    for split, labels in (("train", [1, 0]), ("validation", [0, 1]), ("test", [-1, -1])):
+        columns = {"image": images(2), "label": labels}
+        write_columns(root / "data" / f"{split}-00000-of-00001.parquet", columns, {"label": ["tench", "goldfish"]})
+    return root
+
+
+def test_a_test_split_whose_labels_are_hidden_is_passed_over_and_said(tmp_path: Path, refused) -> None:
+    data = datasets.load(f"folder:{write_imagenet(tmp_path)}")
+    assert data.test.labels.tolist() == [0, 1]
+    assert any("test has no labels" in note and "validation is its test split" in note for note in data.notes)
+    (tmp_path / "data" / "validation-00000-of-00001.parquet").unlink()
+    with refused(DataError, tmp_path, "test has no labels", "no other test split"):
+        datasets.load(f"folder:{tmp_path}")
+
+
+def test_hidden_labels_among_others_are_refused(tmp_path: Path, refused) -> None:
+    for split, labels in (("train", [1, 0]), ("test", [0, -1])):
+        write_columns(tmp_path / f"{split}.parquet", {"image": images(2), "label": labels}, {"label": ["a", "b"]})
+    with refused(DataError, "label -1 outside 0..1"):
+        datasets.load(f"folder:{tmp_path}")
+
+
+def test_several_configurations_are_to_be_told_apart(tmp_path: Path, refused) -> None:
+    for name in ("cropped_digits", "full_numbers"):
+        for split in ("train", "test"):
+            write_columns(tmp_path / name / f"{split}.parquet", {"image": images(2), "label": [0, 1]})
+    with refused(DataError, "cropped_digits, full_numbers", "folder:PATH/cropped_digits"):
+        datasets.load(f"folder:{tmp_path}")
+    assert datasets.load(f"folder:{tmp_path / 'cropped_digits'}").test.labels.tolist() == [0, 1]
+
+
+def test_a_doubled_folder_is_the_same_dataset(tmp_path: Path) -> None:
+    own, doubled = tmp_path / "own" / "pets", tmp_path / "doubled" / "pets"
+    for place in (own, doubled / "pets"):
+        with_tables(place, "csv", ["cat", "dog"])
+    assert datasets.load(f"folder:{doubled}").digest == datasets.load(f"folder:{own}").digest
+
+
+def test_a_test_folder_without_labels_gives_way_to_val(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for index, name in enumerate(NAMES):
+            (tmp_path / split / name).mkdir(parents=True)
+            picture(index).save(tmp_path / split / name / "0.png")
+    (tmp_path / "test").mkdir()
+    picture(9).save(tmp_path / "test" / "ILSVRC2012_test_1.png")
+    data = datasets.load(f"folder:{tmp_path}")
+    assert len(data.test) == 3
+    assert any("test/ has no labels" in note for note in data.notes)

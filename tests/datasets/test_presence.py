@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness import datasets
+from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.datasets.presence import places
 from harness.files import paths
-from tests.datasets import test_fashion_mnist, test_folder
+from tests.datasets import test_cinic10, test_fashion_mnist, test_folder, test_svhn
 from tests.datasets.test_imagenet import nette  # noqa: F401
 from tests.datasets.test_tiny_imagenet import archive  # noqa: F401
 from tests.processes import loaded_by
@@ -49,6 +50,12 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str
     name, data = request.param, tmp_path / "data"
     if name == "fashion-mnist":
         test_fashion_mnist.write(data / "fashion-mnist", packed=True)
+    elif name == "mnist":
+        test_fashion_mnist.write(data / "MNIST" / "raw", packed=False)
+    elif name == "svhn":
+        test_svhn.write(data / "svhn")
+    elif name == "cinic10":
+        test_cinic10.write(data / "CINIC-10")
     elif name.startswith("folder:"):
         for part in ("train", "test"):
             for label in ("cat", "dog"):
@@ -60,7 +67,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str
     yield name, data
 
 
-ALL = ["fashion-mnist", "folder:pets", "imagenette(size=32)", "tiny-imagenet"]
+ALL = ["fashion-mnist", "mnist", "svhn", "cinic10", "folder:pets", "imagenette(size=32)", "tiny-imagenet"]
 
 
 @pytest.mark.parametrize("folder", ALL, indirect=True)
@@ -77,7 +84,7 @@ def test_a_changed_an_added_and_a_removed_file_show(folder: tuple[str, Path]) ->
     spec, data = folder
     before = state(spec, data)
     assert state(spec, data) == before
-    assert sum(len(stamps) for _, stamps in before) >= 4
+    assert sum(len(stamps) for _, stamps in before) >= (2 if spec == "svhn" else 4)
     file = Path(next(place for place, stamps in before if stamps))
     file = file if file.is_file() else next(path for path in sorted(file.rglob("*")) if path.is_file())
     content = file.read_bytes()
@@ -98,6 +105,11 @@ def test_a_changed_an_added_and_a_removed_file_show(folder: tuple[str, Path]) ->
         ("imagenet-1k", "val/n01440764/a.JPEG"),
         ("imagenette", "imagenette/val/n01440764/a.JPEG"),
         ("imagenette", "imagenette2/val/n01440764/a.JPEG"),
+        ("imagenette", "imagenette2-320/val/n01440764/a.JPEG"),
+        ("mnist", "mnist/train-images-idx3-ubyte.gz"),
+        ("svhn", "svhn/train_32x32.mat"),
+        ("stl10", "stl10_binary/stl10_binary/train_X.bin"),
+        ("cinic10", "cinic10/test/airplane/a.png"),
         ("folder:pets", "pets/data/train/cat/a.png"),
     ],
 )
@@ -131,6 +143,13 @@ def test_the_digits_lie_in_one_file() -> None:
         ("tiny-imagenet", "tiny-imagenet-200/wnids.txt", "tiny-imagenet-200"),
         ("imagenet-1k(size=64)", "imagenet/val/x", "imagenet"),
         ("imagenette", "imagenette2/val/n01440764/x", "imagenette2"),
+        ("imagenette", "imagenette2-160/val/n01440764/x", "imagenette2-160"),
+        ("imagewoof", "imagewoof2-320/val/n02086240/x", "imagewoof2-320"),
+        ("imagenette", "imagenette2-320/imagenette2-320/val/n01440764/x", "imagenette2-320/imagenette2-320"),
+        ("tiny-imagenet", "tiny-imagenet-200/tiny-imagenet-200/wnids.txt", "tiny-imagenet-200/tiny-imagenet-200"),
+        ("mnist", "MNIST/raw/train-images-idx3-ubyte", "MNIST/raw"),
+        ("svhn", "SVHN/train_32x32.mat", "SVHN"),
+        ("stl10", "stl10_binary/train_X.bin", "stl10_binary"),
         ("imagenette", "ILSVRC2012/val/n01440764/x", "ILSVRC2012"),
         ("folder:pets", "pets/x", "pets"),
     ],
@@ -163,3 +182,58 @@ def test_tiny_imagenet_is_not_taken_for_imagenet(tmp_path: Path) -> None:
     assert datasets.at_hand("tiny-imagenet", tmp_path)[0]
     assert not datasets.at_hand("imagenet-1k", tmp_path)[0]
     assert not datasets.at_hand("imagenette", tmp_path)[0]
+
+
+# -- one folder off, or in an archive ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "sign"),
+    [
+        ("cifar10", "cifar-10-batches-py/data_batch_1"),
+        ("cifar10", "cifar-10-batches-bin/data_batch_1.bin"),
+        ("cifar100", "cifar-100-python/train"),
+        ("tiny-imagenet", "tiny-imagenet-200/wnids.txt"),
+        ("imagenette", "imagenette2-160/val/n01440764/x"),
+        ("imagewoof", "imagewoof2/val/n02086240/x"),
+        ("stl10", "stl10_binary/train_X.bin"),
+        ("svhn", "svhn/train_32x32.mat"),
+    ],
+)
+def test_files_one_folder_off_are_answered_by_the_folder_to_give(spec: str, sign: str, tmp_path: Path, refused) -> None:
+    (tmp_path / "my data" / sign).parent.mkdir(parents=True)
+    (tmp_path / "my data" / sign).touch()
+    present, remedy = datasets.at_hand(spec, tmp_path)
+    assert not present
+    assert f"--data-dir {tmp_path / 'my data'}" in remedy
+    with refused(DataError, spec, f"--data-dir {tmp_path / 'my data'}"):
+        datasets.load(spec, tmp_path)
+    assert datasets.at_hand(spec, tmp_path / "my data")[0]
+
+
+@pytest.mark.parametrize("name", ["cifar-10-batches-py", "cifar-10-batches-bin"])
+def test_a_folder_that_is_given_itself_is_answered_by_its_parent(name: str, tmp_path: Path, refused) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "data_batch_1").touch()
+    with refused(DataError, f"{tmp_path / name} is {name}/ itself", f"--data-dir {tmp_path}"):
+        datasets.load("cifar10", tmp_path / name)
+    assert datasets.at_hand("cifar10", tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "packed", "command"),
+    [
+        ("cifar10", "cifar-10-python.tar.gz", "tar -xf {} -C"),
+        ("cifar100", "cifar-100-binary.tar.gz", "tar -xf {} -C"),
+        ("tiny-imagenet", "tiny-imagenet-200.zip", "unzip {} -d"),
+        ("imagewoof", "imagewoof2-160.tgz", "tar -xf {} -C"),
+    ],
+)
+def test_an_archive_alone_is_answered_by_the_command_that_unpacks_it(
+    spec: str, packed: str, command: str, tmp_path: Path, refused
+) -> None:
+    (tmp_path / packed).touch()
+    line = f"only its archive is there: {command.format(tmp_path / packed)} {tmp_path}"
+    assert datasets.at_hand(spec, tmp_path) == (False, line)
+    with refused(DataError, spec, line):
+        datasets.load(spec, tmp_path)

@@ -206,3 +206,11 @@ def test_an_image_of_another_size_is_named(root: Path, refused) -> None:
     picture(file, 1, (63, 64))
     with refused(DataError, file, "63x64"):
         datasets.load("tiny-imagenet", root.parent)
+
+
+def test_byte_order_marks_before_its_lists_are_no_part_of_them(archive: Path, tmp_path: Path) -> None:
+    root = tmp_path / "tiny-imagenet-200"
+    shutil.copytree(archive, root)
+    for name in ("wnids.txt", "words.txt", "val/val_annotations.txt"):
+        (root / name).write_bytes(b"\xef\xbb\xbf" + (root / name).read_bytes())
+    assert datasets.load("tiny-imagenet", tmp_path).digest == datasets.load("tiny-imagenet", archive.parent).digest

@@ -375,3 +375,10 @@ def test_what_was_kept_of_a_trial_goes_with_its_record_and_the_folder_with_the_l
 def test_a_runner_elsewhere_is_told_to_be_deterministic_where_this_one_is() -> None:
     assert "--deterministic" in words(Overrides(), Options(deterministic=True), ())
     assert "--deterministic" not in words(Overrides(), Options(), ())
+
+
+def test_words_for_a_runner_elsewhere_say_that_links_may_be_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIFTBENCH_FOLLOW_LINKS", "0")
+    assert "--follow-links" not in words(Overrides(), Options(), ())
+    monkeypatch.setenv("GIFTBENCH_FOLLOW_LINKS", "1")
+    assert "--follow-links" in words(Overrides(), Options(), ())

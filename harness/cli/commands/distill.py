@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DataOption, DeviceOption, PluginOption
+from harness.cli.options import DataOption, DeviceOption, FollowLinksOption, PluginOption
 from harness.core.errors import at
 
 
@@ -20,6 +20,7 @@ def distill(
     seed: Annotated[int, typer.Option(help="the distiller's seed", min=0)] = 0,
     device: DeviceOption = "auto",
     data_dir: DataOption = None,
+    follow_links: FollowLinksOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Make a distilled set from a dataset and write it to a file."""

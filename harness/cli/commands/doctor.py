@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DataOption
+from harness.cli.options import DataOption, FollowLinksOption
 
 
 def doctor(
@@ -19,6 +19,7 @@ def doctor(
     ] = None,
     teacher: Annotated[list[str] | None, typer.Option(help="as for giftbench run (repeatable)", metavar="PATH")] = None,
     data_dir: DataOption = None,
+    follow_links: FollowLinksOption = False,
 ) -> None:
     """Say which datasets, distilled sets and teachers are at hand, what each board lacks, and the command that gets it."""
     from harness.cli.doctor import examine

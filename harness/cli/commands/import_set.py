@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DataOption, PluginOption
+from harness.cli.options import DataOption, FollowLinksOption, PluginOption
 
 
 def import_(
@@ -37,6 +37,7 @@ def import_(
     force: Annotated[bool, typer.Option("--force", help="take it though another order of the classes fits far better")] = False,
     workers: Annotated[int, typer.Option(help="processes that decode images; 0: one a core", min=0, metavar="N")] = 0,
     data_dir: DataOption = None,
+    follow_links: FollowLinksOption = False,
     plugin: PluginOption = None,
 ) -> None:
     """Read a published distilled set, check it against the dataset, and write it to a file."""

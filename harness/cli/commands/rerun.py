@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, PluginOption
+from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, FollowLinksOption, PluginOption
 
 if TYPE_CHECKING:
     from harness.boards.records import RecordStore
@@ -18,6 +18,7 @@ def rerun(
     board: BoardArgument = Path(),
     save: Annotated[Path | None, typer.Option(help="where to keep the trained student, as safetensors", metavar="FILE")] = None,
     data_dir: DataOption = None,
+    follow_links: FollowLinksOption = False,
     plugin: PluginOption = None,
     allow_plugins: AllowPluginsOption = False,
 ) -> None:

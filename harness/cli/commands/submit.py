@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, PluginOption
+from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, FollowLinksOption, PluginOption
 
 
 def submit(
@@ -26,6 +26,7 @@ def submit(
         typer.Option(help="where to write, as Markdown, which cells change, and which places", metavar="FILE"),
     ] = None,
     data_dir: DataOption = None,
+    follow_links: FollowLinksOption = False,
     plugin: PluginOption = None,
     allow_plugins: AllowPluginsOption = False,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, PluginOption
+from harness.cli.options import AllowPluginsOption, BoardArgument, DataOption, FollowLinksOption, PluginOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +27,7 @@ def verify(
         bool, typer.Option("--seal", help="write records.sha256 anew, once all else is right: what is meant is what is here")
     ] = False,
     data_dir: DataOption = None,
+    follow_links: FollowLinksOption = False,
     plugin: PluginOption = None,
     allow_plugins: AllowPluginsOption = False,
 ) -> None:
