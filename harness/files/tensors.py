@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import mmap
+import shutil
+import tempfile
 import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from harness.core.errors import DataError
-from harness.files import legacy, paths, pickles
+from harness.core.home import home
+from harness.files import atomic, legacy, paths, pickles, transcribing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +70,27 @@ def _older(path: Path) -> object:
 def _newer(path: Path, size: int) -> object:
     """Return what torch makes of a checked zip archive; its tensors are mapped from the file."""
     content, storages = _archive(path, size)
-    return _load(path, pickles.check(content, storages), mmap=True)
+    if transcribing.protocol(content) not in transcribing.PROTOCOLS:
+        return _load(path, pickles.check(content, storages), mmap=True)
+    content = transcribing.transcribed(content, MAX_PICKLE)
+    used = pickles.check(content, storages)
+    with _with_pickle(path, content) as copy:
+        return _load(copy, used, mmap=True)
+
+
+@contextmanager
+def _with_pickle(path: Path, content: bytes) -> Iterator[Path]:
+    """Give a copy of a checked archive that has another pickle, for as long as it is opened: a map of it outlasts its name."""
+    folder = home() / "temporary"
+    atomic.make_folder(folder)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".pt") as copy:
+        shutil.copyfile(path, copy.name)
+        with zipfile.ZipFile(copy.name, "a") as archive:
+            (old,) = (entry for entry in archive.filelist if entry.filename.partition("/")[2].casefold() == "data.pkl")
+            archive.filelist.remove(old)
+            del archive.NameToInfo[old.filename]
+            archive.writestr(zipfile.ZipInfo(old.filename), content)
+        yield Path(copy.name)
 
 
 def _archive(path: Path, size: int) -> tuple[bytes, dict[str, int]]:

@@ -83,9 +83,11 @@ class Supplies:
 def _each(option: str, texts: Iterable[str], named: bool) -> Iterator[Supply]:
     for text in texts:
         key, equals, path = text.partition("=")
-        if not equals and not named:
+        if not named and (not equals or text.startswith(("/", "./", "../", "~"))):  # a path alone, which may have an = in it
             key, path = "", text
         name, *qualifiers = key.strip().split("/")
+        if not named and name == "timm" and qualifiers:  # whose names have two parts
+            name = f"timm/{qualifiers.pop(0)}"
         if not path or (named and not (equals and name)):
             form = "NAME=PATH or NAME/DATASET/NETWORK=PATH" if named else "PATH or MODEL=PATH"
             raise BoardError(f"{option} {text}: write it as {form}")

@@ -47,7 +47,7 @@ def read(path: Path) -> State:
     if state is None:
         keys = [" ".join(str(key)[:40].split()) for key in list(content)[:8]] if isinstance(content, Mapping) else None
         held = type(content).__name__ if keys is None else ", ".join(keys)
-        raise DataError(f"{path}: no state dict in it ({held or 'empty'}); expected one bare or under {', '.join(PLACES[:4])}")
+        raise DataError(f"{path}: no state dict in it ({held or 'empty'}); expected one bare or under {', '.join(PLACES)}")
     for name in state:
         if not re.fullmatch(r"[\w.\-]{1,200}", name):
             raise DataError(f"{path}: a tensor is named {name[:40]!a}, as no layer is")

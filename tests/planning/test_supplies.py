@@ -47,6 +47,21 @@ def test_a_teacher_needs_no_name() -> None:
     assert other is not None and other.path == "/any.pth"
 
 
+def test_a_teacher_of_timms_is_called_as_boards_call_it() -> None:
+    supplies = Supplies.parse((), ("timm/resnet18=/any.pth", "timm/resnet18/cifar100=/special.pth"))
+    special = supplies.find("teacher", "timm/resnet18", {"dataset": "cifar100"})
+    other = supplies.find("teacher", "timm/resnet18", {"dataset": "cifar10"})
+    assert special is not None and special.path == "/special.pth"
+    assert other is not None and other.path == "/any.pth"
+    assert supplies.find("teacher", "timm/resnet34", {"dataset": "cifar10"}) is None
+
+
+@pytest.mark.parametrize("path", ["/runs/lr=0.1/net (best).pth", "./lr=0.1.pth", "../a=b/c.pth", "~/a=b.pth"])
+def test_a_path_alone_may_have_an_equals_sign_in_it(path: str) -> None:
+    supply = Supplies.parse((), (path,)).find("teacher", "convnet3", {"dataset": "cifar10"})
+    assert supply is not None and supply.path == path
+
+
 def test_what_served_nothing_is_known() -> None:
     supplies = Supplies.parse(("rded=/a", "rded/tiny-imagenet=/b"))
     supplies.find("set", "rded", FACTS)

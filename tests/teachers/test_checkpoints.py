@@ -34,7 +34,7 @@ def refusal(path: Path, *arguments: Any, **options: Any) -> str:
 # -- where the weights lie -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["", "model", "state_dict", "net", "model_state_dict", "ema"])
+@pytest.mark.parametrize("place", ["", *checkpoints.PLACES])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model."])
 def test_the_state_dict_is_found_wherever_authors_put_it(tmp_path: Path, place: str, prefix: str) -> None:
     state = network().state_dict()
@@ -69,6 +69,12 @@ def test_weights_of_half_precision_become_float32(tmp_path: Path) -> None:
     assert found["classifier.weight"].dtype == torch.float32
 
 
+def test_a_checkpoint_of_a_later_pickle_protocol_is_read(tmp_path: Path) -> None:
+    state = network().state_dict()
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "four.pth", pickle_protocol=4)
+    assert torch.equal(fitted(tmp_path / "four.pth").state["classifier.bias"], state["classifier.bias"])
+
+
 def test_safetensors_are_read_too(tmp_path: Path) -> None:
     state = network().state_dict()
     save_file(state, str(tmp_path / "net.safetensors"))
@@ -90,7 +96,11 @@ def test_a_model_behind_a_resize_is_found_under_its_own_names(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"epoch": 3, "acc": 60.0}, "no state dict in it (epoch, acc); expected one bare or under model, state_dict"),
+        (
+            {"epoch": 3, "acc": 60.0},
+            "no state dict in it (epoch, acc); expected one bare or under model, state_dict, net, model_state_dict, network, "
+            "teacher, model_ema, state_dict_ema, ema",
+        ),
         ({}, "no state dict in it (empty)"),
         ([torch.zeros(2, 2)], "no state dict in it (list)"),
         ({"model": {"bias": torch.zeros(3)}}, "no state dict"),
