@@ -15,6 +15,7 @@ from harness.cli.commands.boards import boards
 from harness.cli.commands.compare import compare
 from harness.cli.commands.distill import distill
 from harness.cli.commands.doctor import doctor
+from harness.cli.commands.export import export
 from harness.cli.commands.import_set import import_
 from harness.cli.commands.inspect import inspect
 from harness.cli.commands.list import list_
@@ -41,7 +42,7 @@ LONGEST = 480
 GROUPS = {
     "Run a board": ("run", "work", "plan", "status", "doctor"),
     "Read, check and share its results": ("table", "show", "compare", "verify", "rerun", "submit", "boards", "remove"),
-    "Distilled sets": ("inspect", "import", "distill"),
+    "Distilled sets": ("inspect", "import", "distill", "export"),
     "Names and plugins": ("list", "new"),
 }
 
@@ -97,6 +98,7 @@ for _command in (
     compare,
     doctor,
     inspect,
+    export,
 ):
     app.command(name=_command.__name__.rstrip("_"))(_command)
 
