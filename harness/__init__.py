@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from harness.core.lazy import exports
 
 if TYPE_CHECKING:
+    from harness import augmentation as augmentations
     from harness import continual, datasets, losses, models, optimizers
     from harness.boards.board import Board
     from harness.boards.frames import records
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from harness.leaderboard.tables import Table, measured, pivot
     from harness.leaderboard.text import fixed
     from harness.losses.targets import Targets
+    from harness.optimizers import schedules
     from harness.planning.plan import Plan
     from harness.running import executors
     from harness.running.about import Measure, Paper
@@ -72,6 +74,7 @@ __all__ = [
     "Trial",
     "Workbench",
     "at",
+    "augmentations",
     "continual",
     "curves",
     "datasets",
@@ -90,6 +93,7 @@ __all__ = [
     "recipe",
     "records",
     "scenarios",
+    "schedules",
     "seeds",
     "specs",
     "statistics",
@@ -123,6 +127,7 @@ _NAMES = {
     "harness.training.values": ("Material",),
 }
 _MODULES = {
+    "augmentations": "harness.augmentation",
     "continual": "harness.continual",
     "datasets": "harness.datasets",
     "executors": "harness.running.executors",
@@ -132,6 +137,7 @@ _MODULES = {
     "plugins": "harness.core.plugins",
     "readers": "harness.distilled.readers",
     "scenarios": "harness.running.scenario:registry",
+    "schedules": "harness.optimizers:schedules",
     "seeds": "harness.core.seeds",
     "statistics": "harness.leaderboard.statistics",
 }

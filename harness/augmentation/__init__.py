@@ -13,9 +13,11 @@ from harness.core.lazy import exports
 
 if TYPE_CHECKING:
     from harness.augmentation.crops import Crops, Flip, PadCrop, PatchShuffle, RandomResizedCrop, mirrored, resized
+    from harness.augmentation.draws import of_batch, uniforms
     from harness.augmentation.dsa import DSA, DSAParameters, Mode
     from harness.augmentation.mixing import Mix, Mixing, stored
     from harness.augmentation.pipeline import Augmentation, Pipeline, augmentation
+    from harness.augmentation.steps import register, registry
     from harness.augmentation.tiles import MosaicCrop, MosaicCropParameters, mosaic
     from harness.augmentation.words import WORDS
 
@@ -38,8 +40,12 @@ __all__ = [
     "augmentation",
     "mirrored",
     "mosaic",
+    "of_batch",
+    "register",
+    "registry",
     "resized",
     "stored",
+    "uniforms",
 ]
 
 _HOMES = {
@@ -61,6 +67,14 @@ _HOMES = {
         "Mix",
         "Mixing",
         "stored",
+    ),
+    "harness.augmentation.draws": (
+        "of_batch",
+        "uniforms",
+    ),
+    "harness.augmentation.steps": (
+        "register",
+        "registry",
     ),
     "harness.augmentation.pipeline": (
         "Augmentation",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -13,8 +13,13 @@ from harness.augmentation.draws import Streams
 from harness.augmentation.dsa import DSA, Mode
 from harness.augmentation.jitter import ColorJitter, Lighting
 from harness.augmentation.rand_augment import RandAugment, torchvision_rand_augment
+from harness.augmentation.steps import registry
 from harness.augmentation.tiles import MosaicCrop
 from harness.augmentation.words import BORDER, PIXELS, RAND_AUGMENT, Cutout, is_pipeline, rand_augment, steps
+from harness.core.spec import Spec
+
+if TYPE_CHECKING:
+    from harness.augmentation.steps import Step
 
 MAKERS: dict[str, Callable[..., Any]] = {
     "patch-shuffle": PatchShuffle,
@@ -39,6 +44,17 @@ class Augmentation:
     def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
         """Return the augmented batch, [B, C, H, W] in and out."""
         return self.dsa(self.mosaic_crop(batch, generator=generator), generator=generator)
+
+
+@dataclass(frozen=True)
+class Plugged:
+    """A step that a plugin brings, called as `DSA` is."""
+
+    step: Step
+
+    def __call__(self, batch: Tensor, *, generator: Streams = None) -> Tensor:
+        """Return the augmented batch, [B, C, H, W] in and out."""
+        return self.step(batch, generator)
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,7 @@ def augmentation(
     """
     if not is_pipeline(strategy):
         return Augmentation(MosaicCrop(factor), DSA(strategy, mode, cutout))
-    operations = []
+    operations: list[Callable[..., Tensor]] = []
     for step in steps(strategy):
         options = step.options
         if options.get("factor") == 0:
@@ -83,6 +99,10 @@ def augmentation(
             options = options | {"cutout": cutout}
         if step.name in PIXELS:
             options = options | {"statistics": statistics}
-        rand = step.name.startswith(RAND_AUGMENT)
-        operations.append(RandAugment(rand_augment(step.name), statistics) if rand else MAKERS[step.name](**options))
+        if step.name.startswith(RAND_AUGMENT):
+            operations.append(RandAugment(rand_augment(step.name), statistics))
+        elif step.name in MAKERS:
+            operations.append(MAKERS[step.name](**options))
+        else:
+            operations.append(Plugged(registry.create(Spec(name=step.name, options=options))))
     return Pipeline(tuple(operations))

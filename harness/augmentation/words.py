@@ -1,8 +1,8 @@
 """How boards write augmentation and mixing: what may stand there, checked without torch.
 
 An augmentation is a DSA strategy (`color_crop_cutout_flip_scale_rotate`), `none`, or steps joined by "+", which are done from
-left to right: `rand-m6-n2-mstd1.0+random-resized-crop(min_scale=0.08)+flip`. Mixing is `none`, `cutmix(alpha=1.0)` or
-`mixup(alpha=0.8)`, of every batch or, `cutmix(alpha=1.0, probability=0.5)`, of such a share of them.
+left to right: `rand-m6-n2-mstd1.0+random-resized-crop(min_scale=0.08)+flip`, those of plugins among them. Mixing is `none`,
+`cutmix(alpha=1.0)` or `mixup(alpha=0.8)`, of every batch or, `cutmix(alpha=1.0, probability=0.5)`, of such a share of them.
 `harness.augmentation` makes what is written here.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from harness.augmentation.steps import SHIPPED, is_plugged, registry
 from harness.core.errors import BadOption, UnknownName, suggest
 from harness.core.options import filled
 from harness.core.spec import Spec, parse
@@ -139,8 +140,13 @@ def dsa_words(strategy: str) -> tuple[str, ...]:
 
 
 def is_pipeline(text: str) -> bool:
-    """Tell a pipeline of steps from a DSA strategy; `flip` alone, which is both and does the same, counts as DSA."""
-    return any(mark in text for mark in "+(-") or (text in STEPS and text not in WORDS)
+    """Tell a pipeline of steps from a DSA strategy; `flip` alone, which is both and does the same, counts as DSA.
+
+    What has no word of DSA's in it is the name of a step, which a plugin may bring.
+    """
+    if any(mark in text for mark in "+(-") or (text in STEPS and text not in WORDS) or is_plugged(text):
+        return True
+    return text not in ("", "none") and not {*WORDS} & {*text.split("_")}
 
 
 @lru_cache(maxsize=256)
@@ -153,7 +159,12 @@ def draws_cutout(text: str) -> bool:
 
 
 def steps(text: str) -> list[Spec]:
-    """Return the steps of a pipeline with every parameter filled in. Raises UnknownName and BadOption in one line."""
+    """Return the steps of a pipeline, of those that ship with every parameter filled in; of others as they are written.
+
+    Whether a plugin brings these, `planned` tells: a record, or a board, is read where its plugin is not.
+
+    Raises: BadOption in one line.
+    """
     pieces = re.split(r"\+(?![^(]*\))", text)  # a plus in brackets belongs to a number: 1e+0
     pipeline = [_step(piece) for piece in pieces]
     for step in pipeline:
@@ -165,7 +176,11 @@ def steps(text: str) -> list[Spec]:
 def _step(piece: str) -> Spec:
     if piece.strip().startswith(RAND_AUGMENT):
         return Spec(name=rand_augment(piece.strip()).text)
-    return _read("augmentation step", STEPS, piece)
+    return _read("augmentation step", STEPS, piece, beside=True)
+
+
+def _ships(step: Spec) -> bool:
+    return step.name in STEPS or step.name.startswith(RAND_AUGMENT)
 
 
 def mixing(text: str) -> Spec | None:
@@ -174,13 +189,28 @@ def mixing(text: str) -> Spec | None:
 
 
 def known_augmentation(text: str) -> str:
-    """Return an augmentation as trials keep it: a DSA strategy as it is, a pipeline with every parameter filled in."""
+    """Return an augmentation as boards keep it: a DSA strategy as it is, of a pipeline all parameters of what ships filled in."""
     if is_pipeline(text):
         return _written(steps(text))
     for word in text.split("_") if text not in ("", "none") else ():
         if word not in WORDS:
             raise UnknownName(f"unknown DSA operation {word!r}; {suggest(word, {*WORDS, *STEPS})}")
     return text
+
+
+def planned(text: str) -> str:
+    """Return an augmentation as trials keep it: every parameter of its steps filled in, those of plugins too.
+
+    Raises: UnknownName and BadOption, with suggestions, where no step is called so, or has no such parameter.
+    """
+    if not is_pipeline(text):
+        return known_augmentation(text)
+    return _written([step if _ships(step) else registry.resolve(step).spec for step in steps(text)])
+
+
+def plugged(text: str) -> list[Spec]:
+    """Return the steps of an augmentation that plugins bring, here or where it was written."""
+    return [step for step in steps(text) if not _ships(step)] if text != STORED and is_pipeline(text) else []
 
 
 def known_mixing(text: str) -> str:
@@ -200,7 +230,7 @@ def for_factor(text: str, factor: int) -> str:
     for step in steps(text):
         if step.options.get("factor") == 0:
             step = Spec(name=step.name, options=step.options | {"factor": factor})
-            if factor == 1:
+            if factor == 1 and step.name in STEPS:
                 continue
         pipeline.append(step)
     return _written(pipeline)
@@ -222,8 +252,13 @@ def _written(pipeline: list[Spec]) -> str:
     return "+".join(map(str, pipeline)) or "none"
 
 
-def _read(kind: str, known: Mapping[str, Mapping[str, object]], text: str, names: set[str] | None = None) -> Spec:
+def _read(
+    kind: str, known: Mapping[str, Mapping[str, object]], text: str, names: set[str] | None = None, beside: bool = False
+) -> Spec:
+    """Return a name and its parameters, all of those that are `known` filled in; `beside` these others may be named."""
     name, given = parse(text)
+    if name not in known and beside and name not in SHIPPED:
+        return Spec(name=name, options=dict(given))
     if name not in known:
         raise UnknownName(f"no {kind} {name!r}; {suggest(name, names or known)}")
     types = {option: type(default).__name__ for option, default in known[name].items()}  # a whole default is a count

@@ -26,6 +26,7 @@ from harness.augmentation.words import (
     for_factor,
     known_augmentation,
     known_mixing,
+    planned,
 )
 from harness.boards.cases import Case, NativeProtocol
 from harness.boards.native import NATIVE_PROTOCOLS, missing
@@ -229,7 +230,7 @@ class Protocol(Frozen):
                 "this set has none, or labels are taken from elsewhere"
             )
         else:
-            filled["augmentation"] = for_factor(known_augmentation(filled["augmentation"]), factor)
+            filled["augmentation"] = for_factor(planned(filled["augmentation"]), factor)
             filled["mixing"] = known_mixing(filled["mixing"])
             stages = tuple(_for_factor(stage, factor) for stage in stages)
         if stages:
@@ -311,7 +312,9 @@ def _of(named: Mapping[str, Any], field: str) -> dict[str, Any]:
 
 def _for_factor(stage: Stage, factor: int) -> Stage:
     """Return a stage with the distilled set's mosaic factor filled in."""
-    return stage.model_copy(update={"augmentation": for_factor(stage.augmentation, factor)}) if stage.augmentation else stage
+    if not stage.augmentation:
+        return stage
+    return stage.model_copy(update={"augmentation": for_factor(planned(stage.augmentation), factor)})
 
 
 def _in_place_of_stored(stage: Stage, ways: Mapping[str, str], factor: int) -> Stage:
@@ -323,7 +326,7 @@ def _in_place_of_stored(stage: Stage, ways: Mapping[str, str], factor: int) -> S
             f"a stage of hard labels cannot replay what is stored with soft ones; give it its own: {{hard = {stage.hard}, "
             'augmentation = "…", mixing = "none"}'
         )
-    own = {"augmentation": for_factor(known_augmentation(augmentation), factor), "mixing": known_mixing(mixing)}
+    own = {"augmentation": for_factor(planned(augmentation), factor), "mixing": known_mixing(mixing)}
     return stage.model_copy(update=own)
 
 

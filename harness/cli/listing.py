@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -25,12 +26,32 @@ def entries(kind: str) -> list[Description]:
         from harness.continual.strategies import describe as strategies
 
         return strategies()
+    if kind == "augmentations":
+        return _augmentations()
     if kind == "scenarios":
         from harness.running.scenario import describe
     else:
         describe = registry(kind).describe
     listed = registry(kind).listed
     return [*(describe(name) for name in registry(kind).names()), *([] if listed is None else [listed])]
+
+
+def _augmentations() -> list[Description]:
+    """Return the steps of augmentations, DSA's words and mixings among them, with the parameters that protocols may say."""
+    from harness.augmentation.steps import registry as steps
+    from harness.augmentation.words import MIXES, STEPS, WORDS
+
+    said = {word: "A word of DSA: color_crop_cutout is a strategy of three." for word in WORDS if word not in STEPS}
+    said |= dict.fromkeys(MIXES, "Mixing, the protocol's `mixing`, of each image with another of its batch.")
+    shipped = {**STEPS, **MIXES}
+    return [
+        replace(
+            entry,
+            summary=said.get(entry.name, entry.summary),
+            parameters={option: str(value) for option, value in shipped.get(entry.name, entry.parameters).items()},
+        )
+        for entry in map(steps.describe, steps.names())
+    ]
 
 
 def show(kind: str, plugins: Iterable[str] = ()) -> None:

@@ -16,6 +16,7 @@ REGISTRIES = {
     "models": "harness.models:registry",
     "optimizers": "harness.optimizers:registry",
     "schedules": "harness.optimizers:schedules",
+    "augmentations": "harness.augmentation:registry",
     "datasets": "harness.datasets:registry",
     "distillers": "harness.distilled:distillers",
     "readers": "harness.distilled.readers:registry",

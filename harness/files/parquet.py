@@ -80,6 +80,9 @@ def opening(file: Path, shared: Sequence[str] = ()) -> Iterator[ParquetFile]:
 
 def image_column(schema: Schema, place: str) -> str:
     """Return the column of encoded images: the one with a usual name, else the only one that may be. Raises DataError."""
+    wrong = next((name for name in IMAGE_COLUMNS if name in schema.names and not _holds_bytes(schema, name)), "")
+    if wrong:
+        raise DataError(f"{place}: column {wrong} holds no encoded images; expected a structure of bytes and path")
     candidates = [name for name in dict.fromkeys(schema.names) if _holds_bytes(schema, name)]
     usual = [name for name in USUAL_IMAGES if name in candidates]
     if not usual and len(candidates) != 1:
@@ -150,22 +153,3 @@ def columns(schema: Schema, place: str, label: str = "") -> tuple[str, str]:
     if not any(is_one(kind) for is_one in (types.is_integer, types.is_floating, types.is_string, types.is_large_string)):
         raise DataError(f"{place}: column {label} is {kind}; expected class numbers or names")
     return image, label
-
-
-def image_column(schema: Schema, place: str) -> str:
-    """Return the column of encoded images: by its usual name, else the only one of its kind. Raises DataError."""
-    import pyarrow
-
-    def holds_images(name: str) -> bool:
-        kind = schema.field(name).type
-        if pyarrow.types.is_struct(kind):
-            kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else None
-        return kind is not None and (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
-
-    usual = next((name for name in IMAGE_COLUMNS if name in schema.names), "")
-    if usual and not holds_images(usual):
-        raise DataError(f"{place}: column {usual} holds no encoded images; expected a structure of bytes and path")
-    fitting = [usual] if usual else [name for name in schema.names if schema.names.count(name) == 1 and holds_images(name)]
-    if len(fitting) != 1:
-        raise DataError(f"{place}: columns {', '.join(schema.names)[:200]}; expected image and label")
-    return fitting[0]

@@ -67,6 +67,8 @@ def _only_notes(folder: str) -> bool:
         if count > MAX_DEPTH or not all(stray(name) or name.casefold().endswith(NOTES) for name in names):
             return False
     return True
+
+
 def within(root: Path, at: Path) -> Path:
     """Return a folder in `root`, resolved, as one that names may leave where they may leave `root`."""
     return type(root)(at.resolve())

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 ELEMENTWISE = frozenset({"sgd", "adam", "adamw", "sgd-weights-only", "adamw-weights-only"})
 #: A name that is not ours is looked for in timm.
 registry: Registry[MakeOptimizer] = Registry(
-    "optimizer", others=lambda name: any_timm.find(name, registry.names()), listed=any_timm.LISTED
+    "optimizer",
+    group="giftbench.optimizers",
+    others=lambda name: any_timm.find(name, registry.names()),
+    listed=any_timm.LISTED,
 )
-schedules: Registry[MakeSchedule] = Registry("schedule")
+schedules: Registry[MakeSchedule] = Registry("schedule", group="giftbench.schedules")
 resolve, label = registry.resolve, registry.label
 
 

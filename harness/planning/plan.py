@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from harness import datasets, losses, models, optimizers
-from harness.augmentation.words import BORDER, STORED, changes_pixels, versions
+from harness.augmentation.steps import registry as augmentations
+from harness.augmentation.words import BORDER, STORED, changes_pixels, plugged, versions
 from harness.boards.board import Board, ScenarioSpec, checked
 from harness.boards.labels import Labels, Scalar
 from harness.boards.protocol import DATASET, Protocol
@@ -280,12 +281,14 @@ class Plan:
         options: Mapping[str, object],
     ) -> Code:
         """Return the code of all that a trial touches: what its setup names, and what its set and soft labels were made by."""
+        altered = [full.augmentation, *(stage.augmentation for stage in full.stages)]
         code = Code.of(
             (datasets.registry, self.board.dataset),
             (models.registry, student.spec),
             (losses.registry, loss.spec),
             (optimizers.registry, optimizer.spec),
             (optimizers.schedules, full.schedule),
+            *((augmentations, step) for text in dict.fromkeys(altered) for step in plugged(text)),
         )
         code |= self.code | prepared.code | Code(versions=versions(full.augmentation, full.mixing))
         for stage in full.stages:

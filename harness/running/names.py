@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from harness import datasets, losses, models, optimizers
-from harness.augmentation.words import NATIVE
+from harness.augmentation.steps import registry as augmentations
+from harness.augmentation.words import NATIVE, plugged
 from harness.boards.board import Board
 from harness.boards.protocol import Protocol
 from harness.core.errors import at
@@ -53,6 +54,7 @@ def _named(board: Board) -> Iterator[tuple[str, Registry[object], Spec]]:
         yield f"teacher.models[{i}]", models.registry, model
     yield "teacher.optimizer", optimizers.registry, board.teacher.optimizer
     yield "teacher.schedule", optimizers.schedules, board.teacher.schedule
+    yield from _augmentation(board.teacher.augmentation, "teacher.augmentation")
     yield from _protocol(board.protocol, "protocol")
     for i, spec in enumerate(board.sets):
         if spec.method:
@@ -86,3 +88,10 @@ def _protocol(protocol: Protocol, place: str) -> Iterator[tuple[str, Registry[ob
         yield f"{place}.optimizer", optimizers.registry, protocol.optimizer
     if protocol.schedule.name != NATIVE:
         yield f"{place}.schedule", optimizers.schedules, protocol.schedule
+    if protocol.augmentation != NATIVE:
+        yield from _augmentation(protocol.augmentation, f"{place}.augmentation")
+
+
+def _augmentation(text: str, place: str) -> Iterator[tuple[str, Registry[object], Spec]]:
+    for step in plugged(text):
+        yield place, augmentations, step

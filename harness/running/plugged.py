@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness import datasets, losses, models, optimizers
+from harness import augmentation, datasets, losses, models, optimizers
+from harness.augmentation.words import plugged
 from harness.boards.records import Record
 from harness.boards.setup import Setup
 from harness.boards.trial import Trial
@@ -17,7 +18,7 @@ from harness.running.scenario import registry as scenarios
 
 _ALL: tuple[Registry[object], ...] = (
     *(losses.registry, models.registry, optimizers.registry, optimizers.schedules, datasets.registry, distillers),
-    *(readers.registry, scenarios),
+    *(readers.registry, scenarios, augmentation.registry),
 )
 REGISTRIES = {registry.kind: registry for registry in _ALL}
 
@@ -98,7 +99,8 @@ def _here(key: str) -> Source | None:
 def _named(setup: Setup) -> Sequence[str]:
     """Return, as keys, the names that a setup holds, of which those of its set and its teacher are not."""
     named = {"loss": setup.loss, "model": setup.model, "optimizer": setup.optimizer, "schedule": setup.protocol.schedule}
-    return [*(f"{kind} {spec.name}" for kind, spec in named.items()), f"scenario {setup.scenario}"]
+    steps = [f"augmentation {step.name}" for step in plugged(setup.protocol.augmentation)]
+    return [*(f"{kind} {spec.name}" for kind, spec in named.items()), *steps, f"scenario {setup.scenario}"]
 
 
 def _place(trial: Trial) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import models, optimizers
 from harness.augmentation import words
+from harness.augmentation.steps import registry as augmentations
 from harness.augmentation.words import INNER, draws_cutout
 from harness.core.code import Code
 from harness.core.registry import Registry
@@ -55,7 +56,7 @@ def blueprints(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> li
             "batch_size": spec.batch_size,
             "optimizer": fill(optimizers.registry, spec.optimizer).model_dump(),
             "schedule": fill(optimizers.schedules, spec.schedule).model_dump(),
-            "augmentation": spec.augmentation,
+            "augmentation": words.planned(spec.augmentation),
             **({"cutout": spec.cutout} if spec.cutout != INNER and draws_cutout(spec.augmentation) else {}),
             **({"mean": list(spec.mean), "std": list(spec.std)} if spec.mean else {}),
             "precision": spec.precision,
@@ -68,7 +69,11 @@ def blueprints(spec: TeacherSpec, dataset: Subject, fill: Fill = resolved) -> li
 
 def _code(spec: TeacherSpec, model: Spec) -> Code:
     named = ((models.registry, model), (optimizers.registry, spec.optimizer), (optimizers.schedules, spec.schedule))
-    return Code.of(*named) | Code(versions=words.versions(spec.augmentation))
+    return Code.of(*named, *_steps(spec.augmentation)) | Code(versions=words.versions(spec.augmentation))
+
+
+def _steps(augmentation: str) -> list[tuple[Registry[object], Spec]]:
+    return [(augmentations, step) for step in words.plugged(augmentation)]
 
 
 def code_of(blueprint: Mapping[str, Any]) -> Code:
@@ -79,4 +84,5 @@ def code_of(blueprint: Mapping[str, Any]) -> Code:
         "schedule": optimizers.schedules,
     }
     named = [(registry, Spec(**blueprint[part])) for part, registry in kinds.items() if part in blueprint]
-    return Code.of(*named) | Code(versions=words.versions(blueprint.get("augmentation", "none")))
+    augmentation = blueprint.get("augmentation", "none")
+    return Code.of(*named, *_steps(augmentation)) | Code(versions=words.versions(augmentation))

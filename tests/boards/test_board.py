@@ -183,8 +183,8 @@ def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) 
         ),
         (
             'augmentation = "flip"',
-            'augmentation = "flop"',
-            "teacher.augmentation: unknown DSA operation 'flop'; did you mean 'flip'?",
+            'augmentation = "flip_crob"',
+            "teacher.augmentation: unknown DSA operation 'crob'; did you mean 'crop'?",
         ),
         (
             'labels = "stored"',

@@ -25,6 +25,14 @@ def test_optimizers_of_timm_are_one_entry_that_says_whose_defaults_they_have() -
     assert options["momentum"] == float(timms.summary.partition("momentum ")[2].split()[0])
 
 
+def test_augmentations_have_the_parameters_that_protocols_may_say() -> None:
+    listed = {entry.name: entry for entry in entries("augmentations")}
+    assert listed["random-resized-crop"].parameters == {"min_scale": "0.08"}
+    assert listed["mixup"].parameters == {"alpha": "0.8"}
+    assert "DSA" in listed["color"].summary
+    assert all(entry.summary for entry in listed.values())
+
+
 def test_protocols_are_listed_without_a_registry() -> None:
     assert {"paper", "quick", "smoke"} <= {entry.name for entry in entries("protocols")}
 

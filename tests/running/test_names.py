@@ -30,6 +30,16 @@ WRONG: list[tuple[dict[str, Any], type[GiftbenchError], str]] = [
     ),
     ({"teacher": {"model": "convnet1", "schedule": "x"}}, UnknownName, "board.toml: teacher.schedule: no schedule 'x'"),
     ({"protocol": {"name": "smoke", "schedule": "x"}}, UnknownName, "board.toml: protocol.schedule: no schedule 'x'"),
+    (
+        {"protocol": {"name": "smoke", "augmentation": "pad-crop+flop"}},
+        UnknownName,
+        "board.toml: protocol.augmentation: no augmentation 'flop'; did you mean 'flip'?",
+    ),
+    (
+        {"teacher": {"model": "convnet1", "augmentation": "flop"}},
+        UnknownName,
+        "board.toml: teacher.augmentation: no augmentation 'flop'; did you mean 'flip'?",
+    ),
     ({"sets": [{"method": "randon", "ipc": 1}]}, UnknownName, "board.toml: sets[0]: no distiller 'randon'"),
     ({"sets": [{"format": "mtt2", "path": "x"}]}, UnknownName, "board.toml: sets[0]: no reader 'mtt2'"),
     ({"sets": [{"method": "random", "ipc": 1, "native": "kll"}]}, UnknownName, "board.toml: sets[0]: no loss 'kll'"),

@@ -28,7 +28,7 @@ BOARD = """
 dataset = "{dataset}"
 model = "{model}"
 teacher = {{ model = "{teacher}", epochs = 1 }}
-protocol = {{ name = "smoke", optimizer = "{optimizer}", schedule = "{schedule}" }}
+protocol = {{ name = "smoke", optimizer = "{optimizer}", schedule = "{schedule}", augmentation = "{augmentation}" }}
 losses = ["{loss}"]
 seeds = 2
 plugins = ["plugin.py"]
@@ -41,6 +41,7 @@ USUAL = {
     "teacher": "convnet1(width=4)",
     "optimizer": "adamw",
     "schedule": "constant",
+    "augmentation": "flip",
     "loss": "ce",
     "method": "random",
     "scenario": "loss-comparison",
@@ -53,7 +54,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import plugged_helper
 sys.path.pop(0)
 
-from harness import Scenario, datasets, losses, models, optimizers, scenarios
+from harness import Scenario, augmentations, datasets, losses, models, optimizers, scenarios
 from harness.distilled import distillers
 
 
@@ -71,6 +72,11 @@ def my_model(shape, classes):
 @optimizers.registry.register("my-optimizer")
 def my_optimizer(model, *, lr=0.1):
     return optimizers.create("sgd(lr=0.1)", model)
+
+
+@augmentations.register("my-augmentation")
+def my_augmentation(batch, generator, *, strength=0.1):
+    return batch + strength * augmentations.uniforms(*batch.shape, device=batch.device, generator=generator)
 
 
 @optimizers.schedules.register("my-schedule")
@@ -99,6 +105,7 @@ TOUCHED: dict[str, tuple[dict[str, str], str]] = {
     "model": ({"model": "my-model"}, "model my-model"),
     "optimizer": ({"optimizer": "my-optimizer"}, "optimizer my-optimizer"),
     "schedule": ({"schedule": "my-schedule"}, "schedule my-schedule"),
+    "augmentation": ({"augmentation": "flip+pad-crop+my-augmentation(strength=0.2)"}, "augmentation my-augmentation"),
     "distiller": ({"method": "my-distiller"}, "distiller my-distiller"),
     "dataset": ({"dataset": "my-digits"}, "dataset my-digits"),
     "scenario": ({"scenario": "my-scenario"}, "scenario my-scenario"),
