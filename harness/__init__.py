@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from harness.core import plugins, seeds
     from harness.core.errors import BadOption, BoardError, DataError, GiftbenchError, MissingTargets, at, suggest
     from harness.core.spec import Spec, specs
+    from harness.datasets.base import Dataset
+    from harness.datasets.split import Split
     from harness.distilled import distillers, readers
     from harness.distilled.reading import Reading
     from harness.distilled.set import DistilledSet
@@ -46,6 +48,7 @@ __all__ = [
     "Board",
     "BoardError",
     "DataError",
+    "Dataset",
     "DistilledSet",
     "Evaluation",
     "Figure",
@@ -69,6 +72,7 @@ __all__ = [
     "ScenarioOptions",
     "Source",
     "Spec",
+    "Split",
     "Table",
     "Targets",
     "Trial",
@@ -109,6 +113,8 @@ _NAMES = {
     "harness.boards.trial": ("Trial",),
     "harness.core.errors": ("BadOption", "BoardError", "DataError", "GiftbenchError", "MissingTargets", "at", "suggest"),
     "harness.core.spec": ("Spec", "specs"),
+    "harness.datasets.base": ("Dataset",),
+    "harness.datasets.split": ("Split",),
     "harness.distilled": ("distillers",),
     "harness.distilled.reading": ("Reading",),
     "harness.distilled.set": ("DistilledSet",),

@@ -13,7 +13,7 @@ from harness.core.lazy import exports
 
 if TYPE_CHECKING:
     from harness.augmentation.crops import Crops, Flip, PadCrop, PatchShuffle, RandomResizedCrop, mirrored, resized
-    from harness.augmentation.draws import of_batch, uniforms
+    from harness.augmentation.draws import Streams, of_batch, uniforms
     from harness.augmentation.dsa import DSA, DSAParameters, Mode
     from harness.augmentation.mixing import Mix, Mixing, stored
     from harness.augmentation.pipeline import Augmentation, Pipeline, augmentation
@@ -37,6 +37,7 @@ __all__ = [
     "PatchShuffle",
     "Pipeline",
     "RandomResizedCrop",
+    "Streams",
     "augmentation",
     "mirrored",
     "mosaic",
@@ -69,6 +70,7 @@ _HOMES = {
         "stored",
     ),
     "harness.augmentation.draws": (
+        "Streams",
         "of_batch",
         "uniforms",
     ),

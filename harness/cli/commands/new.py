@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.templates import KINDS
+
 
 def new(
-    kind: Annotated[str, typer.Argument(help="loss or scenario")],
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}")],
     name: Annotated[str, typer.Argument(help="what boards shall call it: lower-case letters, digits, - and _")],
     folder: Annotated[Path, typer.Option(help="where to write", metavar="DIR")] = Path(),
 ) -> None:
     """Write a plugin that works as it stands, and its test, into the current folder."""
     from shlex import quote
 
-    from harness.cli.scaffold import KINDS, scaffold
+    from harness.cli.scaffold import scaffold
 
     plugin, test = scaffold(kind, name, folder)
     print(f"{plugin}\n{test}\nnext:")
