@@ -146,7 +146,7 @@ def is_pipeline(text: str) -> bool:
     """
     if any(mark in text for mark in "+(-") or (text in STEPS and text not in WORDS) or is_plugged(text):
         return True
-    return text not in ("", "none") and not {*WORDS} & {*text.split("_")}
+    return text not in ("", "none", STORED, NATIVE) and not {*WORDS} & {*text.split("_")}
 
 
 @lru_cache(maxsize=256)

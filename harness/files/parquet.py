@@ -88,7 +88,7 @@ def image_column(schema: Schema, place: str) -> str:
     if not usual and len(candidates) != 1:
         what = f"columns {', '.join(candidates)[:100]} may all be" if candidates else "no column is one"
         names = ", ".join(schema.names)[:200]
-        raise DataError(f"{place}: columns {names}; {what} of encoded images, {{bytes, path}}; call it image")
+        raise DataError(f"{place}: columns {names}; {what} of encoded images, {{bytes, path}}; expected image and label")
     return str((usual or candidates)[0])
 
 
