@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from harness import DistilledSet, losses, models, optimizers
+from harness.boards.stages import Stage
 from harness.core.spec import Spec
 from harness.distilled.order import Order
 from harness.planning.published_sets import read
@@ -46,12 +47,14 @@ def student() -> nn.Module:
     return models.build("convnet1(width=4)", (1, *SIZE), CLASSES).to(memory_format=torch.channels_last)
 
 
-def trained(made: DistilledSet, loss: str, epochs: int, seed: int = 0) -> tuple[Tensor, list[Tensor]]:
+def trained(
+    made: DistilledSet, loss: str, epochs: int, seed: int = 0, stages: tuple[Stage, ...] = ()
+) -> tuple[Tensor, list[Tensor]]:
     """Weights after training, and the batches that the student saw."""
     network, seen = student(), []
     network.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0].clone()))
     constant = optimizers.schedules.resolve("constant")
-    recipe = Recipe(epochs, 50, optimizers.resolve(SGD), constant, "stored", mixing="stored")
+    recipe = Recipe(epochs, 50, optimizers.resolve(SGD), constant, "stored", mixing="stored", stages=stages)
     fit(network, material(made), losses.create(loss), recipe, seed=seed)
     return weights(network), seen
 

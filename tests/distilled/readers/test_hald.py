@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from harness import DistilledSet
+from harness.boards.stages import Stage
 from harness.core.errors import BadOption, DataError
 from harness.distilled.readers import hald
 from harness.files.tensors import MAX_VALUES, load_tensors
 from harness.losses.targets import Targets
 from tests.distilled.readers.published_files import DIGITS, write_folders
 from tests.distilled.readers.retrained import CLASSES, IMAGES, SIZE, imported, reference, trained
-from tests.distilled.readers.stored_labels import Written, permuted, write_hald
+from tests.distilled.readers.stored_labels import Written, permuted, replayed, write_hald
 
 NAME = "FKD_bs4_slc6_ipc2"
 
@@ -62,6 +63,40 @@ def test_training_is_the_authors_loop(tmp_path: Path, batch: int) -> None:
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(batches, seen, strict=True))
     assert torch.allclose(found, expected, atol=1e-5)
     assert torch.equal(found, trained(made, "kl", 7, seed=3)[0])
+
+
+@pytest.mark.parametrize("plan", ["soft 4, hard 5, soft 4", "hard 2, soft 7", "soft 3, soft 3, hard 1, soft 1"])
+def test_every_stage_begins_a_permutation_of_its_own(tmp_path: Path, plan: str) -> None:
+    """The authors' loop: a pool that each stage empties, and that epochs of hard labels take from too."""
+    published(tmp_path)
+    replay = imported(tmp_path / NAME, form="hald").replay
+    stages = [(kind, int(epochs)) for kind, epochs in (stage.split() for stage in plan.split(", "))]
+    expected, times = [], 0
+    for kind, epochs in stages:
+        pool: list[int] = []
+        for _ in range(epochs):
+            if not pool:
+                pool = torch.randperm(15, generator=torch.Generator().manual_seed(42 + times)).tolist()
+                times += 1
+            taken, pool = pool[:5], pool[5:]
+            expected += [taken] if kind == "soft" else []
+    staged = [Stage(**{kind: epochs}) for kind, epochs in stages]
+    found = [replay.rows(number, 0, staged).tolist() for number in range(1, len(expected) + 1)]
+    assert found == expected
+
+
+def test_stages_of_soft_labels_are_those_that_are_stored_and_the_others_are_hard(tmp_path: Path) -> None:
+    stored = published(tmp_path)
+    made = imported(tmp_path / NAME, form="hald")
+    order = torch.randperm(15, generator=torch.Generator().manual_seed(42)).tolist()[:5]
+    after = torch.randperm(15, generator=torch.Generator().manual_seed(44)).tolist()[:5]
+    stages = (Stage(soft=1), Stage(hard=1, smoothing=0.8, augmentation="none", mixing="none"), Stage(soft=1))
+    _, seen = trained(made, "kl", 3, stages=stages)
+    pictures = (made.images.float() / 255 - 0.3) / 0.3
+    expected = [replayed(pictures, stored[number], truncated=True) for number in order + after]
+    soft = [batch for batch in seen if len(batch) == 4]
+    assert len(soft) == 10 and all(torch.allclose(one, other, atol=1e-4) for one, other in zip(soft, expected, strict=True))
+    assert [len(batch) for batch in seen] == [4] * 5 + [20] + [4] * 5
 
 
 def test_other_losses_are_given_the_teachers_logits_as_far_as_half_precision_tells() -> None:
