@@ -17,14 +17,14 @@ from harness.augmentation import Crops, mirrored, resized
 from harness.augmentation.mixing import own_share
 from harness.core.errors import DataError
 from harness.training.batches import batch_sizes
-from harness.training.replay import Replay, soft_labels
+from harness.training.replay import Replay, rand_augmented, soft_labels
 from harness.training.values import Material
 
 
 @dataclass(frozen=True)
 class Views:
     """Augmented images, [V, …], that may be of many stored batches: which image, crop [V, 4] and flip, the same of its partner,
-    lam [V], box [V, 4] and what is stored of the label, as `Replay` has them."""
+    lam [V], box [V, 4] and what is stored of the label, as `Replay` has them, and perhaps rounds of RandAugment of both."""
 
     image: Tensor
     crop: Tensor
@@ -37,6 +37,10 @@ class Views:
     logits: Tensor
     topk: Tensor | None
     lowest: Tensor | None
+    operations: Tensor | None
+    arguments: Tensor | None
+    partner_operations: Tensor | None
+    partner_arguments: Tensor | None
 
     def split(self, sizes: Sequence[int], device: torch.device) -> Iterator[Views]:
         """Yield so many at a time, on a device."""
@@ -120,8 +124,12 @@ class StoredBatches:
             lam=replay.lam[epoch, step],
             box=replay.boxes[epoch, step],
             logits=replay.logits[epoch, place],
-            topk=None if replay.topk is None else replay.topk[epoch, place],
-            lowest=None if replay.lowest is None else replay.lowest[epoch, place],
+            topk=_at(replay.topk, epoch, place),
+            lowest=_at(replay.lowest, epoch, place),
+            operations=_at(replay.operations, epoch, place),
+            arguments=_at(replay.arguments, epoch, place),
+            partner_operations=_at(replay.operations, epoch, other),
+            partner_arguments=_at(replay.arguments, epoch, other),
         )
 
     def _batch(self, views: Sequence[Views]) -> list[Tensor]:
@@ -134,16 +142,22 @@ class StoredBatches:
         material, rule = self.material, self.replay.rule
         height, width = material.images.shape[2:]
 
-        def cut(image: Tensor, shares: Tensor, flips: Tensor) -> Tensor:
-            crops = Crops.of_shares(shares, height, width, truncated=rule.edges == "truncated")
-            return mirrored(resized(material.batch(image), crops), flips)
+        def cut(image: Tensor, shares: Tensor, flips: Tensor, operations: Tensor | None, arguments: Tensor | None) -> Tensor:
+            crops, images = Crops.of_shares(shares, height, width, truncated=rule.edges == "truncated"), material.batch(image)
+            if operations is not None and arguments is not None:
+                images = rand_augmented(images, operations, arguments, material.statistics)
+            return mirrored(resized(images, crops), flips)
 
         own = own_share(views.lam, views.box, height, width)
-        image = cut(views.image, views.crop, views.flip)
-        partner = cut(views.partner, views.partner_crop, views.partner_flip)
+        image = cut(views.image, views.crop, views.flip, views.operations, views.arguments)
+        partner = cut(views.partner, views.partner_crop, views.partner_flip, views.partner_operations, views.partner_arguments)
         mixed = torch.lerp(partner, image, own[:, None].to(image.dtype)).contiguous(memory_format=torch.channels_last)
         labels, others = (material.labels.index_select(0, index) for index in (views.image, views.partner))
         return mixed, labels, soft_labels(views.logits, views.topk, views.lowest, rule), others, own.mean((1, 2))
+
+
+def _at(stored: Tensor | None, epoch: Tensor, place: Tensor) -> Tensor | None:
+    return None if stored is None else stored[epoch, place]
 
 
 def _images(replay: Replay) -> tuple[Tensor, Tensor]:

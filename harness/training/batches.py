@@ -22,7 +22,7 @@ from harness.core.seeds import derive
 from harness.losses.classic import full_precision
 from harness.losses.looks import probe
 from harness.losses.targets import Kind, Loss, Targets
-from harness.training.replay import soft_labels
+from harness.training.replay import rand_augmented, soft_labels
 
 if TYPE_CHECKING:
     from harness.boards.stages import Stage
@@ -357,7 +357,10 @@ class Replayed:
             start += size
             at = passage.index[here]
             mix = stored(passage.partners[here], passage.lam[step], passage.boxes[step], height, width)
-            images = mix.apply(mirrored(resized(material.batch(at), Crops(*places[:, here])), passage.flips[here]))
+            whole = material.batch(at)
+            if passage.operations is not None and passage.arguments is not None:
+                whole = rand_augmented(whole, passage.operations[here], passage.arguments[here], material.statistics)
+            images = mix.apply(mirrored(resized(whole, Crops(*places[:, here])), passage.flips[here]))
             topk, lowest = (None if part is None else part[here] for part in (passage.topk, passage.lowest))
             soft = soft_labels(passage.logits[here], topk, lowest, rule)
             labels = material.labels.index_select(0, at)

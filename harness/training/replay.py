@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from harness.augmentation.rand_augment import OPERATIONS, RandAugment, Rounds, Statistics
+from harness.augmentation.words import rand_augment
 from harness.boards.stages import Stage
 from harness.core import seeds
 from harness.core.errors import DataError
@@ -23,6 +25,17 @@ Edges = Literal["rounded", "truncated"]
 Fill = Literal["", "mr", "ms", "mrs"]
 #: The seed of the first permutation of all batches; each that follows has the next one (HALD).
 PERMUTED_SEED = 42
+#: What arguments of RandAugment's operations may be: degrees, bits, a threshold, what is added, a factor, a share of the side.
+ARGUMENTS = {
+    "rotate": (-180.0, 180.0),
+    "posterize": (0.0, 8.0),
+    "solarize": (0.0, 256.0),
+    "solarize-add": (0.0, 255.0),
+    **dict.fromkeys(("color", "contrast", "brightness", "sharpness"), (0.0, 10.0)),
+    **dict.fromkeys(("shear-x", "shear-y", "translate-x", "translate-y"), (-1.0, 1.0)),
+}
+#: What is stored of places only where a rule or an augmentation speaks of it.
+OPTIONAL = ("topk", "lowest", "operations", "arguments")
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,8 @@ class Passage:
     logits: Tensor
     topk: Tensor | None
     lowest: Tensor | None
+    operations: Tensor | None
+    arguments: Tensor | None
     sizes: Sequence[int]
 
     def to(self, device: torch.device) -> Passage:
@@ -110,6 +125,33 @@ def soft_labels(values: Tensor, topk: Tensor | None, lowest: Tensor | None, rule
     return full.scatter_(1, topk.long(), values)
 
 
+def amiss(operations: Tensor, arguments: Tensor) -> str:
+    """Return what is wrong with rounds of RandAugment, [..., R]: an operation that there is not, or an argument out of its range.
+
+    Returns: words; "" where nothing is.
+    """
+    if int(operations.max()) >= len(OPERATIONS):
+        return f"operations of RandAugment must lie in 0..{len(OPERATIONS) - 1}"
+    if not bool(arguments.isfinite().all()):
+        return "arguments of RandAugment must be finite"
+    for place, name in enumerate(OPERATIONS):
+        low, high = ARGUMENTS.get(name, (0.0, 0.0))
+        given = arguments[operations == place]
+        if given.numel() and (float(given.min()) < low or float(given.max()) > high):
+            return f"argument of {name!r} in RandAugment must lie in {low:g}..{high:g}"
+    return ""
+
+
+def rand_augmented(images: Tensor, operations: Tensor, arguments: Tensor, statistics: Statistics | None) -> Tensor:
+    """Return normalised images, [B, C, H, W], after stored rounds of RandAugment, [B, R].
+
+    Args:
+        statistics: mean and std that they were normalised by. Where nothing comes from when pixels move, the mean stands.
+    Raises: DataError where there are none.
+    """
+    return RandAugment(rand_augment("rand-m10"), statistics).apply(images, Rounds(operations.long(), arguments.float()))
+
+
 @dataclass(frozen=True)
 class Replay:
     """E epochs of N images in batches of at most `batch`: S = ceil(N / batch) steps an epoch, the last one perhaps smaller.
@@ -128,6 +170,8 @@ class Replay:
         batch: images a step.
         topk: [E, N, K] int16, the classes that `logits` are of; None where they are of all.
         lowest: [E, N] float16, the lowest logit of each image, where classes are left out and it is stored; else None.
+        operations, arguments: [E, N, R] uint8 and float16, what RandAugment did to each image before it was cropped, round by
+            round, as `harness.augmentation.rand_augment.Rounds` has it; None where it did nothing.
         counts: [E] int64, how many places of each batch are filled, the first ones, where rows are batches; else None.
         rule: how this becomes the steps of a training.
     """
@@ -142,6 +186,8 @@ class Replay:
     batch: int
     topk: Tensor | None = None
     lowest: Tensor | None = None
+    operations: Tensor | None = None
+    arguments: Tensor | None = None
     counts: Tensor | None = None
     rule: Rule = field(default_factory=Rule)
 
@@ -160,6 +206,9 @@ class Replay:
 
     def said(self) -> str:
         """Return in words what is stored."""
+        return self._said() + ("" if self.operations is None else f", RandAugment of {self.operations.shape[2]} rounds")
+
+    def _said(self) -> str:
         what = "logits" if self.rule.kind == "logits" else f"probabilities at temperature {self.rule.temperature:g}"
         what = what if self.topk is None else f"the {self.topk.shape[2]} largest {what}, filled by {self.rule.fill},"
         if self.counts is None:
@@ -218,7 +267,7 @@ class Replay:
 
     def passage(self, number: int, seed: int, stages: Sequence[Stage]) -> Passage:
         """Return what the steps of an epoch are made of, on the host; the arguments are those of `rows`."""
-        named, absent = self._named(), {"topk": None, "lowest": None}
+        named, absent = self._named(), dict.fromkeys(OPTIONAL)
         if self.counts is None:
             row = (number - 1) % self.epochs
             return Passage(**(absent | {name: tensor[row] for name, tensor in named}), sizes=self.sizes)  # type: ignore[arg-type]
@@ -253,7 +302,7 @@ class Replay:
         parts = {name: tensors[f"replay.{name}"] for name in names if f"replay.{name}" in tensors}
         if not parts:
             return None
-        if missing := [name for name in names if name not in parts and name not in ("topk", "lowest", "counts")]:
+        if missing := [name for name in names if name not in parts and name not in (*OPTIONAL, "counts")]:
             raise DataError(f"the stored augmentations lack {', '.join(missing)}")
         return cls(**parts, batch=batch, rule=Rule(**rule))
 
@@ -277,12 +326,15 @@ class Replay:
             raise DataError("the stored augmentations' probabilities must lie in [0, 1]")
         if self.topk is not None:
             self._check_topk(classes)
+        if self.operations is not None and self.arguments is not None and (fault := amiss(self.operations, self.arguments)):
+            raise DataError(f"the stored augmentations' {fault}")
 
     def _check_shapes(self, images: int, classes: int) -> None:
         """Raise DataError unless tensors have the shapes that the rule, batch and the set's counts give them."""
         epochs, pool = self.index.shape[0] if self.index.dim() else 0, self.rule.order != "stored"
         places, steps = (self.batch, 1) if pool else (images, -(-images // self.batch))
         width = self.topk.shape[-1] if self.topk is not None and self.topk.dim() == 3 else classes
+        rounds = self.operations.shape[-1] if self.operations is not None and self.operations.dim() == 3 else 0
         wanted: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
             "index": ((epochs, places), torch.int64),
             "crops": ((epochs, places, 4), torch.float32),
@@ -293,6 +345,8 @@ class Replay:
             "logits": ((epochs, places, width), torch.float16),
             "topk": ((epochs, places, width), torch.int16),
             "lowest": ((epochs, places), torch.float16),
+            "operations": ((epochs, places, rounds), torch.uint8),
+            "arguments": ((epochs, places, rounds), torch.float16),
             "counts": ((epochs,), torch.int64),
         }
         for name, given in self._named():
@@ -303,6 +357,8 @@ class Replay:
                 )
         if (self.counts is not None) != pool or (self.topk is not None) != bool(self.rule.fill):
             raise DataError("the stored augmentations lack, or have too much of, what their rule speaks of")
+        if (self.operations is None) != (self.arguments is None):
+            raise DataError("the stored augmentations lack operations, or their arguments")
         if self.rule.classes not in (0, classes):
             raise DataError(f"the stored augmentations are of {self.rule.classes} classes, the set of {classes}")
         if (self.lowest is not None) != (self.rule.fill == "mrs") or (self.rule.fill == "ms") > (self.rule.kind != "logits"):

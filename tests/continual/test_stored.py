@@ -13,6 +13,7 @@ from torchvision.transforms.v2.functional import hflip, resized_crop
 
 from harness import losses
 from harness.augmentation.mixing import Paired
+from harness.augmentation.rand_augment import OPERATIONS
 from harness.continual.loop import Seen
 from harness.continual.stored import StoredBatches
 from harness.core.errors import DataError
@@ -136,6 +137,23 @@ def test_what_has_nothing_left_is_refused_in_one_line() -> None:
     ) as raised:
         StoredBatches(material(alone), [(torch.tensor([3]), 4)], torch.Generator())
     assert "\n" not in str(raised.value)
+
+
+def test_rounds_of_rand_augment_are_done_to_images_and_partners() -> None:
+    """All images but the first are inverted."""
+    replay, shape = made_up("cutmix"), (2, IMAGES, 1)
+    operations = torch.full(shape, OPERATIONS.index("invert"), dtype=torch.uint8)
+    operations[replay.index == 0] = OPERATIONS.index("identity")
+    replay = replace(replay, operations=operations, arguments=torch.zeros(shape, dtype=torch.float16))
+    pixels = torch.randint(0, 256, (IMAGES, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    inverted = torch.where(torch.arange(IMAGES).view(-1, 1, 1, 1) == 0, pixels, 255 - pixels)
+    labels, mean = torch.arange(IMAGES) % CLASSES, (0.5, 0.5, 0.5)
+    made = Material.on_device("cpu", pixels, labels, mean=mean, std=mean, replay=replay)
+    seen = (inverted.float() / 255 - 0.5) / 0.5
+    expected = [view(seen, replay, *place)[0] for place in usable(replay, AT_HAND, AT_HAND)]
+    for images, *_ in StoredBatches(made, [(AT_HAND, 3)], torch.Generator()):
+        for image in images:
+            assert any(torch.allclose(image, other, atol=1e-4) for other in expected)
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------------

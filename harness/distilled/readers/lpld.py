@@ -3,7 +3,7 @@
 LPQLD's code lays them flat, `batch_B.tar` over all epochs, says in `sampler_indices_batch.json` ({B: [image, …]}) which images a
 batch is of, and makes an epoch of N // B different batches. LPLD's has `epoch_E/batch_B.tar`, `sampler_indices_epoch.json`
 ({E: [image, …]}; where that is absent, a RandomSampler seeded 42 over the sorted files), and draws as many batches as a stored
-epoch has, each by itself.
+epoch has, each by itself. Where images were altered by RandAugment first, its rounds lie in place 2.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor
 
+from harness.augmentation.rand_augment import OPERATIONS, TIMM
 from harness.core.errors import BadOption, DataError, suggest
 from harness.distilled.readers.stored import (
     MAX_BATCH_BYTES,
@@ -37,7 +38,7 @@ from harness.distilled.readers.stored import (
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
 from harness.files import paths
-from harness.training.replay import Fill, Rule
+from harness.training.replay import Fill, Rule, amiss
 
 #: Files that name the images of each batch, and of each epoch.
 BY_BATCH, BY_EPOCH = "sampler_indices_batch.json", "sampler_indices_epoch.json"
@@ -47,6 +48,11 @@ BATCH, EPOCH = r"batch_(0|[1-9]\d*)\.tar", r"epoch_(0|[1-9]\d*)"
 FILLS = tuple(fill for fill in get_args(Fill) if fill)
 #: A folder's name says how what is not stored is filled: FKD_cutmix_fp16_MR-100, ms50.
 NAMED = re.compile(r"(?<![a-z])(mrs|mr|ms)(?:[-_]?\d+)?(?![a-z0-9])")
+#: Of RandAugment: types of its numbers, the number below which a round was done, operations without an argument, and those whose
+#: argument is a whole number.
+HALVES, DONE = (torch.float16, torch.float32, torch.float64), 0.5
+NONE = torch.tensor([TIMM.index(name) for name in ("autocontrast", "equalize", "invert")])
+WHOLE = torch.tensor([TIMM.index(name) for name in ("posterize", "solarize", "solarize-add")])
 #: Which images a batch is of, as the files count them: its number -> [B] int64.
 Index = Callable[[int], Tensor]
 
@@ -136,6 +142,11 @@ def _read(
             f"{root.name}: the {first.values.shape[1]} largest of {labelled.distilled.classes} soft labels are stored; fill = "
             f"{fill} ({filled}){said}"
         )
+    if first.rounds:
+        reading.say(
+            f"{root.name}: {first.rounds} rounds of RandAugment, done where the stored draw is below {DONE}; pixels that move "
+            "are taken bilinearly, where the authors' code takes them bicubically"
+        )
     assumed = {"order": order, **({"fill": f"{fill} ({filled})"} if filled else {})}
     facts: dict[str, object] = {"batches": len(files), **({"fill": fill} if fill else {}), **ledger.facts}
     return labelled.set(method, pool.replay, facts | {"assumed": assumed})
@@ -221,17 +232,19 @@ def _numbers(file: Path) -> dict[int, list[int]]:
 def _stored(file: Path, labelled: Labelled) -> Stored:
     """Return what a file holds. Raises DataError that names it when a part is not what it should be."""
     parts = content(file)
+    rounds: Sequence[Any] = ()
+    if isinstance(parts, (list, tuple)) and len(parts) > 2 and isinstance(parts[2], (list, tuple)):
+        rounds, parts = parts[2], [*parts[:2], *parts[3:]]
     if not isinstance(parts, (list, tuple)) or len(parts) not in (6, 7, 8, 9):
         raise DataError(
             f"{file}: expected a list of crops, flips, mix index, lam, box, logits, and perhaps their classes and the lowest"
         )
-    if isinstance(parts[2], (list, tuple)):
-        raise DataError(
-            f"{file}: its images were altered by RandAugment (place 2), which is not replayed; labels without it can be"
-        )
     if isinstance(parts[1], Tensor) and parts[1].is_floating_point():
         raise DataError(f"{file}: its images were altered by Cutout (place 1), which is not replayed; labels without it can be")
     stored, values, rest = augmented(file, parts[:5], labelled.size, halves=True), parts[5], list(parts[6:])
+    if rounds:
+        operations, arguments = _rounds(file, rounds, len(stored))
+        stored = replace(stored, operations=operations, arguments=arguments)
     classes, floats = labelled.distilled.classes, (torch.float16, torch.float32)
     if not rest:
         check(file, "logits", values, (len(stored), classes), floats)
@@ -262,6 +275,32 @@ def _lowest(file: Path, count: int, rest: Sequence[Any]) -> Tensor | None:
     flat = rest[0][:, 0] if isinstance(rest[0], Tensor) and rest[0].dim() == 2 and rest[0].shape[1] == 1 else rest[0]
     check(file, "lowest logits", flat, (count,), (torch.float16, torch.float32))
     return finite(file, "lowest logits", flat.to(torch.float16))
+
+
+def _rounds(file: Path, rounds: Sequence[Any], count: int) -> tuple[Tensor, Tensor]:
+    """Return what RandAugment did to each image, [B, R] uint8 and float16, as `Replay` has it.
+
+    Of each round are stored: which of timm's operations, a number below which it was done, and its final argument, -99 where it
+    takes none. The codes cut some arguments to whole numbers.
+    """
+    operations, arguments = [], []
+    for each in rounds:
+        if not isinstance(each, (list, tuple)) or len(each) != 3:
+            raise DataError(f"{file}: each round of RandAugment must be operations, draws and arguments of the images")
+        operation, draw, argument = each
+        check(file, "operations of RandAugment", operation, (count,), (torch.int64, torch.int32))
+        check(file, "draws of RandAugment", draw, (count,), HALVES)
+        check(file, "arguments of RandAugment", argument, (count,), (*HALVES, torch.int64))
+        within(file, "operations of RandAugment", operation, 0, len(TIMM) - 1)
+        done, argument = draw < DONE, argument.float()
+        argument = torch.where(torch.isin(operation, WHOLE), argument.trunc(), argument)
+        argument = torch.where(done & ~torch.isin(operation, NONE), argument, torch.zeros_like(argument))
+        operations.append(torch.where(done, operation, torch.full_like(operation, OPERATIONS.index("identity"))).to(torch.uint8))
+        arguments.append(argument.to(torch.float16))
+    of_images = torch.stack(operations, 1), torch.stack(arguments, 1)
+    if fault := amiss(*of_images):
+        raise DataError(f"{file}: {fault}")
+    return of_images
 
 
 # -- what is not stored ----------------------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ ROUNDING = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 2e-3}
 class Stored:
     """One stored batch, checked: see `Replay` for units.
 
-    `values` [B, K] float16 are of all classes where `topk`, [B, K] int16, is None; `index` is None where the file lacks it.
+    `values` [B, K] float16 are of all classes where `topk`, [B, K] int16, is None; `index` is None where the file lacks it, and
+    `operations` and `arguments`, [B, R], where no RandAugment is stored.
     """
 
     crops: Tensor
@@ -51,7 +52,14 @@ class Stored:
     values: Tensor
     topk: Tensor | None = None
     lowest: Tensor | None = None
+    operations: Tensor | None = None
+    arguments: Tensor | None = None
     index: Tensor | None = None
+
+    @property
+    def rounds(self) -> int:
+        """How many of RandAugment's are stored of each image."""
+        return 0 if self.operations is None else self.operations.shape[1]
 
     def __len__(self) -> int:
         return len(self.flips)
@@ -301,7 +309,7 @@ class Pool:
     """
 
     def __init__(self, labelled: Labelled, batches: int, first: Stored, rule: Rule, bytes: int) -> None:
-        self.labelled, self.batch, self._filled = labelled, len(first), 0
+        self.labelled, self.batch, self._rounds, self._filled = labelled, len(first), first.rounds, 0
         width = first.values.shape[1]
         room = batches * self.batch * 2 * width
         if room > MAX_BYTES:
@@ -322,6 +330,8 @@ class Pool:
             batch=self.batch,
             topk=torch.arange(width).to(torch.int16).repeat(*shape, 1) if first.topk is not None else None,
             lowest=torch.zeros(shape, dtype=torch.float16) if first.lowest is not None else None,
+            operations=torch.zeros(*shape, first.rounds, dtype=torch.uint8) if first.rounds else None,
+            arguments=torch.zeros(*shape, first.rounds, dtype=torch.float16) if first.rounds else None,
             counts=torch.zeros(batches, dtype=torch.int64),
             rule=rule,
         )
@@ -337,6 +347,8 @@ class Pool:
                 f"{file}: {len(stored)} images' {stored.values.shape[1]} soft labels each, where the first batch has "
                 f"{self.batch} and {self.replay.logits.shape[2]}"
             )
+        if stored.rounds != self._rounds:
+            raise DataError(f"{file}: {stored.rounds} rounds of RandAugment, where the first batch has {self._rounds}")
         if len(index) != len(stored):
             raise DataError(f"{file}: {len(stored)} images, and the order of the images names {len(index)} for it")
         replay, row, here = self.replay, self._filled, slice(0, len(stored))
@@ -352,6 +364,10 @@ class Pool:
             replay.topk[row, here] = classes[stored.topk.long()].to(torch.int16)
         if replay.lowest is not None and stored.lowest is not None:
             replay.lowest[row, here] = stored.lowest
+        if replay.operations is not None and stored.operations is not None:
+            replay.operations[row, here] = stored.operations
+        if replay.arguments is not None and stored.arguments is not None:
+            replay.arguments[row, here] = stored.arguments
         assert replay.counts is not None
         replay.counts[row] = len(stored)
         self._filled += 1

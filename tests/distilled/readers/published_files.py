@@ -193,7 +193,7 @@ def write_stored(form: str, folder: Path, card: Card, ipc: int) -> Path:
     elif form == "lpld":
         write_lp(folder, count, card.classes, size, batch=count // 2, batches=4, flat=False)
     elif form == "lpqld":
-        write_lp(folder, count, card.classes, size, batch=count // 2, batches=4, topk=card.classes // 2)
+        write_lp(folder, count, card.classes, size, batch=count // 2, batches=4, topk=card.classes // 2, rounds=1)
     else:
         write_labels(folder, card, ipc)
     return folder

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy
 import torch
+from PIL import Image
+from timm.data.auto_augment import _RAND_TRANSFORMS, LEVEL_TO_ARG, NAME_TO_OP
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision.transforms import RandomResizedCrop
@@ -59,6 +61,39 @@ def augmented(count: int, size: tuple[int, int], draws: numpy.random.RandomState
     return [coords, flips, torch.randperm(count), lam, boxed(size, lam, draws) if mix == "cutmix" else None]
 
 
+def rand_augment(count: int, draws: numpy.random.RandomState, rounds: int = 2) -> list[list[Tensor]]:
+    """The rounds of RandAugment of LPQLD's code, by timm's levels: operations, draws and final arguments of a batch, by round."""
+    stored = []
+    for _ in range(rounds):
+        triples = []
+        for _ in range(count):
+            place, draw = int(draws.choice(len(_RAND_TRANSFORMS))), float(draws.rand())
+            level = LEVEL_TO_ARG[_RAND_TRANSFORMS[place]]
+            takes = level is not None and draw < 0.5
+            argument = level(float(draws.normal(6, 1)), {"translate_pct": 0.45})[0] if takes else -99
+            triples.append((place, draw, argument))
+        operations, chances, arguments = zip(*triples, strict=True)
+        whole = all(isinstance(argument, int) for argument in arguments)
+        numbers = torch.tensor(arguments) if whole else torch.tensor(arguments, dtype=torch.float64).half()
+        stored.append([torch.tensor(operations), torch.tensor(chances, dtype=torch.float64).half(), numbers])
+    return stored
+
+
+def rand_augmented(pixels: Tensor, stored: list[list[Tensor]], place: int, fill: int) -> Tensor:
+    """Return uint8 pixels, [1, H, W], after the stored rounds of the image at a place, by timm's operations on Pillow's images.
+
+    Moved pixels are taken bilinearly: the one thing that the code has otherwise.
+    """
+    image = Image.fromarray(pixels[0].numpy())
+    for operations, chances, arguments in stored:
+        name, argument = _RAND_TRANSFORMS[int(operations[place])], arguments[place].item()
+        if chances[place].item() < 0.5:
+            whole = name in ("Posterize", "Solarize", "SolarizeAdd")
+            given = [] if argument == -99 else [int(argument) if whole else argument]
+            image = NAME_TO_OP[name](image, *given, fillcolor=fill, resample=Image.Resampling.BILINEAR)
+    return torch.from_numpy(numpy.array(image))[None]
+
+
 def write_lp(
     folder: Path,
     images: int,
@@ -74,6 +109,7 @@ def write_lp(
     mix: str = "cutmix",
     drop_last: bool = True,
     named: bool = True,
+    rounds: int = 0,
 ) -> list[Written]:
     """LPQLD's generate_soft_label_pruning_batch.py (`flat`), or LPLD's generate_soft_label_pruning.py: pruned to so many batches.
 
@@ -82,6 +118,7 @@ def write_lp(
         lowest: whether the lowest logit of each image is stored too (MRS).
         probabilities: the temperature of a softmax that is taken before the largest are (MS); 0 takes none.
         named: whether the order of the images is stored.
+        rounds: of RandAugment, before the crop.
     """
     folder.mkdir(parents=True)
     torch.manual_seed(1)
@@ -107,7 +144,8 @@ def write_lp(
                 coords = coords.half()
                 partner = None if partner is None else partner.to(torch.uint8)
                 box = None if box is None else [torch.tensor(int(side), dtype=torch.uint8) for side in box]
-            parts = [coords, flips, partner, lam, box, output.half(), *rest]
+            strong = [rand_augment(len(index), draws, rounds)] if rounds else []
+            parts = [coords, flips, *strong, partner, lam, box, output.half(), *rest]
             place = folder / f"batch_{len(written)}.tar" if flat else folder / f"epoch_{epoch}" / f"batch_{step}.tar"
             place.parent.mkdir(exist_ok=True)
             torch.save(parts, place)

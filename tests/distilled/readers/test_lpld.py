@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from harness.distilled.order import Order
 from harness.files.tensors import load_tensors
 from tests.distilled.readers.published_files import DIGITS, write_folders
 from tests.distilled.readers.retrained import CLASSES, IMAGES, SIZE, imported, reference, student, trained
-from tests.distilled.readers.stored_labels import Written, write_lp
+from tests.distilled.readers.stored_labels import Written, rand_augment, rand_augmented, replayed, write_lp
 from tests.training.small import weights
 
 
@@ -113,6 +114,24 @@ def test_training_is_the_authors_loop(tmp_path: Path, form: str, how: dict[str, 
     assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(batches, seen, strict=True))
     assert torch.allclose(found, expected, atol=1e-5) and not torch.allclose(found, weights(student()), atol=1e-5)
     assert not torch.equal(found, trained(made, "kl", 3, seed=6)[0])
+
+
+@pytest.mark.parametrize("topk", [0, 3])
+def test_rounds_of_rand_augment_are_replayed_as_timm_does_them(tmp_path: Path, topk: int) -> None:
+    """Every operation is stored somewhere; where pixels move, those at the border of what is filled may be off."""
+    said: list[str] = []
+    stored = published(tmp_path, topk=topk, rounds=2, batches=15)
+    made = imported(tmp_path / "labels", said)
+    assert any("2 rounds of RandAugment, done where the stored draw is below 0.5" in line for line in said)
+    assert torch.cat([one.parts[2][0][0] for one in stored]).unique().numel() > 10
+    _, seen = trained(made, "kl", 3, seed=5)
+    for batch, number in zip(seen, sampled(15, 5, 3, seed=5), strict=True):
+        one = stored[number]
+        whole = [rand_augmented(made.images[image], one.parts[2], place, 76) for place, image in enumerate(one.index)]
+        pictures = (torch.stack(whole).float() / 255 - 0.3) / 0.3
+        expected = replayed(pictures, Written([*range(len(whole))], [*one.parts[:2], *one.parts[3:]]))
+        off = ((batch - expected).abs() > 2.5 / 255 / 0.3).float().mean()
+        assert off < 0.03, (number, float(off))
 
 
 def test_logits_left_out_stay_out_at_every_temperature(tmp_path: Path) -> None:
@@ -254,8 +273,7 @@ def altered(folder: Path, how: str) -> None:
         case "too many parts":
             parts += [torch.zeros(4), 1, 2]
         case "rand augment":
-            one = [torch.zeros(4, dtype=torch.int64), torch.zeros(4).half(), torch.zeros(4).half()]
-            parts.insert(2, [one, one])
+            parts.insert(2, rand_augment(4, numpy.random.RandomState(0)))
         case "cutout":
             parts[1] = torch.zeros(4, 7)
         case "larger":
@@ -288,7 +306,7 @@ def altered(folder: Path, how: str) -> None:
         ("box", "batch_1.tar: the box must be 4 whole numbers within 16x16 px"),
         ("crop leaves", "batch_1.tar: crops must be top, left, height and width within the image"),
         ("too many parts", "batch_1.tar: expected a list of crops"),
-        ("rand augment", "batch_1.tar: its images were altered by RandAugment (place 2), which is not replayed"),
+        ("rand augment", "batch_1.tar: 2 rounds of RandAugment, where the first batch has 0"),
         ("cutout", "batch_1.tar: its images were altered by Cutout (place 1), which is not replayed"),
         ("larger", "batch_1.tar: 8 images' 3 soft labels each, where the first batch has 4 and 3"),
     ],
@@ -374,6 +392,30 @@ def test_what_is_off_by_epoch_is_one_line_that_names_it(tmp_path: Path, how: str
         imported(tmp_path / "labels", form="lpld")
     message = str(caught.value)
     assert "\n" not in message and words in message, message
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (0, torch.full((4,), 15), "operations of RandAugment must lie in 0..14"),
+        (0, torch.zeros(4), "operations of RandAugment must be int64 or int32 [4], not torch.float32 [4]"),
+        (1, torch.zeros(3).half(), "draws of RandAugment must be float16 or float32 or float64 [4], not torch.float16 [3]"),
+        (2, torch.full((4,), 300.0).half(), "argument of 'solarize' in RandAugment must lie in 0..256"),
+        (2, torch.full((4,), float("nan")), "arguments of RandAugment must be finite"),
+        (None, [torch.zeros(4)] * 2, "each round of RandAugment must be operations, draws and arguments of the images"),
+    ],
+)
+def test_rounds_that_make_no_sense_are_refused(tmp_path: Path, place: int | None, value: Any, words: str) -> None:
+    published(tmp_path, rounds=2)
+    file = tmp_path / "labels" / "batch_1.tar"
+    parts: Any = copy.deepcopy(load_tensors(file))
+    parts[2][1] = [torch.full((4,), 5), torch.zeros(4).half(), torch.full((4,), 100)] if place is not None else value
+    if place is not None:
+        parts[2][1][place] = value
+    torch.save(parts, file)
+    with pytest.raises(DataError) as caught:
+        imported(tmp_path / "labels")
+    assert words in str(caught.value) and "\n" not in str(caught.value), str(caught.value)
 
 
 def test_an_epoch_that_was_cut_off_is_the_last(tmp_path: Path) -> None:
