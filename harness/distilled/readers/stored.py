@@ -31,7 +31,7 @@ SAMPLER_SEED = 42
 #: One batch of 1,024 images and 21,841 classes in float32 is 90 MB; an epoch of HALD's on ImageNet-1K at IPC 50, 100 MB.
 MAX_BATCH_BYTES = 1 << 30
 #: Readers of images in class folders.
-FOLDERS = ("sre2l", "cda", "gvbsm", "rded")
+FOLDERS = ("sre2l", "cda", "gvbsm", "rded", "folder")
 #: By how much a crop's far edge may lie outside the image: sums of shares in single and in half precision.
 ROUNDING = {torch.float64: 1e-5, torch.float32: 1e-5, torch.float16: 2e-3}
 
@@ -144,13 +144,15 @@ def _images(root: Path, images: str) -> Path:
 
 def _layout(distilled: DistilledSet, reading: Reading, images_format: str) -> Layout:
     """Return where images and classes stand in a set that was read by one of the readers of class folders, or by another one."""
-    layout = Layout(torch.arange(len(distilled)), torch.arange(distilled.classes))
-    if images_format not in FOLDERS:
+    reader, layout = readers.resolve(images_format), Layout(torch.arange(len(distilled)), torch.arange(distilled.classes))
+    if reader.name not in FOLDERS:
         return layout
-    folders = image_folders.find(reading)
+    free, uneven = reader.name == "folder", bool(reader.spec.options.get("uneven", False))
+    folders = image_folders.find(reading, free=free, uneven=uneven)
+    places = [file.relative_to(folders.root) for file in folders.files]
+    counted = [(place.parts[0], place.parent.as_posix(), place.name) for place in places]
+    images = torch.tensor(sorted(range(len(counted)), key=counted.__getitem__))
     names = [files[0].relative_to(folders.root).parts[0] for files in folders.classes]
-    by_name = sorted(range(len(names)), key=names.__getitem__)
-    images = layout.images.view(len(names), folders.ipc)[by_name].flatten()
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) < len(names):
         return replace(layout, images=images)

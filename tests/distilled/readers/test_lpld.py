@@ -12,8 +12,10 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.datasets import ImageFolder
 
 from harness import DistilledSet
 from harness.core.errors import BadOption, DataError
@@ -182,6 +184,24 @@ def test_labels_go_with_their_classes_in_another_order(tmp_path: Path) -> None:
         assert made.labels[made.replay.index[row]].tolist() == [place[image // 2] for image in one.index]
     turned = made.renumbered([*range(1, 10), 0])
     assert torch.equal(turned.replay.topk, (made.replay.topk + 1) % 10)
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_images_that_are_called_by_numbers_are_counted_as_their_names_are_sorted(tmp_path: Path, uneven: bool) -> None:
+    """The set has 10.png after 9.png, torchvision's ImageFolder, by which the relabelling code counts, after 1.png."""
+    for label in range(10):
+        for number in range(12 - (uneven and label == 3)):
+            file = tmp_path / "images" / str(label) / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", SIZE[::-1], 2 * (12 * label + number)).save(file)
+    samples = ImageFolder(tmp_path / "images").samples
+    stored = write_lp(tmp_path / "labels", len(samples), CLASSES, SIZE, batches=30)
+    made = imported(tmp_path / "labels", images_format=f"folder(uneven={str(uneven).lower()})")
+    for row, one in enumerate(stored):
+        for place, image in zip(made.replay.index[row].tolist(), one.index, strict=True):
+            file, label = samples[image]
+            grey = Image.open(file).getpixel((0, 0))
+            assert int(made.images[place, 0, 0, 0]) == grey and int(made.labels[place]) == label
 
 
 def test_fewer_batches_are_the_first_and_the_set_comes_back_from_its_file(tmp_path: Path) -> None:
