@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import datasets, models
+from harness.augmentation.words import STORED
 from harness.boards.records import Record
 from harness.core.digests import digest_json
 from harness.core.errors import GiftbenchError
@@ -61,7 +62,9 @@ def _price(record: Record) -> tuple[float, ...]:
         _number(stated.get("label_bytes"), images * each_label),
     )
     parts = [images for images, _ in trainings(trial, 0)]
-    steps = sum(protocol.epochs * ceil(images / max(1, protocol.batch_size)) for images in parts)
+    steps = float(sum(protocol.epochs * ceil(images / max(1, protocol.batch_size)) for images in parts))
+    if protocol.augmentation == STORED:  # an epoch may be made of fewer of the stored batches than it has images for
+        steps = _number(record.metrics.get("steps"), steps)
     seen = protocol.epochs * sum(parts)
     taught = trial.labels.teacher.split(" + ") if trial.teacher else []
     labelled = 0.0 if not taught else images if protocol.labels == "fixed" else protocol.soft_epochs * sum(parts)
@@ -70,7 +73,7 @@ def _price(record: Record) -> tuple[float, ...]:
     if card is not None:
         teachers = sum(_forward(_spec(name), card) for name in taught)
         operations = PASSES * seen * _forward(trial.model, card) + labelled * teachers
-    return image_bytes, label_bytes, max(needed, label_bytes), float(steps), labelled * len(taught), operations
+    return image_bytes, label_bytes, max(needed, label_bytes), steps, labelled * len(taught), operations
 
 
 def _number(stated: object, usual: float) -> float:

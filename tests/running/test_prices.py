@@ -71,6 +71,14 @@ def test_a_set_that_is_stored_otherwise_says_so_in_its_record() -> None:
     assert (found["image_bytes"], found["label_bytes"], found["needed_label_bytes"]) == (25_600, 1025, 1025)
 
 
+def test_steps_of_stored_batches_are_those_that_were_made() -> None:
+    """25 images in batches of 10: LPQLD makes an epoch of two of the stored batches."""
+    stored = {"epochs": 3, "batch_size": 10, "augmentation": "stored", "mixing": "stored"}
+    made = record(teacher="", protocol=TRIAL["protocol"] | stored)
+    assert price(made)["steps"] == 9
+    assert price(made.model_copy(update={"metrics": {"accuracy": 50.0, "steps": 6.0}}))["steps"] == 6
+
+
 def test_a_stream_of_classes_trains_once_a_step_on_what_its_strategy_keeps() -> None:
     options = {"steps": 5, "strategy": {"name": "GDumb", "options": {}}}
     found = price(record(scenario="class-incremental", options=options))
