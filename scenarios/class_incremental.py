@@ -35,6 +35,10 @@ SOFT = {
     "sliced": "Logits and soft labels are cut to the classes met so far, in the loss and at test.",
     "unsliced": "Logits and soft labels are whole in the loss, and so tell of classes not met yet; at test only those met count.",
 }
+REPLAYED = (
+    " Of stored augmentations those are replayed whose image and partner are at hand; an epoch takes as many as there are images "
+    "at hand."
+)
 #: By strategy, the images of how many steps it trains on at most; of 1 where none is named, of all so far for 0.
 KEPT = {"GDumb": 0, "Cumulative": 0, "ICaRL": 0, "Replay": 2}
 #: Labels that tell one stream from another, and how a class order is called.
@@ -236,8 +240,9 @@ def _pivot(records: pandas.DataFrame, columns: str, measure: str) -> list[Table]
     first = records.iloc[0]
     words = f"Stream: {first['stream']}" + ("" if several else f"; strategy {first['strategy']}") + f", memory {first['memory']}"
     order = ORDERS.get(first["class order"], ORDERS["given"])
+    said = SOFT[first["soft labels"]] + (REPLAYED if "stored" in {*records["augmentation"]} else "")
     for table in tables:
-        table.notes.insert(1, f"{words}; class order {order}; the protocol holds for each step. {SOFT[first['soft labels']]}")
+        table.notes.insert(1, f"{words}; class order {order}; the protocol holds for each step. {said}")
     return tables
 
 

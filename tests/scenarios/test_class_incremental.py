@@ -202,6 +202,15 @@ def test_each_stream_has_a_table_of_measures_and_one_of_steps(streamed: list[Rec
     assert any("strategy GDumb" in note and "cut to the classes met so far" in note for note in measures.notes)
 
 
+def test_tables_say_which_stored_augmentations_are_replayed(streamed: list[Record]) -> None:
+    def with_stored(record: Record) -> Record:
+        labels = record.trial.labels.model_copy(update={"augmentation": "stored"})
+        return record.model_copy(update={"trial": record.trial.model_copy(update={"labels": labels})})
+
+    for records, said in ((streamed, False), ([with_stored(record) for record in streamed], True)):
+        assert all(("image and partner are at hand" in " ".join(table.notes)) == said for table in tables_of(records))
+
+
 def test_the_least_forgetting_is_the_best(streamed: list[Record]) -> None:
     measures = tables_of(streamed)[0]
     by_loss = {row: cell(measures, row=row, column="forgetting") for row in ("gift", "ce")}
