@@ -17,7 +17,7 @@ Goal = TypeVar("Goal")
 
 @dataclass(frozen=True)
 class Turn(Generic[Goal]):
-    """One stage: its last epoch; how many epochs before it had another source; what its steps are made of and are to reach.
+    """One stage: its last epoch; by how many its source's own epochs lag behind; what its steps are made of and are to reach.
 
     `alteration` is None where the source replays what is stored.
     """
@@ -35,7 +35,7 @@ def turns(
     """Return the stages of trainings that are made together.
 
     Shuffled epochs are of one source, whose random streams go on from stage to stage, and so are replayed ones, which go on
-    through what is stored.
+    through what is stored; where that is permuted, every stage begins a permutation, and hard ones use theirs up too (HALD).
 
     Args:
         seeds: of the trainings.
@@ -46,10 +46,13 @@ def turns(
     shuffled: Shuffled | None = None
     made: list[Turn[Goal]] = []
     last, shuffled_epochs, replayed_epochs = 0, 0, 0
+    round_epochs = _round(replayed)
+    rounds = 0
     for stage in recipe.stages:
         objective = soft if stage.soft else hard(smoothed(stage.smoothing))
         if stage.soft and replayed is not None:
-            made.append(Turn(last + stage.epochs, shuffled_epochs, replayed, None, objective))
+            others = last - rounds * round_epochs if round_epochs else shuffled_epochs
+            made.append(Turn(last + stage.epochs, others, replayed, None, objective))
             replayed_epochs += stage.epochs
         else:
             own = _recipe(recipe, stage)
@@ -57,7 +60,15 @@ def turns(
             made.append(Turn(last + stage.epochs, replayed_epochs, shuffled, Alteration(own, material), objective))
             shuffled_epochs += stage.epochs
         last += stage.epochs
+        rounds += -(-stage.epochs // round_epochs) if round_epochs else 0
     return made
+
+
+def _round(replayed: Replayed | None) -> int:
+    """Return how many epochs go through all that is stored, where it is permuted for each such round; else 0."""
+    if replayed is None or replayed.replay.rule.order != "permuted":
+        return 0
+    return max(1, replayed.replay.epochs // replayed.replay.rule.steps)
 
 
 def _recipe(recipe: Recipe, stage: Stage) -> Recipe:
