@@ -45,6 +45,9 @@ def filled(
         word = value
         if value is None and isinstance(default, str) and type(None) not in _said(annotation):
             word = "none"
+        if default is inspect.Parameter.empty and _said(annotation) == {str}:
+            word = str(value) if type(value) is int else value  # a folder may be called 10
+            default = ""
         check_type(f"{kind} {name!r}: {option}", default, word, annotation)
         values[option] = like(default, word)
     options = {**defaults, **values}

@@ -24,14 +24,17 @@ _WORDS = {"true": True, "false": False, "none": None}
 #: A parameter whose value is a path: any letters and digits, and of ASCII's other characters those that nothing else is written
 #: with; parentheses in pairs.
 _PATH = re.compile(r"\s*(\w+)\s*=\s*((?! )(?:[\w/.~+@:%#&() -]|[^\x00-\xa0\u2028\u2029])+)(?<! )\s*")
+#: A parameter whose value is the name of a file or folder, with no slash in it: what `_word` looks at.
+_NAME = re.compile(r"\s*([^\W\d]\w*)\s*=\s*([\w.~][\w.~+@:%-]*(?: +[\w.~+@:%-]+)*)\s*")
 
 
 class Spec(BaseModel):
     """A registered name and the parameters it was given.
 
-    In a string, a bare word is a string (`smoothing=uniform`), and so is a path (`images=../data/train (1)`); `true`, `false` and
-    `none` are what they say, and a word alone switches a flag on: `kl(rescale)` is `kl(rescale=true)`. A name that is a path may
-    have parentheses, and stands in quotes where these could be parameters: `'folder:pets(old)'(size=32)`.
+    In a string, a bare word is a string (`smoothing=uniform`), and so is a path or a file's name (`images=../data/train (1)`,
+    `images=set.v2`); `true`, `false` and `none` are what they say, and a word alone switches a flag on: `kl(rescale)` is
+    `kl(rescale=true)`. A name that is a path may have parentheses, and stands in quotes where these could be parameters:
+    `'folder:pets(old)'(size=32)`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -146,7 +149,7 @@ def _arguments(inside: str) -> Iterator[tuple[str, Json]]:
     text = ""
     for piece in inside.split(","):
         text += piece
-        path = _path(text)
+        path = _path(text) or _word(text)
         if path is not None:
             yield path
             text = ""
@@ -191,6 +194,27 @@ def _is_paired(text: str) -> bool:
         if depth < 0:
             return False
     return depth == 0
+
+
+def _word(text: str) -> tuple[str, str] | None:
+    """Return the parameter and its value where that is the name of a file or folder, and neither a number nor a plain word.
+
+    Such as `cda_in1k.v2`, `2025-set`, `my set`, `..`: they have a letter, or are nothing but dots or a tilde.
+    """
+    form = _NAME.fullmatch(text)
+    if form is None or not (re.search(r"[^\W\d_]", form[2]) or form[2] in (".", "..", "~")) or _is_literal(form[2]):
+        return None
+    parts = form[2].split("-")
+    plain = all(part.isidentifier() and (not keyword.iskeyword(part) or part.lower() in _WORDS) for part in parts)
+    return None if plain else (form[1], form[2])
+
+
+def _is_literal(text: str) -> bool:
+    """Return whether a word is a number as Python writes one: 1e-3, 0x10, 2j."""
+    try:
+        return not isinstance(ast.literal_eval(text), str)
+    except (SyntaxError, ValueError):
+        return False
 
 
 def _is_number(text: str) -> bool:

@@ -130,3 +130,13 @@ def test_a_defaults_type_is_not_taken_for_the_parameters(
     for text in bad:
         with pytest.raises(BadOption, match=f"widget 'annotated': {parameter} must be {kind}, not "):
             resolve(f"annotated({parameter}={text})")
+
+
+def test_a_word_without_default_is_a_word_whatever_is_written(registry: Registry[Any]) -> None:
+    @registry.register("stored")
+    def stored(*, images: str) -> str:
+        return images
+
+    assert registry.create("stored(images=10)")() == "10"
+    with pytest.raises(BadOption, match="images must be a word, not True"):
+        registry.create("stored(images=true)")

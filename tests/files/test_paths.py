@@ -136,3 +136,38 @@ def test_links_are_followed_and_one_that_leads_in_a_circle_ends(folder: Path, tm
     assert "broken" not in names
     assert not any(name.count("up/") > 1 for name in names)
     assert paths.stamps(folder / "link") == paths.stamps(tmp_path / "elsewhere")
+
+
+STRAYS = (
+    "Thumbs.db",
+    "desktop.ini",
+    "Icon\r",
+    "__MACOSX",
+    ".DS_Store",
+    "train.log",
+    "events.out.tfevents.1",
+    "wandb",
+    "lost+found",
+)
+
+
+@pytest.mark.parametrize("name", STRAYS)
+def test_strays_are_passed_over_by_all_that_lists_a_folder(tmp_path: Path, name: str) -> None:
+    root = paths.folder(tmp_path)
+    (root / "0").mkdir()
+    for place in (root, root / "0"):
+        (place / "a.png").write_bytes(b"x")
+        (place / name).mkdir() if name.endswith(("X", "b", "d")) and name != "Thumbs.db" else (place / name).write_bytes(b"x")
+    assert [entry.name for entry in paths.entries(root)] == ["0", "a.png"]
+    assert [path.name for path in paths.folders(root)] == ["0"] and [path.name for path in paths.files(root)] == ["a.png"]
+    listed, others = paths.below(root, root, {".png"})
+    assert ([place for place, _ in listed], others) == (["a.png", "0/a.png"], 2)
+
+
+def test_a_folder_of_logs_is_a_stray_where_there_is_nothing_else_in_it(tmp_path: Path) -> None:
+    root = paths.folder(tmp_path)
+    (root / "logs" / "run").mkdir(parents=True)
+    (root / "logs" / "run" / "args.json").write_text("{}")
+    assert paths.folders(root) == []
+    (root / "logs" / "run" / "0.png").write_bytes(b"x")  # a class of logs, of wood
+    assert paths.folders(root) == [root / "logs"]
