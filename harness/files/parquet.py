@@ -124,7 +124,7 @@ def label_column(schema: Schema, wanted: str, place: str, option: str) -> str:
     likely = [name for name in whole if name.casefold() in USUAL_LABELS] or whole
     if len(likely) != 1:
         what = f"{', '.join(likely)[:100]} may all be the classes" if likely else "none is of whole numbers"
-        raise DataError(f"{place}: of columns {', '.join(names)[:200]} {what}; give {option}")
+        raise DataError(f"{place}: of the columns {', '.join(names)[:200]}, {what}; give {option}")
     return str(likely[0])
 
 

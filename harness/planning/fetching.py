@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.core.errors import DataError
 from harness.core.home import home
 from harness.files import archives, atomic, hub, paths
+from harness.files.pixels import EXTENSIONS
 
 Say = Callable[[str], None]
 
@@ -70,10 +71,10 @@ def _stem(path: Path) -> str:
 
 
 def _inner(folder: Path) -> Path:
-    """Return the folder that an archive is the folder of: the only thing in the one before, and so on."""
+    """Return the folder that an archive is the folder of: the only thing in the one before, and so on, none of images."""
     for _ in range(paths.MAX_DEPTH):
         listed = paths.entries(folder)
-        if len(listed) != 1 or not listed[0].is_dir():
+        if len(listed) != 1 or not listed[0].is_dir() or paths.files(folder, Path(listed[0].path), EXTENSIONS):
             break
         folder = Path(listed[0].path)
     return folder

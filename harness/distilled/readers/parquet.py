@@ -142,7 +142,7 @@ def _check_complete(files: Sequence[Path]) -> None:
         return
     counts = {count for _, count in numbered}
     if len(counts) > 1 or len(numbered) != len(files) or sorted(index for index, _ in numbered) != list(range(max(counts))):
-        raise DataError(f"{files[0].parent}: {len(files)} parquet files, such as {files[0].name}, of {max(counts)}")
+        raise DataError(f"{files[0].parent}: {len(files)} of {max(counts)} parquet files are there, such as {files[0].name}")
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------------

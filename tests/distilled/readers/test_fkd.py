@@ -19,6 +19,7 @@ from harness.datasets.cards import Card
 from harness.distilled.order import Order
 from harness.files.tensors import load_tensors
 from harness.planning.published_sets import read
+from tests.distilled.readers.published_files import SMALL, write_labels
 
 DIGITS = Card("digits", (1, 16, 16), 10)
 IPC, BATCH, EPOCHS = 2, 8, 3
@@ -328,3 +329,23 @@ def test_images_that_are_not_there_or_not_those_are_refused(tmp_path: Path) -> N
     images(tmp_path / "images")
     with pytest.raises(DataError, match="10 images in batches of 8 are 2"):
         imported(tmp_path / "labels", tmp_path / "images", ipc=1)
+
+
+def test_images_of_any_names_are_counted_as_imagefolder_sorts_them(tmp_path: Path) -> None:
+    """Read by number, 0 to 10; the relabelling code has counted them by name: 0, 1, 10, 2, …"""
+    from torchvision.transforms.functional import pil_to_tensor
+
+    for label in range(2):
+        for number in range(11):
+            file = tmp_path / "images" / f"{label}" / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4), 20 * number + label).save(file)
+    write_labels(tmp_path / "labels", SMALL, 11)
+    spec = Spec(name="fkd", options={"images": "images", "images_format": "folder"})
+    made = read(spec, tmp_path / "labels", SMALL, None, lambda line: None, 1)
+    assert made.replay is not None
+    pictures = ImageFolder(str(tmp_path / "images"))
+    sampler = torch.utils.data.RandomSampler(range(22), generator=torch.Generator().manual_seed(42))
+    for epoch in range(2):
+        wanted = torch.stack([pil_to_tensor(pictures[index][0].convert("L")) for index in sampler])
+        assert torch.equal(made.images[made.replay.index[epoch]], wanted)

@@ -81,7 +81,7 @@ def test_shards_are_read_in_order_and_all_of_them(tmp_path: Path, refused) -> No
     assert torch.equal(made.images, IMAGES) and made.labels.tolist() == LABELS
     assert any("of its splits train, validation, train is read" in line for line in said)
     (tmp_path / "data" / f"train-00001-of-00003-{HASH}.parquet").unlink()
-    with refused(DataError, tmp_path / "data", "2 parquet files", "of 3"):
+    with refused(DataError, tmp_path / "data", "2 of 3 parquet files are there"):
         read("parquet", tmp_path, CARD)
 
 
