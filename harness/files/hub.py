@@ -143,7 +143,10 @@ def _asked(remote: Remote) -> _Found:
         raise DataError(f"{remote}: the Hub calls its commit {paths.line(commit)[:60]!r}")
     if len(siblings) > MAX_FILES:
         raise DataError(f"{remote}: more than {MAX_FILES} files")
-    described = {str(file.rfilename): _described(file) for file in siblings}
+    try:
+        described = {str(file.rfilename): _described(file) for file in siblings}
+    except (AttributeError, TypeError, ValueError):
+        raise DataError(f"{remote}: what the Hub answers describes no files") from None
     for name, file in described.items():
         if {"", ".", ".."} & {*name.split("/")} or "\\" in name or paths.UNFIT.search(name) or file.size < 0:
             raise DataError(f"{remote}: the name {name[:80]!a} in it is none that a file should have")

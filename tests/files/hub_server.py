@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,12 +45,18 @@ class Repository:
 
 @dataclass
 class Hub:
-    """The server's address, its repositories by USER/NAME, and the requests that it had."""
+    """The server's address, its repositories by USER/NAME, and the requests that it had.
+
+    Attributes:
+        status: that it answers everything with, 0 for what is right.
+        edit: what it does to the JSON that it answers with.
+    """
 
     address: str
     repositories: dict[str, Repository]
     requests: list[str]
     status: int = 0
+    edit: Callable[[Any], Any] = field(default=lambda content: content)
 
 
 @contextmanager
@@ -130,7 +136,7 @@ def _api(hub: Hub, kind: str, name: str, rest: list[str]) -> Response:
         siblings = [{"rfilename": file, **repository.described(file)} for file in repository.files]
         content = {"id": name, "_id": "0" * 24, "sha": repository.commit, "private": False, "gated": False, "disabled": False}
         content |= {"downloads": 0, "likes": 0, "tags": [], "siblings": siblings}
-    return 200, {"Content-Type": "application/json"}, json.dumps(content).encode()
+    return 200, {"Content-Type": "application/json"}, json.dumps(hub.edit(content)).encode()
 
 
 def _file(hub: Hub, kind: str, name: str, revision: str, file: str) -> Response:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as some
 
 from harness.core.errors import DataError
 from harness.files import hub
 from harness.files.hub import Remote
 from tests.files.hub_server import Hub, Repository, serving
+from tests.test_mutations import anywhere
 
 FILES = {
     "README.md": b"---\nlicense: mit\n---\n",
@@ -127,6 +132,40 @@ def test_more_than_the_limit_is_refused_before_it_is_downloaded(
     with refused(DataError, "hub:user/sets", "above the limit", "give a file or folder of it"):
         fetched("hub:user/sets", tmp_path)
     assert fetched("hub:user/sets/cda/set.zip", tmp_path)[0].path.is_file()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
+def test_a_status_of_the_hub_is_one_line(
+    server: Hub, tmp_path: Path, status: int, refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    server.status = status
+    with refused(DataError, "hub:user/sets"):
+        fetched("hub:user/sets", tmp_path)
+
+
+def test_whatever_the_hub_answers_is_a_copy_or_one_line(server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its JSON changed anywhere, a few dozen times; `GIFTBENCH_FUZZ=5000` makes it so many."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+    @settings(
+        max_examples=int(os.environ.get("GIFTBENCH_FUZZ", "50")), derandomize=True, deadline=None, database=None,
+        phases=[Phase.generate], suppress_health_check=[*HealthCheck],
+    )  # fmt: skip
+    @given(data=some.data())
+    def one(data: some.DataObject) -> None:
+        server.edit = lambda content: anywhere(content, data.draw)
+        cache = tmp_path / "cache"
+        try:
+            copy, _ = fetched("hub:user/sets", cache)
+        except DataError as error:
+            assert str(error).startswith("hub:user/sets") and len(str(error)) < 500 and str(error).isprintable(), error
+        else:
+            assert copy.path.is_relative_to(cache) and copy.pinned.startswith("hub:user/sets@")
+        assert {path.name for path in tmp_path.iterdir()} <= {"cache"}
+        shutil.rmtree(cache, ignore_errors=True)
+
+    one()
 
 
 def closed() -> str:
