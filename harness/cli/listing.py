@@ -44,7 +44,8 @@ def _augmentations() -> list[Description]:
     said = {word: "A word of DSA: color_crop_cutout is a strategy of three." for word in WORDS if word not in STEPS}
     said |= dict.fromkeys(MIXES, "Mixing, the protocol's `mixing`, of each image with another of its batch.")
     shipped = {**STEPS, **MIXES}
-    return [
+    rand = "RandAugment by timm's string: magnitude 6, two rounds, noise of deviation 1; p, mmax and inc are read, too."
+    listed = [
         replace(
             entry,
             summary=said.get(entry.name, entry.summary),
@@ -52,6 +53,7 @@ def _augmentations() -> list[Description]:
         )
         for entry in map(steps.describe, steps.names())
     ]
+    return [*listed, Description("rand-m6-n2-mstd1.0", "giftbench", rand)]
 
 
 def show(kind: str, plugins: Iterable[str] = ()) -> None:

@@ -176,7 +176,11 @@ def read(path: Path) -> DistilledSet:
     Raises: DataError that names the file: for one that no set was exported to, one of several that is absent, and for what does
         not have the digest that it states.
     """
-    files = _files(path)
+    return read_files(_files(path), path)
+
+
+def read_files(files: Sequence[Path], place: Path) -> DistilledSet:
+    """Return the set that was written to these files, in their order; `place` is how errors call them. Raises as `read`."""
     about: dict[str, Any] = {}
     items: list[Item] = []
     columns: dict[str, list[Tensor]] = {}
@@ -197,9 +201,9 @@ def read(path: Path) -> DistilledSet:
     try:
         return _made(about, items, {name: torch.cat(parts) for name, parts in columns.items()})
     except DataError as error:
-        raise DataError(f"{path}: {paths.line(error)}") from None
+        raise DataError(f"{place}: {paths.line(error)}") from None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:  # what its description may do to __init__
-        raise DataError(f"{path}: not a set that was exported ({type(error).__name__}: {paths.line(error)})") from None
+        raise DataError(f"{place}: not a set that was exported ({type(error).__name__}: {paths.line(error)})") from None
 
 
 def _made(about: dict[str, Any], items: list[Item], columns: dict[str, Tensor]) -> DistilledSet:

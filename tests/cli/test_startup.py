@@ -36,6 +36,7 @@ KINDS = (
     "models",
     "optimizers",
     "schedules",
+    "augmentations",
     "datasets",
     "distillers",
     "readers",

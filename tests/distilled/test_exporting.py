@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
+from harness import datasets
 from harness.core.errors import DataError
-from harness.distilled import exporting
+from harness.distilled import exporting, readers
 from harness.distilled.exporting import as_pictures, read, write
+from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
 from harness.training.replay import Replay
 
@@ -176,3 +179,50 @@ def test_columns_without_all_values_are_refused(columns: dict[str, Any], tmp_pat
 def test_nothing_to_read_is_named(tmp_path: Path, refused) -> None:
     with refused(DataError, tmp_path, "no .parquet files"):
         read(tmp_path)
+
+
+# -- by the reader of parquet files ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("grey", "two channels")])
+def test_the_reader_of_parquet_files_gives_the_set_that_was_exported(kind: str, tmp_path: Path) -> None:
+    original = whole(kind)
+    write(original, tmp_path / "data")
+    said: list[str] = []
+    back = readers.create("parquet")(Reading(tmp_path, datasets.card("cifar10"), say=said.append))
+    assert back.digest == original.digest
+    assert "as it was exported" in said[0]
+
+
+def whole(kind: str) -> DistilledSet:
+    """A set that has two images of each class of CIFAR-10."""
+    small = a_set(kind)
+    times = torch.arange(20) % len(small)
+    soft = None if small.soft_labels is None else small.soft_labels[times]
+    return small.changed(images=small.images[times], labels=torch.arange(20) // 2, soft_labels=soft)
+
+
+def test_a_lower_ipc_is_the_first_images_of_each_class(tmp_path: Path) -> None:
+    original = whole("logits")
+    write(original, tmp_path)
+    first = readers.create("parquet")(Reading(tmp_path, datasets.card("cifar10"), 1))
+    assert first.labels.tolist() == list(range(10))
+    assert torch.equal(first.images, original.images[::2])
+    assert original.soft_labels is not None and first.soft_labels is not None
+    assert torch.equal(first.soft_labels, original.soft_labels[::2])
+
+
+def test_a_set_of_another_dataset_is_refused(tmp_path: Path, refused) -> None:
+    write(whole("pixels"), tmp_path)
+    for name in ("cifar100", "svhn"):
+        with refused(DataError, tmp_path, name):
+            readers.create("parquet")(Reading(tmp_path, datasets.card(name)))
+
+
+def test_a_stated_column_reads_the_rows_as_those_of_any_file(tmp_path: Path) -> None:
+    original = whole("pixels")
+    write(original, tmp_path)
+    card = replace(datasets.card("cifar10"), shape=(3, 8, 8))
+    back = readers.create("parquet(column=label)")(Reading(tmp_path, card))
+    assert back.digest == original.digest
+    assert back.method == "parquet"

@@ -30,7 +30,7 @@ def test_parquet_of_other_columns_is_refused(tmp_path: Path, refused) -> None:
         ({"text": ["a"], "label": [0]}, "expected image and label"),
         ({"image": ["a.png"], "label": [0]}, "no encoded images"),
         ({"image": [b"a"], "label": [0.5]}, "expected class numbers or names"),
-        ({"image": [b"a"], "fine": [0], "coarse": [0]}, "expected image and label"),
+        ({"image": [b"a"], "fine": [0], "coarse": [0]}, "which is the label? State it: column=NAME"),
     ):
         pyarrow.parquet.write_table(pyarrow.table(columns), file)
         with refused(DataError, file, word):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harness.core.errors import DataError
 from harness.datasets.class_order import number, places
+from harness.distilled import exporting
 from harness.distilled.readers import encoded, tensors
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
@@ -54,7 +55,8 @@ def parquet(
     Args:
         reading: its path is a file, a folder of them or one above; a lower IPC is the first rows of each class. Images of another
             size are resized, which is said.
-        column: of the classes, where several may be; of numbers, or of the dataset's own names of its classes.
+        column: of the classes, where several may be; of numbers, or of the dataset's own names of its classes. Where none is
+            stated, what `giftbench export` wrote is read as the set that it was: floats, soft labels and all.
         split: which is read where there are several; "" takes train, or the only one.
         method: how tables call it.
         native_loss: the loss its authors train with.
@@ -64,8 +66,10 @@ def parquet(
     Raises: DataError that names the file.
     """
     files = _files(reading, split)
-    rows = _rows(files, column)
     place = files[0] if len(files) == 1 else files[0].parent
+    if not column and exporting.is_exported(files[0]):
+        return _exported(files, place, reading)
+    rows = _rows(files, column)
     hard, order = _classes(rows, place, reading)
     chosen, ipc = tensors.first_of_each(hard, place, reading, uneven, "; parquet(uneven=true) takes them as they are")
     places_of = range(len(hard)) if chosen is None else chosen.tolist()
@@ -94,6 +98,21 @@ def parquet(
         )
     except DataError as error:
         raise DataError(f"{place}: {error}") from None
+
+
+def _exported(files: Sequence[Path], place: Path, reading: Reading) -> DistilledSet:
+    """Return the set that `giftbench export` wrote, as it was; at a lower IPC the first images of each class."""
+    distilled = exporting.read_files(files, place)
+    if distilled.classes != reading.card.classes:
+        raise DataError(f"{place}: a set of {distilled.classes} classes, {reading.card.name} has {reading.card.classes}")
+    if distilled.dataset != reading.card.name:
+        raise DataError(f"{place}: a set of {distilled.dataset}, not of {reading.card.name}")
+    reading.say(f"{place.name}: {distilled!r}, as it was exported; parameters of this reader are left aside")
+    chosen, _ = tensors.first_of_each(distilled.labels, place, reading, uneven=True)
+    if chosen is None:
+        return distilled
+    soft = None if distilled.soft_labels is None else distilled.soft_labels[chosen]
+    return distilled.changed(images=distilled.images[chosen], labels=distilled.labels[chosen], soft_labels=soft)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------------
