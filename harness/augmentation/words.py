@@ -179,7 +179,8 @@ def _step(piece: str) -> Spec:
     return _read("augmentation step", STEPS, piece, beside=True)
 
 
-def _ships(step: Spec) -> bool:
+def ships(step: Spec) -> bool:
+    """Whether a step is one of giftbench's own."""
     return step.name in STEPS or step.name.startswith(RAND_AUGMENT)
 
 
@@ -205,12 +206,12 @@ def planned(text: str) -> str:
     """
     if not is_pipeline(text):
         return known_augmentation(text)
-    return _written([step if _ships(step) else registry.resolve(step).spec for step in steps(text)])
+    return _written([step if ships(step) else registry.resolve(step).spec for step in steps(text)])
 
 
 def plugged(text: str) -> list[Spec]:
     """Return the steps of an augmentation that plugins bring, here or where it was written."""
-    return [step for step in steps(text) if not _ships(step)] if text != STORED and is_pipeline(text) else []
+    return [step for step in steps(text) if not ships(step)] if text not in ("", STORED, NATIVE) and is_pipeline(text) else []
 
 
 def known_mixing(text: str) -> str:

@@ -178,6 +178,11 @@ class Protocol(Frozen):
     def _cuts_squares(self) -> bool:
         return any(draws_cutout(text) for text in (self.augmentation, *(stage.augmentation or STORED for stage in self.stages)))
 
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """Its augmentation, and those that stages have of their own."""
+        return (self.augmentation, *(stage.augmentation for stage in self.stages if stage.augmentation))
+
     def resolved(
         self,
         images: int,

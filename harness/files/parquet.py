@@ -85,8 +85,6 @@ def image_column(schema: Schema, place: str) -> str:
         raise DataError(f"{place}: column {wrong} holds no encoded images; expected a structure of bytes and path")
     candidates = [name for name in dict.fromkeys(schema.names) if _holds_bytes(schema, name)]
     usual = [name for name in USUAL_IMAGES if name in candidates]
-    if not candidates and (named := next((name for name in IMAGE_COLUMNS if name in schema.names), "")):
-        raise DataError(f"{place}: column {named} holds no encoded images; expected a structure of bytes and path")
     if not usual and len(candidates) != 1:
         what = f"columns {', '.join(candidates)[:100]} may all be" if candidates else "no column is one"
         names = ", ".join(schema.names)[:200]

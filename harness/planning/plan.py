@@ -281,14 +281,13 @@ class Plan:
         options: Mapping[str, object],
     ) -> Code:
         """Return the code of all that a trial touches: what its setup names, and what its set and soft labels were made by."""
-        altered = [full.augmentation, *(stage.augmentation for stage in full.stages)]
         code = Code.of(
             (datasets.registry, self.board.dataset),
             (models.registry, student.spec),
             (losses.registry, loss.spec),
             (optimizers.registry, optimizer.spec),
             (optimizers.schedules, full.schedule),
-            *((augmentations, step) for text in dict.fromkeys(altered) for step in plugged(text)),
+            *((augmentations, step) for text in full.augmentations for step in plugged(text)),
         )
         code |= self.code | prepared.code | Code(versions=versions(full.augmentation, full.mixing))
         for stage in full.stages:

@@ -88,8 +88,8 @@ def _protocol(protocol: Protocol, place: str) -> Iterator[tuple[str, Registry[ob
         yield f"{place}.optimizer", optimizers.registry, protocol.optimizer
     if protocol.schedule.name != NATIVE:
         yield f"{place}.schedule", optimizers.schedules, protocol.schedule
-    if protocol.augmentation != NATIVE:
-        yield from _augmentation(protocol.augmentation, f"{place}.augmentation")
+    for text in protocol.augmentations:
+        yield from _augmentation(text, f"{place}.augmentation")
 
 
 def _augmentation(text: str, place: str) -> Iterator[tuple[str, Registry[object], Spec]]:

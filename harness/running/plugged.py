@@ -99,7 +99,7 @@ def _here(key: str) -> Source | None:
 def _named(setup: Setup) -> Sequence[str]:
     """Return, as keys, the names that a setup holds, of which those of its set and its teacher are not."""
     named = {"loss": setup.loss, "model": setup.model, "optimizer": setup.optimizer, "schedule": setup.protocol.schedule}
-    steps = [f"augmentation {step.name}" for step in plugged(setup.protocol.augmentation)]
+    steps = [f"augmentation {step.name}" for text in setup.protocol.augmentations for step in plugged(text)]
     return [*(f"{kind} {spec.name}" for kind, spec in named.items()), *steps, f"scenario {setup.scenario}"]
 
 

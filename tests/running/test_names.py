@@ -36,6 +36,11 @@ WRONG: list[tuple[dict[str, Any], type[GiftbenchError], str]] = [
         "board.toml: protocol.augmentation: no augmentation 'flop'; did you mean 'flip'?",
     ),
     (
+        {"protocol": {"name": "smoke", "epochs": 0, "labels": [{"soft": 1}, {"hard": 1, "augmentation": "flip+flop"}]}},
+        UnknownName,
+        "board.toml: protocol.augmentation: no augmentation 'flop'; did you mean 'flip'?",
+    ),
+    (
         {"teacher": {"model": "convnet1", "augmentation": "flop"}},
         UnknownName,
         "board.toml: teacher.augmentation: no augmentation 'flop'; did you mean 'flip'?",
