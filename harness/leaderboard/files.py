@@ -35,7 +35,8 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
     set and column, else 0; `tied` is 1 for the best and all that cannot be told from it. The last columns are what a trial of the
     cell cost, the mean over its records: what they mean is said in `harness.leaderboard.prices.MEASURES`. Seconds stand in
     timing.csv: they are not the same when trials run again. `evidence` is `verified` where all its records were trained again
-    and came out the same, `verified 1 of 3` where some were, and else `claimed`.
+    and came out the same, `verified 1 of 3` where some were, and else `claimed`; `reported` where a paper says so, whose figure
+    is a `best_on_test_mean`.
     """
     own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.columns) if axis and axis not in LABELS))
     figures = [column for name in FIGURES for column in (name, *([PAIRS[name]] if name in PAIRS else []))]

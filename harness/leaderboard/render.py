@@ -18,7 +18,7 @@ from harness.boards.evidence import evidence
 from harness.boards.frames import to_frame
 from harness.boards.protocol import TRIED_OUT
 from harness.boards.records import Contents, Record, RecordStore, uncollected
-from harness.core.errors import BoardError, PluginError, UnknownName, suggest
+from harness.core.errors import BoardError, DataError, PluginError, UnknownName, suggest
 from harness.files.atomic import told, update
 from harness.leaderboard import joined
 from harness.leaderboard.cores import on_cores
@@ -30,6 +30,7 @@ from harness.leaderboard.markdown import markdown
 from harness.leaderboard.page.boards import Listed
 from harness.leaderboard.page.drawings import inlined
 from harness.leaderboard.page.page import Chapter, Cover, Drawing, page
+from harness.leaderboard.papers import REPORTED, reported_tables
 from harness.leaderboard.prices import COLUMNS, Prices, beside, priced, unknown
 from harness.leaderboard.summary import Summary, summary
 from harness.leaderboard.tables import Table, pivot
@@ -131,7 +132,7 @@ def rendered(
         shown, note = of_today(contents, board, outdated)
         known = evidence(file.parent)
         frame = beside(tried_out_last(to_frame(shown, known)), prices(shown))
-        sections = sections_of(board, frame, scenarios)
+        sections = [*sections_of(board, frame, scenarios), *_of_papers(board, file.parent)]
         overall = summary([table for section in sections for table in section.tables]) if len(frame) else None
         price = Section("price", figures=worth(frame))
         _apart([price, *sections])
@@ -265,6 +266,18 @@ def section(name: str, frame: pandas.DataFrame, scenarios: Scenarios) -> Section
     tables = [priced(table, frame) for table in tables]
     figures, note = _figures(scenario, tables)
     return Section(name, scenario.summary, tables, note, [*figures, *training_curves(name, tables, frame)])
+
+
+def _of_papers(board: Board, folder: Path) -> list[Section]:
+    """Return a section of the numbers that papers report, where the board names some; a note says why they are not to be had."""
+    if not board.reported:
+        return []
+    summary = "What a paper reports of such sets: not trained here, and marked so."
+    try:
+        tables = reported_tables(board, folder)
+    except DataError as error:
+        return [Section(REPORTED, summary, note=f"The reported numbers cannot be read ({code(short_error(str(error)))}).")]
+    return [Section(REPORTED, summary, tables)] if tables else []
 
 
 def _default(frame: pandas.DataFrame) -> list[Table]:
