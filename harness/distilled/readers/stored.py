@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from harness.core.errors import DataError
-from harness.core.spec import Spec
 from harness.distilled import readers
 from harness.distilled.order import number_of
 from harness.distilled.readers import image_folders
