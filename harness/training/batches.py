@@ -25,7 +25,6 @@ from harness.losses.targets import Kind, Loss, Targets
 from harness.training.replay import rand_augmented, soft_labels
 
 if TYPE_CHECKING:
-    from harness.boards.stages import Stage
     from harness.training.values import Material, Recipe
 
 
@@ -329,12 +328,11 @@ class Replayed:
 
     Args:
         seed: the training's, by which batches are drawn where the rule draws them.
-        stages: of the training; those of soft labels are replayed.
     """
 
-    def __init__(self, material: Material, seed: int, stages: Sequence[Stage]) -> None:
+    def __init__(self, material: Material, seed: int) -> None:
         assert material.replay is not None
-        self.material, self.replay, self.seed, self.stages = material, material.replay, seed, stages
+        self.material, self.replay, self.seed = material, material.replay, seed
         count, images = self.replay.index.shape[1], len(material.labels)
         if self.replay.counts is None and count != images:
             raise DataError(f"the stored augmentations are of {count} images, and there are {images}")
@@ -345,10 +343,10 @@ class Replayed:
         return Step(batch.images, [batch])
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch, 1 the first of those that are replayed."""
+        """Yield the batches of an epoch, 1 the first."""
         material, rule = self.material, self.replay.rule
         device, (height, width) = material.images.device, material.images.shape[2:]
-        stored_here = self.replay.passage(number, self.seed, self.stages)
+        stored_here = self.replay.passage(number, self.seed)
         crops = Crops.of_shares(stored_here.crops, height, width, truncated=rule.edges == "truncated")
         places = torch.stack([crops.top, crops.left, crops.height, crops.width]).to(device, non_blocking=True)
         passage, start = stored_here.to(device), 0

@@ -37,7 +37,7 @@ class Feed:
         self.seeds = tuple(seeds)
         if material.replay is not None and len(self.seeds) > 1:
             raise DataError("trainings on stored augmentations are made one at a time")
-        replayed = None if material.replay is None else Replayed(material, self.seeds[0], recipe.stages)
+        replayed = None if material.replay is None else Replayed(material, self.seeds[0])
         self.teacher = teacher if replayed is None else None
         self._turns: list[Turn[Loss | None]] = turns(recipe, material, self.seeds, None, lambda loss: loss, replayed)
         self.source: Shuffled | Replayed = (

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from harness.augmentation.rand_augment import OPERATIONS, RandAugment, Rounds, Statistics
 from harness.augmentation.words import rand_augment
-from harness.boards.stages import Stage
 from harness.core import seeds
 from harness.core.errors import DataError
 from harness.losses.targets import Kind
@@ -231,17 +230,15 @@ class Replay:
             return replace(self, topk=numbering[self.topk.long()].to(torch.int16))
         return replace(self, logits=self.logits[..., numbering.argsort()].contiguous())
 
-    def rows(self, number: int, seed: int, stages: Sequence[Stage]) -> Tensor:
+    def rows(self, number: int, seed: int) -> Tensor:
         """Return the batches that an epoch takes (1 the first) of those that are stored, [steps] int64, in their order.
 
         Args:
-            number: among the epochs that replay what is stored. No other has to be asked for first.
-            seed: the trial's.
-            stages: of the training, where it has some.
+            seed: the trial's. No other epoch has to be asked for first.
         """
         steps, order = self.rule.steps, self.rule.order
         if order == "permuted":
-            turn, start = self._turn(number, stages)
+            turn, start = divmod((number - 1) * steps, self.epochs)
             permutation = torch.randperm(self.epochs, generator=torch.Generator().manual_seed(PERMUTED_SEED + turn))
             return permutation[start : start + steps]
         generator = seeds.generator(seed, f"order/{number}")
@@ -250,28 +247,13 @@ class Replay:
         rows = torch.randint(self.epochs, (steps,), generator=generator)
         return rows if steps == 1 else rows - ((rows + 1) % steps == 0).long()
 
-    def _turn(self, number: int, stages: Sequence[Stage]) -> tuple[int, int]:
-        """Return in which permutation of all batches an epoch begins, and where.
-
-        Every stage begins a new one, and a stage of hard labels goes through as many as one of soft labels would.
-        """
-        lasts = self.epochs // self.rule.steps
-        turn, before = 0, number - 1
-        for stage in stages:
-            if stage.soft and before < stage.epochs:
-                break
-            turn += -(-stage.epochs // lasts)
-            before -= stage.epochs if stage.soft else 0
-        more, within = divmod(before, lasts)
-        return turn + more, within * self.rule.steps
-
-    def passage(self, number: int, seed: int, stages: Sequence[Stage]) -> Passage:
-        """Return what the steps of an epoch are made of, on the host; the arguments are those of `rows`."""
+    def passage(self, number: int, seed: int) -> Passage:
+        """Return what the steps of an epoch are made of (1 the first), on the host; `seed` is the trial's."""
         named, absent = self._named(), dict.fromkeys(OPTIONAL)
         if self.counts is None:
             row = (number - 1) % self.epochs
             return Passage(**(absent | {name: tensor[row] for name, tensor in named}), sizes=self.sizes)  # type: ignore[arg-type]
-        rows = self.rows(number, seed, stages)
+        rows = self.rows(number, seed)
         counts = self.counts[rows]
         filled = (torch.arange(self.batch) < counts[:, None]).flatten()
         parts = {

@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from harness import DistilledSet
+from harness import DistilledSet, optimizers
 from harness.boards.stages import Stage
 from harness.core.errors import BadOption, DataError
 from harness.distilled.readers import hald
 from harness.files.tensors import MAX_VALUES, load_tensors
 from harness.losses.targets import Targets
+from harness.training.batches import Batch
+from harness.training.feed import Feed
+from harness.training.values import Recipe
 from tests.distilled.readers.published_files import DIGITS, write_folders
-from tests.distilled.readers.retrained import CLASSES, IMAGES, SIZE, imported, reference, trained
+from tests.distilled.readers.retrained import CLASSES, IMAGES, SGD, SIZE, imported, material, reference, trained
 from tests.distilled.readers.stored_labels import Written, permuted, replayed, write_hald
 
 NAME = "FKD_bs4_slc6_ipc2"
@@ -69,7 +72,7 @@ def test_training_is_the_authors_loop(tmp_path: Path, batch: int) -> None:
 def test_every_stage_begins_a_permutation_of_its_own(tmp_path: Path, plan: str) -> None:
     """The authors' loop: a pool that each stage empties, and that epochs of hard labels take from too."""
     published(tmp_path)
-    replay = imported(tmp_path / NAME, form="hald").replay
+    made = imported(tmp_path / NAME, form="hald")
     stages = [(kind, int(epochs)) for kind, epochs in (stage.split() for stage in plan.split(", "))]
     expected, times = [], 0
     for kind, epochs in stages:
@@ -79,10 +82,14 @@ def test_every_stage_begins_a_permutation_of_its_own(tmp_path: Path, plan: str) 
                 pool = torch.randperm(15, generator=torch.Generator().manual_seed(42 + times)).tolist()
                 times += 1
             taken, pool = pool[:5], pool[5:]
-            expected += [taken] if kind == "soft" else []
-    staged = [Stage(**{kind: epochs}) for kind, epochs in stages]
-    found = [replay.rows(number, 0, staged).tolist() for number in range(1, len(expected) + 1)]
-    assert found == expected
+            expected += [taken if kind == "soft" else []]
+    schedule, optimizer = optimizers.schedules.resolve("constant"), optimizers.resolve(SGD)
+    staged = tuple(Stage(**{kind: epochs}, augmentation="none", mixing="none") for kind, epochs in stages)
+    feed = Feed(material(made), Recipe(len(expected), 4, optimizer, schedule, "stored", mixing="stored", stages=staged), [0])
+    soft = [[batch.soft for batch in feed.epoch(number) if isinstance(batch, Batch)] for number in range(1, len(expected) + 1)]
+    stored = [made.replay.logits[rows].float() for rows in expected]
+    assert all(len(one) == len(other) for one, other in zip(soft, stored, strict=True))
+    assert all(torch.equal(torch.stack(one), other) for one, other in zip(soft, stored, strict=True) if len(other))
 
 
 def test_stages_of_soft_labels_are_those_that_are_stored_and_the_others_are_hard(tmp_path: Path) -> None:
