@@ -1,4 +1,4 @@
-"""What readers of encoded images share: pixels as they are, or resized with a word of it; too many are refused before any is read."""
+"""What readers of encoded images share: pixels as they are, or resized with a word of it; too many are refused unread."""
 
 from __future__ import annotations
 
