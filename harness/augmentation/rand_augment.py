@@ -128,7 +128,8 @@ class RandAugment:
         pixels = ((images * std + mean) * 255).round().clamp(0, 255).contiguous()
         for operation, argument in zip(rounds.operation.unbind(1), rounds.argument.unbind(1), strict=True):
             amount = argument.to(images.dtype).view(-1, 1, 1, 1)
-            pixels = _done(pixels, operation, amount, fill, whole=self.policy.torchvision)
+            done = done_everywhere if pixels.is_cuda else done_where_drawn
+            pixels = done(pixels, operation, amount, fill, whole=self.policy.torchvision)
         return like((pixels / 255 - mean) / std, batch)
 
 
@@ -141,22 +142,23 @@ def torchvision_rand_augment(operations: int = 2, magnitude: int = 9, statistics
 # -- operations: pixels are whole numbers from 0 to 255, [B, C, H, W]; arguments [B, 1, 1, 1] ---------------------------------
 
 
-def _done(pixels: Tensor, operation: Tensor, argument: Tensor, fill: Tensor, whole: bool) -> Tensor:
-    """Do to each image the one operation that it has drawn.
-
-    On the CPU that is done to those images alone. A GPU would have to be waited for to know which they are: there each is done to
-    all, and taken where it was drawn.
-    """
+def done_where_drawn(pixels: Tensor, operation: Tensor, argument: Tensor, fill: Tensor, whole: bool) -> Tensor:
+    """Do to each image the one operation that it has drawn, [B]: on the CPU, where it can be asked which images those are."""
+    pixels = pixels.clone()
     for name, change in CHANGES.items():
-        drawn = operation == OPERATIONS.index(name)
-        if pixels.is_cuda:
-            changed = change(pixels, argument, fill, whole)
-            pixels = torch.where(drawn.view(-1, 1, 1, 1), changed, pixels)
-            continue
-        index = drawn.nonzero()[:, 0]
+        index = (operation == OPERATIONS.index(name)).nonzero()[:, 0]
         if len(index):
             pixels.index_copy_(0, index, change(pixels[index], argument[index], fill, whole))
     return pixels
+
+
+def done_everywhere(pixels: Tensor, operation: Tensor, argument: Tensor, fill: Tensor, whole: bool) -> Tensor:
+    """Do every operation to all images, and take what each has drawn, [B]: nothing waits for a GPU."""
+    result = pixels
+    for name, change in CHANGES.items():
+        drawn = (operation == OPERATIONS.index(name)).view(-1, 1, 1, 1)
+        result = torch.where(drawn, change(pixels, argument, fill, whole), result)
+    return result
 
 
 def _grey(pixels: Tensor) -> Tensor:

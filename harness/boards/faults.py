@@ -28,6 +28,8 @@ from harness.files import paths
 RESTORE = "restore it, or remove it and run the board again"
 #: What two figures of one record may differ by, in percent: they were computed from the same counts.
 EXACT = 1e-6
+#: What an evaluation measures of the network that ranks, and of the one that is tested beside it.
+TESTED = tuple(f"{network}{name}" for network in ("", "raw_", "ema_") for name in ("accuracy", "top5_accuracy"))
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _of_history(record: Record) -> Iterator[str]:
         yield "history: empty, and the accuracy is that of its last entry"
         return
     last = history[-1]
-    expected: dict[str, float] = {name: last[name] for name in ("accuracy", "top5_accuracy") if name in last}
+    expected: dict[str, float] = {name: last[name] for name in TESTED if name in last}
     accuracies = [entry["accuracy"] for entry in history if "accuracy" in entry]
     if "best_accuracy" in metrics and accuracies:
         expected["best_accuracy"] = max(accuracies)
@@ -181,7 +183,7 @@ def _of_history(record: Record) -> Iterator[str]:
 def _of_counts(record: Record, test_images: int | None) -> Iterator[str]:
     if test_images is None:
         return
-    names = ("accuracy", "best_accuracy", "top5_accuracy")
+    names = (*TESTED, "best_accuracy")
     numbers = {f"metrics.{name}": record.metrics[name] for name in names if name in record.metrics}
     for number, entry in enumerate(record.history):
         if "epoch" in entry:  # a step of a stream is tested on some classes only

@@ -306,6 +306,8 @@ def _staged(value: dict[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
     labels = value.get("labels")
     if not isinstance(labels, (list, tuple)):
         return value
+    if not labels:
+        raise ValueError("labels = [] has no stage; one is {soft = EPOCHS} or {hard = EPOCHS}")
     if value.get("stages"):
         raise ValueError("labels = [{soft = …}, …] and stages are the same thing; give one of them")
     return {**{name: part for name, part in value.items() if name != "labels"}, **_of(named, "labels"), "stages": labels}

@@ -325,7 +325,6 @@ class Plan:
             "batch_size": full.batch_size,
             "augmentation": _said(full),
             "precision": full.precision,
-            **_course(full),
         }
 
 
@@ -336,26 +335,19 @@ def _meets_one_image(full: Protocol, images: int) -> bool:
     return batch == 1 or ends_alone or -(-full.batch_size // full.accumulation) == 1
 
 
-def _course(full: Protocol) -> dict[str, Scalar]:
-    """Return in words what a protocol does beside one pass a batch and one kind of labels; what it does not is not mentioned."""
-    words: dict[str, Scalar] = {}
-    if full.stages:
-        words["labels over time"] = stages_said(full.stages)
-    if full.accumulation > 1:
-        words["batches"] = f"in {full.accumulation} parts"
-    if full.ema:
-        words["weights"] = f"mean {full.ema:g}, {'which ranks' if full.ranks == 'ema' else 'beside the raw ones'}"
-    return words
-
-
 def _said(full: Protocol) -> str:
-    """Return augmentation, mixing and statistics other than the dataset's in words.
+    """Return augmentation and mixing in words, and what a protocol does beside one pass a batch under one kind of labels.
 
-    Squares of the first records, centred `inner`, were not mentioned there.
+    Statistics are mentioned where they are other than the dataset's; squares of the first records, centred `inner`, were not.
     """
-    words = full.augmentation + (" (cutout to the border)" if full.squares == BORDER else "")
-    words += "" if full.mixing in ("none", STORED) else f", {full.mixing}"
-    return words + ("" if full.normalisation == DATASET else f", normalisation {full.normalisation}")
+    words = [full.augmentation + (" (cutout to the border)" if full.squares == BORDER else "")]
+    words += [] if full.mixing in ("none", STORED) else [full.mixing]
+    words += [] if full.normalisation == DATASET else [f"normalisation {full.normalisation}"]
+    words += [f"labels {stages_said(full.stages)}"] if full.stages else []
+    words += [f"batches in {full.accumulation} parts"] if full.accumulation > 1 else []
+    tested = "ranks, the raw ones beside it" if full.ranks == "ema" else "beside the raw ones"
+    words += [f"mean of the weights {full.ema:g} {tested}"] if full.ema else []
+    return ", ".join(words)
 
 
 def _is_native(loss: Named | Resolved[object]) -> bool:

@@ -30,8 +30,8 @@ class Averages:
     def __init__(self, network: Alone | Stacked, decay: float, ranks: Literal["raw", "ema"]) -> None:
         self.decay, self.ranks = decay, ranks
         self.students = network.students
-        self.weights = network.weights
-        self.means = [weight.detach().clone() for weight in self.weights]
+        self.weights = [weight.detach() for weight in network.weights]  # as they are now, and after every step
+        self.means = [weight.clone() for weight in self.weights]
         self.networks = [copy.deepcopy(student).requires_grad_(False) for student in self.students]
         for number, mean_network in enumerate(self.networks):
             for parameter, mean in zip(mean_network.parameters(), self.means, strict=True):
@@ -41,7 +41,7 @@ class Averages:
     def update(self) -> None:
         """Take the weights that a step has left into the means; nothing in it waits for the device."""
         torch._foreach_mul_(self.means, self.decay)
-        torch._foreach_add_(self.means, [weight.detach() for weight in self.weights], alpha=1 - self.decay)
+        torch._foreach_add_(self.means, self.weights, alpha=1 - self.decay)
 
     def tested(self, number: int, evaluate: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
         """Return what an evaluation says of the network that ranks, and of the other one under names of its own."""

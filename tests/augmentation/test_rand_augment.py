@@ -16,7 +16,15 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import autoaugment as theirs
 
 from harness.augmentation.pipeline import augmentation
-from harness.augmentation.rand_augment import OPERATIONS, TIMM, TORCHVISION, RandAugment, Rounds
+from harness.augmentation.rand_augment import (
+    OPERATIONS,
+    TIMM,
+    TORCHVISION,
+    RandAugment,
+    Rounds,
+    done_everywhere,
+    done_where_drawn,
+)
 from harness.augmentation.words import Policy, changes_pixels, known_augmentation, rand_augment, steps, versions
 from harness.core.errors import BadOption, DataError
 
@@ -193,6 +201,17 @@ def test_a_step_asks_for_nothing_on_the_host(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
         monkeypatch.setattr(Tensor, name, lambda *a, **k: pytest.fail("a value was asked for"))
     ours(batch, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("text", [DELT, "torchvision-rand-augment"])
+def test_what_is_done_on_a_gpu_is_what_is_done_on_the_cpu(text: str) -> None:
+    made: Any = augmentation(f"{text}+flip", statistics=STATISTICS)
+    rounds, pixels = made.steps[0].draw(60, generator=torch.Generator().manual_seed(0)), photographs(60)
+    fill = torch.tensor([124.0, 116.0, 104.0]).view(1, 3, 1, 1)
+    for operation, argument in zip(rounds.operation.unbind(1), rounds.argument.unbind(1), strict=True):
+        both = [done(pixels, operation, argument.view(-1, 1, 1, 1), fill, True) for done in (done_everywhere, done_where_drawn)]
+        assert torch.equal(*both)
+        assert not torch.equal(both[0], pixels)
 
 
 def test_timms_string_is_read_and_kept() -> None:

@@ -41,6 +41,14 @@ def test_what_a_scenario_gives_contradicts_nothing() -> None:
         ({"metrics": METRICS | {"epochs": 3.0}}, "metrics.epochs: 3.0, and its history says 2"),
         ({"metrics": {"best_accuracy": 60.0}}, "a trial that is done has an accuracy and no error"),
         ({"history": []}, "history: empty"),
+        (
+            {"history": [HISTORY[0], HISTORY[1] | {"ema_accuracy": 52.0}], "metrics": METRICS | {"ema_accuracy": 54.0}},
+            "metrics.ema_accuracy: 54.0, and its history says 52",
+        ),
+        (
+            {"metrics": METRICS | {"raw_accuracy": 51.0}},
+            "metrics.raw_accuracy: 51.0 percent is no whole number of 50 test images",
+        ),
         ({"history": HISTORY[::-1], "metrics": METRICS | {"accuracy": 60.0}}, "history: its epochs do not ascend: 2, 1"),
         ({"history": HISTORY[:1]}, "history: ends after epoch 1, and the trial has 2"),
         ({"history": [HISTORY[0] | {"top5_accuracy": 50.0}, HISTORY[1]]}, "history[0].top5_accuracy: 50 is below the accuracy"),

@@ -79,6 +79,7 @@ def test_where_soft_labels_are_stored_hard_ones_are_learned_from_what_the_protoc
         ("labels = [{ soft = 0 }]", "protocol.stages[0]: a stage is {soft = EPOCHS} or {hard = EPOCHS}, of one epoch or more"),
         ("labels = [{ soft = 1, hard = 1 }]", "protocol.stages[0]: a stage is {soft = EPOCHS} or {hard = EPOCHS}"),
         ("labels = [{ soft = 1 }, { hard = -2 }]", "protocol.stages[1].hard: Input should be greater than or equal to 0, not -2"),
+        ("labels = []", "protocol: labels = [] has no stage; one is {soft = EPOCHS} or {hard = EPOCHS}"),
         ("labels = [{ soft = 1.5 }]", "protocol.stages[0].soft: Input should be a valid integer, not 1.5"),
         ("labels = [{ hard = 1, smoothign = 0.1 }]", "protocol.stages[0].smoothign: unknown key; did you mean 'smoothing'?"),
         ("labels = [{ soft = 1, smoothing = 0.1 }]", "protocol.stages[0]: smoothing goes with hard = EPOCHS"),

@@ -307,8 +307,8 @@ def test_a_set_has_a_protocol_of_its_own_by_name_or_in_some_fields(plan: Planner
         ("B", "native:mtt", 1001, "native:mtt"),
         ("C", "smoke", 3, "smoke (epochs=3, ema=0.9, ranks=ema)"),
     ]
-    assert trials[2].labels.own["weights"] == "mean 0.9, which ranks"
-    assert "weights" not in trials[0].labels.own
+    assert trials[2].labels.augmentation.endswith(", mean of the weights 0.9 ranks, the raw ones beside it")
+    assert "weights" not in trials[0].labels.augmentation
     quick = plain | {"protocol": "quick"}
     trials = plan(scenarios=[quick], sets=sets, losses=["ce"], protocol="smoke", seeds=1)
     assert [(t.protocol.name, t.protocol.epochs) for t in trials] == [("quick", 100), ("native:mtt", 1001), ("quick", 3)]
@@ -324,10 +324,20 @@ def test_what_a_scenario_changes_is_changed_in_a_sets_own_protocol(view: View) -
     assert "\n" not in str(raised.value)
 
 
+def test_what_works_on_pixels_is_refused_for_whitened_images(view: View, tmp_path: Path) -> None:
+    images = torch.randn(10, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    whitened = DistilledSet(images, torch.arange(10), dataset="digits", method="own", normalised=True, whitening="zca")
+    sets = [{"file": str(whitened.save(tmp_path / "set.safetensors"))}]
+    for changes in ({"augmentation": "rand-m6+flip"}, {"labels": [{"hard": 1, "augmentation": "color-jitter"}]}):
+        with pytest.raises(BoardError, match=r"changes pixels, and the images of set 'own' are whitened: they have none"):
+            list(view(sets=sets, protocol={"name": "paper", **changes}).vary())
+
+
 def test_labels_that_are_hard_all_along_ask_no_teacher(view: View) -> None:
     hard = view(losses=["kl"], seeds=1, protocol={"name": "paper", "labels": [{"hard": 2, "smoothing": 0.1}]})
     (trial,) = hard.vary()
-    assert (trial.teacher, trial.labels.own["labels over time"]) == ((), "hard 2 (smoothing 0.1)")
+    assert trial.teacher == ()
+    assert trial.labels.augmentation.endswith(", labels hard 2 (smoothing 0.1)")
 
 
 @pytest.mark.parametrize(
