@@ -12,7 +12,9 @@ from harness.core.lazy import exports
 if TYPE_CHECKING:
     from harness import augmentation as augmentations
     from harness import continual, datasets, losses, models, optimizers
+    from harness.boards import recipes as protocols
     from harness.boards.board import Board
+    from harness.boards.cases import Case, NativeProtocol
     from harness.boards.frames import records
     from harness.boards.protocol import Protocol
     from harness.boards.records import Record, RecordStore
@@ -47,6 +49,7 @@ __all__ = [
     "BadOption",
     "Board",
     "BoardError",
+    "Case",
     "DataError",
     "Dataset",
     "DistilledSet",
@@ -59,6 +62,7 @@ __all__ = [
     "Measure",
     "MissingTargets",
     "ModelSpec",
+    "NativeProtocol",
     "OptimizerSpec",
     "Outcome",
     "Panel",
@@ -93,6 +97,7 @@ __all__ = [
     "optimizers",
     "pivot",
     "plugins",
+    "protocols",
     "readers",
     "recipe",
     "records",
@@ -107,6 +112,7 @@ __all__ = [
 #: Where the public names come from: those of a file, and whole files or rooms.
 _NAMES = {
     "harness.boards.board": ("Board",),
+    "harness.boards.cases": ("Case", "NativeProtocol"),
     "harness.boards.frames": ("records",),
     "harness.boards.protocol": ("Protocol",),
     "harness.boards.records": ("Record", "RecordStore"),
@@ -141,6 +147,7 @@ _MODULES = {
     "models": "harness.models",
     "optimizers": "harness.optimizers",
     "plugins": "harness.core.plugins",
+    "protocols": "harness.boards.recipes",
     "readers": "harness.distilled.readers",
     "scenarios": "harness.running.scenario:registry",
     "schedules": "harness.optimizers:schedules",

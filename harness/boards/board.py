@@ -12,8 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from harness.augmentation.words import BORDER, Cutout
-from harness.boards.native import authors_statistics
 from harness.boards.protocol import Augmentation, Count, Frozen, Precision, Protocol, is_native
+from harness.boards.recipes import authors_statistics
 from harness.boards.trial import SEEDS
 from harness.core.errors import BoardError, DataError, GiftbenchError, suggest
 from harness.core.spec import Spec

@@ -139,11 +139,6 @@ NATIVE_PROTOCOLS: dict[str, Callable[[Case], NativeProtocol]] = {
 }
 
 
-def authors_statistics(name: str, dataset: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Return the mean and std that a native protocol's authors normalise a dataset's images by, where they are not its own."""
-    return STATISTICS.get(NATIVE_PROTOCOLS[name](Case(1, dataset, 1)).normalisation)
-
-
 def missing(name: str) -> str:
     """Return why a native protocol left the optimizer open, and what to do."""
     return (

@@ -30,8 +30,9 @@ from harness.augmentation.words import (
 )
 from harness.boards.cases import Case, NativeProtocol
 from harness.boards.native import NATIVE_PROTOCOLS, missing
+from harness.boards.recipes import FIXED, asked, check_prefix, describe
 from harness.boards.stages import Stage, epochs_of, said
-from harness.core.errors import BoardError, suggest
+from harness.core.errors import BoardError, UnknownName
 from harness.core.spec import Spec
 
 #: "tf32" is for GPUs: float32 whose products and convolutions are rounded to 10 bits after the point.
@@ -117,22 +118,25 @@ class Protocol(Frozen):
             value = {"name": value}
         if isinstance(value, Mapping) and isinstance(value.get("name", "paper"), str):
             name = value.get("name", "paper")
-            if name not in PROTOCOLS:
-                raise ValueError(f"no protocol {name!r}; {suggest(name, PROTOCOLS)}")
-            return _staged({**PROTOCOLS[name], **value, "name": name}, PROTOCOLS[name])
+            try:
+                check_prefix(name)
+            except UnknownName as error:
+                raise ValueError(str(error)) from None
+            named = PROTOCOLS.get(name, OPEN)
+            return _staged({**named, **value, "name": name}, named)
         return value
 
     @model_validator(mode="after")
     def _is_native(self) -> Protocol:
         open_ = [field for field in NATIVE_FIELDS if is_native(getattr(self, field))]
-        if open_ and self.name not in NATIVE_PROTOCOLS:
+        if open_ and self.name in FIXED:
             names = ", ".join(NATIVE_PROTOCOLS)
             raise ValueError(f"{open_[0]} = {NATIVE!r} goes with the name of a native protocol: {names}; not {self.name!r}")
         return self
 
     @model_validator(mode="after")
     def _agrees(self) -> Protocol:
-        if self.ranks == "ema" and not self.ema and self.name not in NATIVE_PROTOCOLS:
+        if self.ranks == "ema" and not self.ema and self.name in FIXED:
             raise ValueError('ranks = "ema" needs a mean of the weights; ema = 0.99 makes one')
         if self.stages and self.labels == "hard" and any(stage.soft for stage in self.stages):
             raise ValueError('labels = "hard" leaves nothing for a stage of soft labels; labels = "auto" is right beside stages')
@@ -211,9 +215,9 @@ class Protocol(Frozen):
         by_size = 10 if images <= 10 else 50 if images <= 500 else 100 if images <= 20_000 else 200
         epochs = 300 if dataset.startswith("imagenet-1k") else 1000
         usual = NativeProtocol(epochs, by_size, self.optimizer, self.schedule, self.augmentation, self.mixing, self.normalisation)
-        if self.name in NATIVE_PROTOCOLS:
+        if self.name not in FIXED:
             own_epochs = self.epochs or epochs_of(self.stages)
-            usual = NATIVE_PROTOCOLS[self.name](Case(images, dataset, classes, factor, provenance or {}, own_epochs, model))
+            usual = asked(self.name, Case(images, dataset, classes, factor, provenance or {}, own_epochs, model))
         filled: dict[str, Any] = {
             "epochs": self.epochs or epochs_of(self.stages) or usual.epochs,
             "batch_size": self.batch_size or usual.batch_size,
@@ -221,7 +225,7 @@ class Protocol(Frozen):
         for field in NATIVE_FIELDS:
             given, own = getattr(self, field), getattr(usual, field)
             filled[field] = own if is_native(given) and own is not None else given
-        for field in UNSTATED_FIELDS if self.name in NATIVE_PROTOCOLS else ():
+        for field in UNSTATED_FIELDS if self.name not in FIXED else ():
             if field not in self.model_fields_set and getattr(usual, field) != ADDED_LATER[field]:
                 filled[field] = getattr(usual, field)
         stages: tuple[Stage, ...] = filled.get("stages", self.stages)
@@ -347,15 +351,17 @@ NEUTRAL: dict[str, Any] = {
     "schedule": "cosine",
     "augmentation": "random-resized-crop(min_scale=0.08)+flip",
 }
-#: Protocols by name: `paper` is Table 11 of the GIFT paper, two shorten it, two are the same for all sets, and each of
-#: `harness.boards.native` is one.
+#: What a protocol leaves open that asks a recipe.
+OPEN: dict[str, Any] = dict.fromkeys(NATIVE_FIELDS, NATIVE)
+#: Protocols that ship, by name: `paper` is Table 11 of the GIFT paper, two shorten it, two are the same for all sets, and each of
+#: `harness.boards.native` is one. Those of plugins are in `harness.boards.recipes`.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "paper": {},
     "quick": {"epochs": 100},
     TRIED_OUT: {"epochs": 2, "evaluations": 1},
     "neutral:soft": {**NEUTRAL, "mixing": "cutmix(alpha=1.0)", "labels": "teacher"},
     "neutral:hard": {**NEUTRAL, "labels": "hard"},
-    **{name: dict.fromkeys(NATIVE_FIELDS, NATIVE) for name in NATIVE_PROTOCOLS},
+    **dict.fromkeys(NATIVE_PROTOCOLS, OPEN),
 }
 SUMMARIES = {
     "paper": "The GIFT paper's Table 11: 1,000 epochs (300 on ImageNet-1K) of AdamW, DSA, the rate falls at 2/3 and 5/6.",
@@ -368,5 +374,4 @@ SUMMARIES = {
 
 def summary(name: str) -> str:
     """Return what a protocol is, in one line."""
-    native = NATIVE_PROTOCOLS.get(name)
-    return SUMMARIES[name] if native is None else (native.__doc__ or "").partition("\n")[0]
+    return SUMMARIES[name] if name in FIXED else describe(name).summary

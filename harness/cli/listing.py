@@ -19,9 +19,11 @@ def entries(kind: str) -> list[Description]:
     """Return what there is of a kind (its plural). Raises UnknownName with a suggestion."""
     if kind == "protocols":
         from harness.boards.protocol import NATIVE_FIELDS, PROTOCOLS, summary
+        from harness.boards.recipes import registry as recipes
 
         stated = {name: {k: str(v) for k, v in fields.items() if k not in NATIVE_FIELDS} for name, fields in PROTOCOLS.items()}
-        return [Description(name, "giftbench", summary(name), stated[name]) for name in PROTOCOLS]
+        shipped = [Description(name, "giftbench", summary(name), stated[name]) for name in PROTOCOLS]
+        return shipped + [recipes.describe(name) for name in recipes.names() if name not in PROTOCOLS]
     if kind == "strategies":
         from harness.continual.strategies import describe as strategies
 

@@ -22,9 +22,10 @@ REGISTRIES = {
     "readers": "harness.distilled.readers:registry",
     "scenarios": "harness.running.scenario:registry",
     "executors": "harness.running.executors:registry",
+    "protocols": "harness.boards.recipes:registry",
 }
-#: What `giftbench list` shows: protocols have names too, and so have Avalanche's strategies, and no registry.
-LISTED = (*REGISTRIES, "protocols", "strategies")
+#: What `giftbench list` shows: Avalanche's strategies have names too, and no registry.
+LISTED = (*REGISTRIES, "strategies")
 
 
 def registry(kind: str) -> Registry[object]:

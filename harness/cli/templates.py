@@ -593,6 +593,64 @@ def test_{stem}_has_as_many_workers_as_it_is_given(tmp_path: Path) -> None:
         assert executor.jobs == 2
 '''
 
+PROTOCOL = '''\
+"""The protocol {name}, a plugin of giftbench."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness import protocols
+
+if TYPE_CHECKING:
+    from harness import Case, NativeProtocol
+
+
+# A board names it, and may say any field otherwise:
+# protocol = {{ name = "{name}", epochs = 50 }}
+@protocols.register("{name}")
+def {stem}(case: Case) -> NativeProtocol:
+    """AdamW, crops and flips; shorter for large sets.
+
+    Args:
+        case: images, dataset, classes, ipc, factor and provenance of the set, and the
+            student's name, case.model.
+    Returns: epochs, batch size, optimizer, schedule, augmentation, mixing; see
+        harness/boards/cases.py for the others.
+    """
+    from harness import NativeProtocol
+
+    return NativeProtocol(
+        epochs=200 if case.ipc <= 10 else 100,
+        batch_size=min(100, case.images),
+        optimizer="adamw(lr=0.001, weight_decay=0.01)",
+        schedule="cosine",
+        augmentation="random-resized-crop(min_scale=0.25)+flip",
+        mixing="cutmix(alpha=1.0)",
+    )
+'''
+
+PROTOCOL_TEST = '''\
+"""The protocol {name} keeps what giftbench expects of a protocol."""
+
+from pathlib import Path
+
+from harness import Case, plugins, protocols
+from harness.testing import check_protocol
+
+plugins.load_file(Path(__file__).with_name("{stem}.py"))
+
+
+def test_{stem}_conforms() -> None:
+    check_protocol("{name}")
+
+
+def test_{stem}_is_shorter_for_large_sets() -> None:
+    small, large = (Case(10 * ipc, "cifar10", 10) for ipc in (1, 50))
+    ask = protocols.registry.create("{name}")
+    assert ask(small).epochs > ask(large).epochs
+'''
+
 #: kind: (what lists call it, the plugin, its test)
 KINDS = {
     "loss": ("losses", LOSS, LOSS_TEST),
@@ -605,4 +663,5 @@ KINDS = {
     "distiller": ("distillers", DISTILLER, DISTILLER_TEST),
     "reader": ("readers", READER, READER_TEST),
     "executor": ("executors", EXECUTOR, EXECUTOR_TEST),
+    "protocol": ("protocols", PROTOCOL, PROTOCOL_TEST),
 }

@@ -9,6 +9,7 @@ from harness.augmentation.steps import registry as augmentations
 from harness.augmentation.words import NATIVE, plugged
 from harness.boards.board import Board
 from harness.boards.protocol import Protocol
+from harness.boards.recipes import registry as protocols
 from harness.core.errors import at
 from harness.core.registry import Registry
 from harness.core.spec import Spec
@@ -84,6 +85,7 @@ def _losses(specs: tuple[Spec, ...], place: str) -> Iterator[tuple[str, Registry
 
 
 def _protocol(protocol: Protocol, place: str) -> Iterator[tuple[str, Registry[object], Spec]]:
+    yield place, protocols, Spec(name=protocol.name)
     if protocol.optimizer.name != NATIVE:
         yield f"{place}.optimizer", optimizers.registry, protocol.optimizer
     if protocol.schedule.name != NATIVE:

@@ -11,6 +11,7 @@ from harness.testing.checks import CheckFailed
 from harness.testing.losses import check_loss
 from harness.testing.models import check_model
 from harness.testing.optimizers import check_optimizer, check_schedule
+from harness.testing.protocols import check_protocol
 from harness.testing.scenarios import check_scenario
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "check_loss",
     "check_model",
     "check_optimizer",
+    "check_protocol",
     "check_scenario",
     "check_schedule",
 ]

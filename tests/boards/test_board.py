@@ -174,8 +174,8 @@ def test_a_teacher_is_a_model_or_a_table(tiny: Callable[..., Board], form: str) 
         ("seeds = [4, 7]", 'seeds = "3"', "seeds: must be how many (1 or more) or a list such as [4, 7], not '3'"),
         ("seeds = [4, 7]", "seeds = [4, -7]", "seeds[1]: Input should be greater than or equal to 0, not -7"),
         ("seeds = 2", "seeds = [1.5]", "scenarios[0].seeds[0]: Input should be a valid integer, not 1.5"),
-        ('name = "quick"', 'name = "quik"', "protocol: no protocol 'quik'; did you mean 'quick'?"),
-        ('protocol = "smoke"', 'protocol = "smok"', "scenarios[0].protocol: no protocol 'smok'; did you mean 'smoke'?"),
+        ('name = "quick"', 'name = "native:rdet"', "protocol: no protocol 'native:rdet'; did you mean 'native:rded'"),
+        ('protocol = "smoke"', 'protocol = "neutral:sof"', "scenarios[0].protocol: no protocol 'neutral:sof'; did you mean"),
         (
             'augmentation = "none"',
             'augmentation = "flip_colour"',

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from harness.boards.native import NATIVE_PROTOCOLS
 from harness.boards.protocol import ADDED_LATER, NATIVE, PROTOCOLS, Protocol
-from harness.core.errors import BoardError
+from harness.core.errors import BoardError, UnknownName
 from harness.core.spec import Spec
 
 FIELDS = ("optimizer", "schedule", "augmentation", "mixing")
@@ -47,8 +47,11 @@ def test_what_is_filled_in_stays_when_it_is_filled_in_again() -> None:
 
 
 def test_a_protocol_of_an_unknown_name_is_refused_with_one_that_is_near() -> None:
-    with pytest.raises(ValidationError, match=r"no protocol 'smkoe'; did you mean 'smoke'\?"):
-        Protocol.model_validate({"name": "smkoe", "epochs": 3})
+    with pytest.raises(ValidationError, match=r"no protocol 'neutral:sotf'; did you mean 'neutral:soft'"):
+        Protocol.model_validate({"name": "neutral:sotf", "epochs": 3})
+    other = Protocol.model_validate({"name": "smkoe", "epochs": 3})  # a plugin's, as far as anybody knows by now
+    with pytest.raises(UnknownName, match=r"no protocol 'smkoe'; did you mean 'smoke'\?"):
+        other.resolved(10, "digits", classes=10)
 
 
 # -- native ------------------------------------------------------------------------------------------------------------------

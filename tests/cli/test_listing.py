@@ -34,7 +34,7 @@ def test_augmentations_have_the_parameters_that_protocols_may_say() -> None:
     assert all(entry.summary for entry in listed.values())
 
 
-def test_protocols_are_listed_without_a_registry() -> None:
+def test_protocols_are_listed_with_what_they_are() -> None:
     assert {"paper", "quick", "smoke"} <= {entry.name for entry in entries("protocols")}
 
 

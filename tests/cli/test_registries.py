@@ -13,9 +13,9 @@ def test_a_kind_has_a_registry_with_its_names(kind: str, name: str) -> None:
     assert name in registry(kind).names()
 
 
-def test_every_kind_has_a_registry_and_protocols_and_strategies_are_listed_too() -> None:
+def test_every_kind_has_a_registry_and_strategies_are_listed_too() -> None:
     assert all(registry(kind).names() for kind in REGISTRIES)
-    assert set(LISTED) - set(REGISTRIES) == {"protocols", "strategies"}
+    assert set(LISTED) - set(REGISTRIES) == {"strategies"}
 
 
 def test_an_unknown_kind_is_answered_with_the_nearest(refused) -> None:

@@ -45,6 +45,12 @@ WRONG: list[tuple[dict[str, Any], type[GiftbenchError], str]] = [
         UnknownName,
         "board.toml: teacher.augmentation: no augmentation 'flop'; did you mean 'flip'?",
     ),
+    ({"protocol": "quik"}, UnknownName, "board.toml: protocol: no protocol 'quik'; did you mean 'quick'?"),
+    (
+        {"scenarios": [{**CROSS, "protocol": "smok"}]},
+        UnknownName,
+        "board.toml: scenarios[0].protocol: no protocol 'smok'; did you mean 'smoke'?",
+    ),
     ({"sets": [{"method": "randon", "ipc": 1}]}, UnknownName, "board.toml: sets[0]: no distiller 'randon'"),
     ({"sets": [{"format": "mtt2", "path": "x"}]}, UnknownName, "board.toml: sets[0]: no reader 'mtt2'"),
     ({"sets": [{"method": "random", "ipc": 1, "native": "kll"}]}, UnknownName, "board.toml: sets[0]: no loss 'kll'"),
