@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 import harness
-from harness import BoardError, LossSpec, Material, Paper, Scenario, ScenarioOptions, Spec, at, losses, scenarios
+from harness import BoardError, LossSpec, Paper, Scenario, ScenarioOptions, Spec, at, losses, scenarios
 
 if TYPE_CHECKING:
     import pandas
 
-    from harness import Figure, Plan, Table, Trial, Workbench
+    from harness import Figure, Material, Plan, Table, Trial, Workbench
 
 #: What DD-Ranking weighs by: w of the label-robust score, gamma of the augmentation-robust one. Its leaderboard has both at 0.5.
 WEIGHT = 0.5
@@ -114,8 +114,8 @@ class DDRanking(Scenario):
         dataset, device = workbench.dataset(trial), workbench.device
         images, labels = dataset.train.images[:], dataset.train.labels
         if workbench.distilled(trial).whitening:  # then the test split is whitened, too
-            return Material.on_device(device, workbench.whitening(trial).apply(images.to(device)), labels)
-        return Material.on_device(device, images, labels, mean=dataset.mean, std=dataset.std)
+            return harness.Material.on_device(device, workbench.whitening(trial).apply(images.to(device)), labels)
+        return harness.Material.on_device(device, images, labels, mean=dataset.mean, std=dataset.std)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
         if records.empty:
