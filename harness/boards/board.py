@@ -134,13 +134,13 @@ class TeacherSpec(Frozen):
     `epochs` of 0 takes the dataset's own number (`Dataset.teacher_epochs`).
 
     `checkpoints` are published weights, one file a model, each the name of a file or several names of which the first that is
-    found counts: beside the board, then in the data folder, its `teachers/` and its `pretrain_models/`. Where none is found
-    and `required` is false, the teacher is trained here. `expect` is the test accuracy in percent that they are known for, one
-    a model: a measured one that is off by more than `tolerance` points stops the run. `mean` and `std` are what a teacher's
-    images are normalised by, published or trained here; where they are not stated, they are the dataset's own, or those of the
-    authors on a board under their native protocol (`Board.teacher_on`). `average` is `mean` of the logits,
-    or `norm` (G-VBSM on ImageNet-1K: each network's logits are first scaled to the mean of their batch norms). `cutout` is as in
-    a protocol.
+    found counts: beside the board, then in the data folder, its `teachers/` and its `pretrain_models/`; where none is there,
+    `hf-hub:USER/NAME` among them is downloaded. Where none is found and `required` is false, the teacher is trained here.
+    `expect` is the test accuracy in percent that they are known for, one a model: a measured one that is off by more than
+    `tolerance` points stops the run. `mean` and `std` are what a teacher's images are normalised by, published or trained here;
+    where they are not stated, they are the dataset's own, or those of the authors on a board under their native protocol
+    (`Board.teacher_on`). `average` is `mean` of the logits, or `norm` (G-VBSM on ImageNet-1K: each network's logits are first
+    scaled to the mean of their batch norms). `cutout` is as in a protocol.
     """
 
     models: Specs

@@ -20,6 +20,7 @@ from harness.distilled import distillers
 from harness.distilled.files import SetFile, set_blueprint
 from harness.files.hub import is_remote
 from harness.planning.artefacts import Artefacts
+from harness.planning.fetching import is_hub_checkpoint
 from harness.planning.needs import Needs, ambiguous, dataset_name
 from harness.planning.supplies import Supplies
 from harness.running.names import as_written, check_names
@@ -215,7 +216,8 @@ def _teachers(needs: Needs) -> tuple[list[Finding], list[str]]:
             findings.append(Finding("teacher", what, str(error), False))
             continue
         if path is not None:
-            findings.append(Finding("teacher", what, str(path), True, given=given, more=expected))
+            state = f"downloaded by the run: {path}" if is_hub_checkpoint(path) else str(path)
+            findings.append(Finding("teacher", what, state, True, given=given, more=expected))
         elif spec.required:
             findings.append(Finding("teacher", what, f"no {first}", False, option=option, more=more))
         elif file is not None:

@@ -72,7 +72,9 @@ SetOption = Annotated[
 TeacherOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="a teacher's checkpoint instead of those the board looks for: [MODEL[/DATASET]=] (repeatable)", metavar="PATH"
+        help="a teacher's checkpoint, a file or hf-hub:USER/NAME, instead of those the board looks for: [MODEL[/DATASET]=]"
+        " (repeatable)",
+        metavar="PATH",
     ),
 ]
 RetryOption = Annotated[bool, typer.Option("--retry", help="run failed trials again")]

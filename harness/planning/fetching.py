@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.core.errors import DataError
@@ -15,6 +15,9 @@ from harness.files import archives, atomic, hub, paths
 from harness.files.pixels import EXTENSIONS
 
 Say = Callable[[str], None]
+#: How timm writes a place on the Hub, and what a repository of a network's calls its weights.
+TIMM = "hf-hub:"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,32 @@ def fetched(path: Path, say: Say) -> Place:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     return Place(path.resolve())
+
+
+def is_hub_checkpoint(path: Path) -> bool:
+    """Return whether a teacher's weights lie on the Hub, `hf-hub:USER/NAME`, as timm writes it, or `hub:USER/NAME`."""
+    return str(path).startswith((TIMM, hub.SCHEME))
+
+
+def checkpoint(path: Path, say: Say) -> Path:
+    """Return the file of a teacher's weights, downloaded where it lies on the Hub: `hf-hub:USER/NAME[@REVISION][/FILE]`.
+
+    Of a repository without FILE it is `model.safetensors`, else `pytorch_model.bin`, as timm and others name them.
+
+    Raises: DataError, in one line, for what is not there or cannot be reached.
+    """
+    if not is_hub_checkpoint(path):
+        return path
+    remote = hub.Remote.of(Path(hub.SCHEME + str(path).partition(":")[2]))
+    if remote.file:
+        return hub.fetch(remote, home() / "hub", say).path
+    for name in WEIGHTS:
+        try:
+            return hub.fetch(replace(remote, file=name), home() / "hub", say).path
+        except DataError as error:
+            if "is not in it" not in str(error):
+                raise
+    raise DataError(f"{path}: neither {' nor '.join(WEIGHTS)} is in it; name the file: {path}/FILE")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from harness.core.errors import DataError
 from harness.core.spec import Spec
 from harness.datasets.presence import places
 from harness.files.hub import is_remote
+from harness.planning.fetching import TIMM, is_hub_checkpoint
 from harness.planning.supplies import Supplies, Supply
 
 
@@ -63,17 +64,21 @@ class Needs:
         return {"dataset": dataset_name(self.board), "network": spec.distilled_on} | ({"ipc": str(ipc)} if ipc else {})
 
     def checkpoint(self, index: int) -> Path | None:
-        """Return the file of a teacher network's published weights, None when none is at hand.
+        """Return the file of a teacher network's published weights, a place on the Hub as it stands; None when none is at hand.
+
+        A file comes before a place on the Hub, in whichever order a board names them.
 
         Raises: DataError for a --teacher that names no file.
         """
         supplied = self._supplied_checkpoint(index)
         if supplied is not None:
             path = self._supplied_place(supplied)
-            if not path.is_file():
+            if not is_hub_checkpoint(path) and not path.is_file():
                 raise DataError(f"--teacher {supplied.text}: {path}: no such file")
             return path
-        return find_checkpoint(self._checkpoint_names(index), self.checkpoint_folders())
+        names = [Path(name) for name in self._checkpoint_names(index)]
+        files = [str(name) for name in names if not is_hub_checkpoint(name)]
+        return find_checkpoint(files, self.checkpoint_folders()) or next(filter(is_hub_checkpoint, names), None)
 
     def _supplied_checkpoint(self, index: int) -> Supply | None:
         model = self.board.teacher.models[index]
@@ -107,9 +112,10 @@ class Needs:
         for index in range(len(self.board.teacher.models)):
             supplied = self._supplied_checkpoint(index)
             if supplied is not None:
-                yield self._supplied_place(supplied)
+                places_of = [self._supplied_place(supplied)]
             else:
-                yield from checkpoint_places(self._checkpoint_names(index), self.checkpoint_folders())
+                places_of = [*checkpoint_places(self._checkpoint_names(index), self.checkpoint_folders())]
+            yield from (place for place in places_of if TIMM not in str(place) and not is_remote(place))
 
 
 def read_places(reader: Spec, path: Path) -> list[Path]:

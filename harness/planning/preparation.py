@@ -21,6 +21,7 @@ from harness.distilled.files import SetFile, set_blueprint
 from harness.distilled.order import WAYS, Order
 from harness.distilled.set import DistilledSet
 from harness.distilled.source import Source
+from harness.planning import fetching
 from harness.planning.artefacts import Artefacts
 from harness.planning.needs import Needs
 from harness.planning.supplies import Supplies
@@ -156,6 +157,7 @@ class Preparation:
         for i, model in enumerate(spec.models):
             path = self.needs.checkpoint(i)
             if path is not None:
+                path = fetching.checkpoint(path, self.say)
                 blueprints.append((teachers.checkpoint_blueprint(path, model, self.dataset, spec), path))
             elif spec.required:
                 names = " or ".join(spec.checkpoints[i])

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from harness import models, teachers
 from harness.core.errors import DataError
 from harness.core.home import home
 from harness.core.spec import Spec
@@ -87,3 +89,53 @@ def test_a_board_reads_a_set_from_the_hub_and_its_record_says_which(
         assert again.digest == file.digest and server.requests == []
     assert torch.equal(read(Spec(name="parquet"), Path(pinned), DIGITS, 1, quiet).labels, torch.arange(10))
     assert "random" in (tmp_path / "board" / "README.md").read_text()
+
+
+# -- teachers' weights ---------------------------------------------------------------------------------------------------------
+
+
+def weights(ending: str, tmp_path: Path) -> bytes:
+    """A network's weights as its repository has them."""
+    state = models.build("convnet1(width=4)", DIGITS.shape, 10).state_dict()
+    file = tmp_path / f"weights{ending}"
+    if ending == ".safetensors":
+        save_file(state, str(file))
+    else:
+        torch.save(state, file)
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "ending"), [("model.safetensors", ".safetensors"), ("pytorch_model.bin", ".bin")])
+def test_a_teacher_of_timms_name_is_downloaded_and_put_into_its_model(
+    name: str, ending: str, tmp_path: Path, giftbench: Giftbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: weights(ending, tmp_path), "config.json": b"{}", "README.md": b"# a network"}
+    (tmp_path / "board").mkdir()
+    teacher = {"model": "convnet1(width=4)", "checkpoint": "hf-hub:timm/net.a1"}
+    (tmp_path / "board" / "board.toml").write_text(board_text(teacher=teacher, losses=["gift"]))
+    with serving(**{"timm__net.a1": Repository(files, kind="models")}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        assert "downloaded by the run: hf-hub:timm/net.a1" in giftbench("doctor", tmp_path / "board").out
+        giftbench("run", tmp_path / "board", "--jobs", 1)
+        commit = server.repositories["timm/net.a1"].commit
+        place = fetching.checkpoint(Path(f"hf-hub:timm/net.a1@{commit}"), quiet)
+        assert place.name == name and place.read_bytes() == files[name]
+        assert fetching.checkpoint(Path(f"hub:timm/net.a1/{name}"), quiet).read_bytes() == files[name]
+    (file,) = (tmp_path / "board" / "artefacts").glob("teacher*.safetensors")
+    assert teachers.read_header(file)[0].blueprint["checkpoint"] == hashlib.sha256(files[name]).hexdigest()
+    assert " 0 failed" in (tmp_path / "board" / "README.md").read_text()
+
+
+def test_a_repository_without_weights_is_named_with_what_they_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused
+) -> None:
+    with serving(**{"timm__net.a1": Repository({"open_clip.bin": b"x"}, kind="models")}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        with refused(DataError, "hf-hub:timm/net.a1", "model.safetensors nor pytorch_model.bin", "/FILE"):
+            fetching.checkpoint(Path("hf-hub:timm/net.a1"), quiet)
+        with refused(DataError, "hub:timm/other"):
+            fetching.checkpoint(Path("hf-hub:timm/other"), quiet)
+
+
+def test_a_path_is_taken_as_it_is() -> None:
+    assert fetching.checkpoint(Path("some/net.pth"), quiet) == Path("some/net.pth")

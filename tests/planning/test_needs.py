@@ -48,6 +48,18 @@ def test_without_a_data_folder_checkpoints_lie_beside_the_board(
     assert alone.checkpoint_folders() == needs.checkpoint_folders()
 
 
+def test_a_place_on_the_hub_is_taken_where_no_file_is_at_hand(tmp_path: Path) -> None:
+    teacher = {"model": "timm/resnet18", "checkpoint": ["hf-hub:timm/resnet18.a1_in1k", "own.pth"]}
+    needs = Needs(checked(Board, {**BOARD, "teacher": teacher}, "board.toml"), tmp_path)
+    assert str(needs.checkpoint(0)) == "hf-hub:timm/resnet18.a1_in1k"
+    assert not [place for place in needs.places() if "hf-hub" in str(place)]
+    (tmp_path / "own.pth").write_bytes(b"x")
+    assert needs.checkpoint(0) == tmp_path / "own.pth"
+    supplies = Supplies.parse((), ("timm/resnet18=hf-hub:timm/resnet18.tv_in1k@main",))
+    supplied = Needs(needs.board, needs.folder, None, supplies)
+    assert str(supplied.checkpoint(0)) == "hf-hub:timm/resnet18.tv_in1k@main"
+
+
 def test_the_command_line_comes_first_and_must_name_a_file(needs: Needs, tmp_path: Path) -> None:
     (tmp_path / "board/first.pth").write_bytes(b"x")
     (tmp_path / "mine_cifar100.pth").write_bytes(b"x")
