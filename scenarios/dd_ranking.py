@@ -109,13 +109,7 @@ class DDRanking(Scenario):
         yield float(trial.options.get("real") or trial.labels.images or 1), float(tests * trial.protocol.evaluations)
 
     def material(self, trial: Trial, workbench: Workbench) -> Material:
-        if "real" not in trial.options:
-            return workbench.material(trial)
-        dataset, device = workbench.dataset(trial), workbench.device
-        images, labels = dataset.train.images[:], dataset.train.labels
-        if workbench.distilled(trial).whitening:  # then the test split is whitened, too
-            return harness.Material.on_device(device, workbench.whitening(trial).apply(images.to(device)), labels)
-        return harness.Material.on_device(device, images, labels, mean=dataset.mean, std=dataset.std)
+        return workbench.train_material(trial) if "real" in trial.options else workbench.material(trial)
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:
         if records.empty:

@@ -38,7 +38,7 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
     and came out the same, `verified 1 of 3` where some were, and else `claimed`; `reported` where a paper says so, whose figure
     is a `best_on_test_mean`.
     """
-    own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.columns) if axis and axis not in LABELS))
+    own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.told_by) if axis and axis not in LABELS))
     figures = [column for name in FIGURES for column in (name, *([PAIRS[name]] if name in PAIRS else []))]
     names = [*LABELS, *own, "n", *figures, "rank", "tied", *COUNTS, "distilled", *PRICES, "evidence"]
     parts = [pandas.DataFrame(columns=names, dtype="object")]
@@ -49,7 +49,7 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
                 cells[end] = cells.get(end, cells[f"mean_{end}"]).fillna(cells[f"mean_{end}"])
         if "tied" in cells:
             cells["tied"] = cells["tied"].astype("int64")
-        for axis, name in ((table.rows, "row"), (table.columns, "column")):
+        for axis, name in ((table.rows, "row"), (table.told_by, "column")):
             if axis and axis not in cells:
                 cells[axis] = cells[name]
         parts.append(cells.reindex(columns=names).astype("object"))

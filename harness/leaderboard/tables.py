@@ -60,6 +60,11 @@ class Table:
     lowest: Collection[str] | bool = ()
     compared: str = ""
 
+    @property
+    def told_by(self) -> str:
+        """What the column labels are; `shows` where IPC alone made the columns, and others were added beside them."""
+        return self.columns or ("shows" if any(column for _, column in self.column_labels) else "")
+
     def with_column(self, label: str, entries: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> Table:
         """Return the table with one more column after those of each IPC.
 

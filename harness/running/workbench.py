@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -196,17 +196,27 @@ class Workbench:
 
     def test_material(self, trial: Trial) -> Material:
         """Return the dataset's test split on the device, whitened when the trial's distilled set is."""
+        return self._split(trial, "test")
+
+    def train_material(self, trial: Trial) -> Material:
+        """Return the dataset's whole train split on the device, as its test split is: what a set is held against.
+
+        Raises: DataError where it is not here, or too large to be held in memory.
+        """
+        return self._split(trial, "train")
+
+    def _split(self, trial: Trial, name: Literal["train", "test"]) -> Material:
         dataset, whitened = self.dataset(trial), self.distilled(trial).whitening
 
         def load() -> Material:
-            test = dataset.test
+            split = dataset.train if name == "train" else dataset.test
+            images, labels = split.images[:], split.labels
             if whitened:
-                images = self.whitening(trial).apply(test.images.to(self.device))
-                return Material.on_device(self.device, images, test.labels)
+                return Material.on_device(self.device, self.whitening(trial).apply(images.to(self.device)), labels)
             mean, std = _statistics(dataset, trial.protocol.normalisation)
-            return Material.on_device(self.device, test.images, test.labels, mean=mean, std=std)
+            return Material.on_device(self.device, images, labels, mean=mean, std=std)
 
-        material: Material = self._once(("test", trial.dataset.digest, whitened, trial.protocol.normalisation), load)
+        material: Material = self._once((name, trial.dataset.digest, whitened, trial.protocol.normalisation), load)
         return material
 
     def loss(self, trial: Trial) -> Callable[[Tensor, Targets], Tensor]:

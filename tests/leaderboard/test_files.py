@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import shutil
 
 import numpy as np
@@ -9,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.leaderboard.files import table_csv
+from harness.leaderboard.page.rows import long_table
 from harness.leaderboard.render import render
+from harness.leaderboard.tables import pivot
 from harness.running.scenario import named
 from tests.leaderboard.looking import a_few, contents, table
 
@@ -103,3 +108,16 @@ def test_table_csv_holds_numpys_figures(new_planter, tmp_path_factory, cells):
             assert row["gain"] == pytest.approx(
                 np.mean([mine - its for mine, its in zip(values, native, strict=False)]), abs=5.1e-5
             )
+
+
+def test_a_column_that_was_added_to_those_of_ipcs_is_told_from_them(planter):
+    """Else a gain over random images is a row like an accuracy, and sorted among them."""
+    planter.cell(80.0, 81.0, loss="kl")
+    (table,) = pivot(planter.frame, columns="")
+    assert "shows" not in table_csv([("planted", table)])
+    added = table.with_column("gain over random", {("RDED", "kl", "10"): {"value": "+1.5", "mean": 1.5}})
+    rows = [*csv.DictReader(io.StringIO(table_csv([("planted", added)])))]
+    assert [(row["shows"], row["mean"]) for row in rows] == [("", "80.5000"), ("gain over random", "1.5000")]
+    shown = long_table("planted", [added], {})
+    assert "shows" in shown.columns
+    assert [row.labels["shows"] for row in shown.rows] == ["", "gain over random"]

@@ -138,6 +138,10 @@ def test_a_trial_on_a_whitened_set_is_tested_on_whitened_images(
     expected = whitening.whitening(digits, "cpu").apply(digits.test.images)
     torch.testing.assert_close(test.batch(torch.arange(len(digits.test.labels))), expected, rtol=0, atol=1e-5)
     assert torch.equal(train.batch(torch.arange(10)), DistilledSet.load(whitened).images)
+    real = workbench.train_material(trial)
+    expected = whitening.whitening(digits, "cpu").apply(digits.train.images[:50])
+    torch.testing.assert_close(real.batch(torch.arange(50)), expected, rtol=0, atol=1e-5)
+    assert torch.equal(real.labels, digits.train.labels)
 
 
 def test_the_teacher_of_a_whitened_set_sees_the_pixels_it_was_trained_on(

@@ -180,7 +180,9 @@ def test_a_board_without_random_images_has_the_recovery_alone(plan: Planner) -> 
 
 def test_the_real_images_are_all_of_the_train_split(plan: Planner, artefacts: Artefacts) -> None:
     real = plan(losses=["ce"], sets=[RANDOM], scenarios=[{"name": SCENARIO, "real_epochs": 1}])[-1]
-    train, material = load("digits").train, named(SCENARIO).material(real, Workbench("cpu", artefacts))
+    train, workbench = load("digits").train, Workbench("cpu", artefacts)
+    material = named(SCENARIO).material(real, workbench)
+    assert named(SCENARIO).material(real, workbench) is material, "there is one copy on the device, whatever the seeds"
     assert len(material.images) == len(train) and material.labels.equal(train.labels)
     assert abs(float(material.images.mean())) < 0.01, "normalised by the dataset's own statistics, as the test split is"
 

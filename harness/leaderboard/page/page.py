@@ -128,7 +128,8 @@ def _figures(drawings: Sequence[Drawing]) -> list[tuple[str, Markup, Markup]]:
 def _shade(tables: Sequence[Table]) -> str:
     """Return what the shaded cells are, as the tables know them."""
     told = any("tied" in table.cells for table in tables)
-    return f"Shaded: the best of a {tables[0].groups} in its column{', and what cannot be told from it' if told else ''}."
+    of = "set" if tables[0].groups == "set" else "group"
+    return f"Shaded: the best of a {of} in its column{', and what cannot be told from it' if told else ''}."
 
 
 def _grid(comparison: Comparison) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def _rows(scenario: str, table: Table, taught: Mapping[str, bool], taken: set[st
 
 def _axes(table: Table, place: tuple[str, str, str, str]) -> list[tuple[str, str]]:
     method, row, _, column = place
-    return [(table.groups, method), (table.rows, row), *([(table.columns, column)] if table.columns else [])]
+    return [(table.groups, method), (table.rows, row), *([(table.told_by, column)] if table.told_by else [])]
 
 
 def _axes_of_rows(facts: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> dict[tuple[str, str, str, str], str]:
