@@ -25,6 +25,7 @@ BOARDS = Path("leaderboards")
 #: Modules that not every installation has or needs, and what for.
 OPTIONAL = {
     "avalanche": "class-incremental scenarios; pip install avalanche-lib",
+    "huggingface_hub": "sets on the Hugging Face Hub",
     "pyarrow": "Parquet files of datasets and of sets",
 }
 #: What plans a board with what is at hand.

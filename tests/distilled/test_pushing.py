@@ -79,6 +79,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setenv("HF_ENDPOINT", server.address)
     monkeypatch.setenv("HF_TOKEN", "hf_a_token_for_the_test")
     monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    hosts = frozenset(("hf.co", "127.0.0.1"))  # told from HF_ENDPOINT as the library loads, which another test may have had it do
+    monkeypatch.setattr("huggingface_hub.constants.HF_URL_HOSTS", hosts, raising=False)
     yield server
     server.shutdown()
     server.server_close()
