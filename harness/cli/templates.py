@@ -227,7 +227,6 @@ from typing import TYPE_CHECKING
 from harness import augmentations
 
 if TYPE_CHECKING:
-    from harness.augmentation import Streams
     from torch import Tensor
 
 
@@ -235,7 +234,7 @@ if TYPE_CHECKING:
 @augmentations.register("{name}")
 def {stem}(
     batch: Tensor,
-    generator: Streams,
+    generator: augmentations.Streams,
     *,
     strength: float = 0.1,
 ) -> Tensor:
@@ -550,18 +549,14 @@ EXECUTOR = '''\
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from harness import executors
-
-if TYPE_CHECKING:
-    from harness.running.executors.errand import Errand
-    from harness.running.executors.protocol import Executor
 
 
 # giftbench run BOARD --plugin {stem}.py --executor "{name}(workers=2)"
 @executors.register("{name}")
-def {stem}(errand: Errand, *, workers: int = 1) -> Executor:
+def {stem}(
+    errand: executors.Errand, *, workers: int = 1
+) -> executors.Executor:
     """Worker processes on this machine, so many and no more.
 
     Args:
@@ -569,9 +564,7 @@ def {stem}(errand: Errand, *, workers: int = 1) -> Executor:
         workers: how many bundles of trials are trained at once.
     """
     # What an executor of another kind has to do: harness/running/executors/protocol.py
-    from harness.running.executors.local import Workers
-
-    return Workers(errand.settings, workers)
+    return executors.Workers(errand.settings, workers)
 '''
 
 EXECUTOR_TEST = '''\
@@ -580,14 +573,13 @@ EXECUTOR_TEST = '''\
 from pathlib import Path
 
 from harness import executors, plugins
-from harness.running.executors.errand import Errand
-from harness.running.executors.protocol import Settings
 
 plugins.load_file(Path(__file__).with_name("{stem}.py"))
 
 
 def test_{stem}_has_as_many_workers_as_it_is_given(tmp_path: Path) -> None:
-    errand = Errand(Settings("cpu", 1, tmp_path), 0, tmp_path / "board.toml", ())
+    settings = executors.Settings("cpu", 1, tmp_path)
+    errand = executors.Errand(settings, 0, tmp_path / "board.toml", ())
     assert executors.create("{name}")(errand).jobs == 1
     with executors.create("{name}(workers=2)")(errand) as executor:
         assert executor.jobs == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Some optimizers only look around in their first step.
 STEPS = 2
+#: Whether a step that is made now is a trial of the optimizer, and trains nothing.
+TRYING = ContextVar("TRYING", default=False)
 
 
 def probe_small(resolved: Resolved[MakeOptimizer]) -> None:
@@ -28,6 +31,7 @@ def probe_small(resolved: Resolved[MakeOptimizer]) -> None:
     network = network.to(memory_format=torch.channels_last)
     for parameter in network.parameters():
         parameter.grad = torch.full_like(parameter, 0.5)
+    trying = TRYING.set(True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -39,3 +43,5 @@ def probe_small(resolved: Resolved[MakeOptimizer]) -> None:
     except Exception as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise BadOption(f"optimizer {resolved.label!r} cannot make a step: {said}") from error
+    finally:
+        TRYING.reset(trying)

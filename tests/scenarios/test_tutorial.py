@@ -51,7 +51,8 @@ def test_every_command_of_the_tutorial_works(tmp_path: Path) -> None:
     table = shown["cat noise/README.md"]
     assert re.search(r"\| set +\| loss +\| +0% \| +30% \| +60% \|", table)
     assert "12 done" in table
-    assert shown["ls noise/figures"].split() == ["label-noise.png", "label-noise.svg"]
+    figures = [f"{name}.{kind}" for name in ("label-noise", "price-operations") for kind in ("png", "svg")]
+    assert shown["ls noise/figures"].split() == figures
     assert "huber(delta=5.0)" in (tmp_path / "noise" / "README.md").read_text("utf-8")
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from harness.core.lazy import exports
 from harness.core.registry import Registry
 
 if TYPE_CHECKING:
     from harness.running.executors.errand import Errand
-    from harness.running.executors.protocol import Executor
+    from harness.running.executors.local import Workers
+    from harness.running.executors.protocol import Event, Executor, Runners, Settings
 
 registry: Registry[Callable[[Errand], Executor]] = Registry("executor", group="giftbench.executors")
 for _name in ("local", "ray", "slurm"):
@@ -22,4 +24,13 @@ create = registry.create
 register = registry.register
 resolve = registry.resolve
 
-__all__ = ["create", "register", "registry", "resolve"]
+__all__ = ["Errand", "Event", "Executor", "Runners", "Settings", "Workers", "create", "register", "registry", "resolve"]
+
+_HOMES = {
+    "errand": ("Errand",),
+    "local": ("Workers",),
+    "protocol": ("Event", "Executor", "Runners", "Settings"),
+}
+__getattr__ = exports(
+    __name__, {name: f"harness.running.executors.{module}:{name}" for module, names in _HOMES.items() for name in names}
+)
