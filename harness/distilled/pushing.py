@@ -43,8 +43,18 @@ def push(folder: Path, place: str, *, private: bool = False, message: str = "A d
         made = api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
         api.upload_folder(repo_id=name, repo_type="dataset", folder_path=folder, commit_message=message)
     except Exception as error:  # of the Hub's answer, or of the HTTP library, which is not the same in all releases
-        status = getattr(getattr(error, "response", None), "status_code", 0)
+        status = _status(error)
         remedy = "; log in as who may write there: hf auth login, or HF_TOKEN" if status in (401, 403) else ""
         said = f"status {status}" if status else f"{type(error).__name__}: {line(error)[:160]}"
         raise GiftbenchError(f"{place}: not pushed ({said}){remedy}; {folder} holds what would have been") from None
     return str(made)
+
+
+def _status(error: BaseException | None) -> int:
+    """Return the status of the answer that an error, or one before it, is about; 0 where there was none."""
+    while error is not None:
+        status = getattr(getattr(error, "response", None), "status_code", 0)
+        if status:
+            return int(status)
+        error = error.__cause__ or error.__context__
+    return 0

@@ -124,3 +124,23 @@ def test_a_place_is_written_in_one_way(refused) -> None:
     for place in ("ada/mine", "hub:ada", "hub:ada/mine/file", "hub:ada/..", "hub:ada/mi ne", "https://x/ada/mine"):
         with refused(BadOption, "--push", "hub:USER/NAME"):
             repository(place)
+
+
+def test_a_status_is_found_behind_what_the_library_stumbles_over_next(
+    hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, refused
+) -> None:
+    """Of a refusal to make a repository it asks whether there is one, by an address that it may not take for the Hub's."""
+    from huggingface_hub import HfApi
+
+    create = HfApi.create_repo
+
+    def stumbling(self: Any, *given: Any, **options: Any) -> Any:
+        try:
+            return create(self, *given, **options)
+        except Exception:
+            raise ValueError("Unrecognized host")  # noqa: B904 (as it does)
+
+    monkeypatch.setattr(HfApi, "create_repo", stumbling)
+    hub.status = 401
+    with refused(GiftbenchError, "status 401", "hf auth login"):
+        push(folder, "hub:ada/mine")
