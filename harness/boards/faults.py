@@ -137,6 +137,8 @@ def _of_environment(record: Record) -> Iterator[str]:
     environment = record.environment
     if environment.precision and environment.precision != record.trial.protocol.precision:
         yield f"environment.precision: {environment.precision}, and the trial's is {record.trial.protocol.precision}"
+    if environment.taken_from == record.id:
+        yield "environment.taken_from: names the record itself"
     if environment.trained_with:
         if record.id not in environment.trained_with:
             yield "environment.trained_with: does not name the record itself"
@@ -201,9 +203,18 @@ def fixed_share(count: int, images: int) -> str:
 
 
 def copies(records: Iterable[Record]) -> Iterator[Fault]:
-    """Yield records that have the same seconds, to the last digit, as another one: no two trainings do."""
+    """Yield records that have the same seconds, to the last digit, as another one: no two trainings do.
+
+    What says that it is of another record's training has to be: of the same setup but for the scenario, seed and outcome.
+    """
     by_timing: dict[tuple[tuple[str, float], ...], Record] = {}
-    for record in records:
+    by_id = {record.id: record for record in records}
+    for record in by_id.values():
+        source = by_id.get(record.environment.taken_from)
+        if source is not None and (what := _not_taken(record, source)):
+            yield fault(record, f"environment.taken_from: records/{source.id}.json is of {what}", "run it again")
+        if record.environment.taken_from:
+            continue
         timing = tuple(sorted(record.timing.items()))
         if len(timing) < 2 or not any(seconds for _, seconds in timing):
             continue
@@ -211,6 +222,15 @@ def copies(records: Iterable[Record]) -> Iterator[Fault]:
         if first is not record:
             what = f"took the same seconds as records/{first.id}.json, to the last digit: it is a copy of its outcome"
             yield fault(record, what, "run it again")
+
+
+def _not_taken(record: Record, source: Record) -> str:
+    """Return what keeps a record's numbers from being those of another one's training; empty where nothing does."""
+    if (record.trial.setup.training, record.trial.seed) != (source.trial.setup.training, source.trial.seed):
+        return "another training"
+    if (record.status, record.metrics, record.history) != (source.status, source.metrics, source.history):
+        return "another outcome"
+    return "a training that it took from elsewhere itself" if source.environment.taken_from else ""
 
 
 def broken_seal(folder: Path, seal: Mapping[str, str], command: str) -> Iterator[Fault]:

@@ -53,6 +53,7 @@ class Environment(Stated):
         trained: in which way: `alone`, `stacked`, `captured` as a CUDA graph, `captured stacked`, or `side by side`; empty in
             records from before this was noted.
         trained_with: the ids of all trials of that pass, in the order in which they were stacked, its own among them.
+        taken_from: the id of the record of the same training, asked for by another scenario, whose numbers these are; else empty.
         taken_up: how many epochs, or steps of a stream, were made by a run that was cut off.
         deterministic: whether torch was held to operations that repeat themselves.
     """
@@ -65,6 +66,7 @@ class Environment(Stated):
     together: int = 1
     trained: str = ""
     trained_with: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    taken_from: str = ""
     taken_up: int = 0
     deterministic: bool = False
 

@@ -30,6 +30,14 @@ def again(record: Record, store: RecordStore) -> Way:
     Raises: BoardError where the record does not say with which others it was trained, or where one of them has no record.
     """
     environment = record.environment
+    if environment.taken_from:
+        source = next((other for other in store if other.id == environment.taken_from), None)
+        if source is None or source.environment.taken_from:
+            raise BoardError(
+                f"record {record.id} is of the training of {environment.taken_from}, of which there is no record in "
+                f"{store.folder}"
+            )
+        return again(source, store)
     if environment.trained == "side by side" or (environment.together == 1 and not environment.trained_with):
         return Way((record.trial,), 1)  # side by side each does what it does alone, to the bit
     if not environment.trained_with:
@@ -46,6 +54,11 @@ def again(record: Record, store: RecordStore) -> Way:
     return Way(tuple(known[name] for name in environment.trained_with), len(environment.trained_with))
 
 
+def trained_id(record: Record) -> str:
+    """Return the id of the trial that was trained for a record's numbers: its own, as a rule."""
+    return record.environment.taken_from or record.id
+
+
 def trained_again(record: Record, store: RecordStore, workbench: Workbench) -> Record:
     """Return the record of a trial that is trained again, the way `record` says; `store` is left alone.
 
@@ -55,4 +68,4 @@ def trained_again(record: Record, store: RecordStore, workbench: Workbench) -> R
     """
     from harness.running.executors.work import run_bundle
 
-    return next(new for new in run_bundle(again(record, store).trials, workbench) if new.id == record.id)
+    return next(new for new in run_bundle(again(record, store).trials, workbench) if new.id == trained_id(record))

@@ -18,6 +18,7 @@ from harness.running.opening import check_scenarios, open_board
 from harness.running.options import Options, Silent
 from harness.running.scenario import trainings
 from harness.running.scheduling import bundles
+from harness.running.twins import Twins
 
 if TYPE_CHECKING:
     from harness.boards.records import Record
@@ -97,11 +98,15 @@ def outlook(
     failed = [trial for trial in trials if trial.id in records and trial.id not in done]
     kept = done if options.retry else done | records.keys()
     missing = [trial for trial in trials if trial.id not in kept]
+    twins = Twins(trials)
+    firsts = twins.first(trial for trial in missing if twins.answered(trial, records) is None)
+    trained = {trial.id for trial in (*twins.first(trials), *firsts)}
+    planned = [trial for trial in trials if trial.id in trained]
     costs = _costs(surveys, contents.records)
 
     def place(of: Machines | None, kind: str, workers: int, fits: Callable[[str], bool]) -> Place:
         seconds, basis = learned(contents.records, costs(kind), kind, fits)
-        order = bundles(missing, costs(kind), kind, options.stack, trials, workers)
+        order = bundles(firsts, costs(kind), kind, options.stack, planned, workers)
         return Place(of, workers, kind, forecast(order, seconds, workers), basis)
 
     here, kind = device_name(device), "cpu" if device == "cpu" else "cuda"

@@ -32,7 +32,7 @@ from harness.boards import evidence, seals
 from harness.boards.records import Record, RecordStore
 from harness.core.errors import BoardError
 from harness.planning.artefacts import Artefacts
-from harness.running.again import Way, again
+from harness.running.again import Way, again, trained_id
 
 if TYPE_CHECKING:
     from torch import nn
@@ -148,10 +148,10 @@ def _repeat(
         why = f"it is of {', '.join(others)}"
     with _threads(stated.threads):
         news = {each.id: each for each in run_bundle(way.trials, workbench)}
-    new, beside = news.pop(record.id), {each.id: each for each in known if each.id in news}
+    new, beside = news.pop(trained_id(record)), {each.id: each for each in known if each.id in news}
     if why == unsaid and beside and all(_outcome(each) == _outcome(news[name]) for name, each in beside.items()):
         why = ""  # all others of the stack came out equal, so it is the one
-    return Repeat(record, new, why, spread(record, known) if why else None, workbench.students.get(record.id))
+    return Repeat(record, new, why, spread(record, known) if why else None, workbench.students.get(trained_id(record)))
 
 
 def likely(record: Record, records: Iterable[Record]) -> Way | None:

@@ -8,13 +8,13 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boards.board import board_path
-from harness.boards.records import NewerRecord, RecordStore
+from harness.boards.records import NewerRecord, Record, RecordStore
 from harness.core.errors import BadOption, BoardError, GiftbenchError, at
 from harness.core.pace import pause
 from harness.core.resolved import Resolved
@@ -35,6 +35,7 @@ from harness.running.scenario import trainings
 from harness.running.scheduling import bundles, share
 from harness.running.standing import Reading, Rendered, Standing
 from harness.running.stopping import Stop
+from harness.running.twins import Twins, taken
 
 if TYPE_CHECKING:
     from harness.boards.trial import Trial
@@ -54,11 +55,20 @@ class Run(Summary):
         standing: of the board as it was asked for.
         rendered: the leaderboard, when it is known to be that of the records.
         reading: the records, when they were read and none has been added.
+        taken: the ids of records whose numbers are those of the same training, asked for by another scenario.
     """
 
     standing: Standing
     rendered: Rendered | None = None
     reading: Reading | None = None
+    taken: set[str] = field(default_factory=set)
+
+    def keep(self, store: RecordStore, watcher: Watcher, record: Record) -> None:
+        """Write a record whose numbers are those of another one."""
+        store.write(record)
+        self.taken.add(record.id)
+        self.take(record)
+        watcher.ended(record.trial, record)
 
 
 def preload(path: str | Path, options: Options) -> bool:
@@ -153,9 +163,17 @@ def run_board(
             summary.reading = reading
             forget(file.parent, store.ids())
             return summary
-        readiness.check(missing, device, artefacts, str(file))
+        twins = Twins(trials)
+        for trial in missing:
+            if source := twins.answered(trial, known):
+                summary.keep(store, watcher, parts.noted(taken(source, trial)))
+        missing = [trial for trial in missing if trial.id not in summary.taken]
+        firsts = twins.first(missing)
+        readiness.check(firsts, device, artefacts, str(file))
         takers = workers.jobs if isinstance(workers, local.Workers) and options.wait else max(workers.jobs, MANY)
-        order = bundles(missing, costs, device, options.stack, trials, takers)
+        wanted_first = {trial.id for trial in (*twins.first(trials), *firsts)}
+        planned = [trial for trial in trials if trial.id in wanted_first]
+        order = bundles(firsts, costs, device, options.stack, planned, takers)
         estimate = Estimate(costs, order, workers.jobs)
         watcher.scheduled(estimate)
 
@@ -171,7 +189,8 @@ def run_board(
             return record is not None
 
         here = {record.id for record in reading.records}
-        before = {trial.id: stamps.get(trial.id) if trial.id in here else None for trial in missing}
+        before = {trial.id: stamps.get(trial.id) if trial.id in here else None for trial in firsts}
+        waiting = {trial.id: trial for trial in missing if trial.id not in before}
         queue = Queue(order, before, store.folder, claims, elsewhere)
         note(file.parent, [trial.id for trial in trials])
         with stop.ending():
@@ -190,6 +209,13 @@ def run_board(
                 summary.ran += 1
                 summary.take(event.record)
                 watcher.ended(event.trial, event.record)
+                for other in twins.of(event.trial):
+                    if waiting.pop(other.id, None) is not None:
+                        summary.keep(store, watcher, parts.noted(taken(event.record, other)))
+        for trial in waiting.values():  # whose training another runner has made
+            twin = next(filter(None, (store.get(other.id) for other in twins.of(trial))), None)
+            if twin is not None and store.get(trial.id) is None:
+                summary.keep(store, watcher, parts.noted(taken(twin, trial)))
         forget(file.parent, store.ids())
     with suppress(OSError):
         held.rmdir()  # unless another trial is kept there

@@ -61,6 +61,8 @@ class Scenario:
         rows, columns: the labels that make a table's rows and columns, beside method and IPC.
         trains_one_student: whether a trial is one training of one student under one loss, so that several can be made at once. A
             class with a `run` of its own says False by that, unless it says otherwise.
+        trains_as_said: whether a trial is trained by what it says, whichever scenario asks, so that one training answers all that
+            ask for it. A class with a `run`, `material` or `loss` of its own says False by that.
         runs_bundles: whether `run_bundle` goes through trials that differ only in their seed by itself; a class that has one of
             its own says so by that.
         Options: what a board may say of it, `class Options(ScenarioOptions)`; none by default.
@@ -74,6 +76,7 @@ class Scenario:
     rows: ClassVar[str] = "loss"
     columns: ClassVar[str] = "optimizer"
     trains_one_student: ClassVar[bool] = True
+    trains_as_said: ClassVar[bool] = True
     runs_bundles: ClassVar[bool] = False
     Options: ClassVar[type[ScenarioOptions]] = ScenarioOptions
 
@@ -83,6 +86,8 @@ class Scenario:
             raise TypeError(f"{cls.__name__}.Options must be a class derived from harness.ScenarioOptions")
         own = vars(cls)
         cls.trains_one_student = own.get("trains_one_student", cls.trains_one_student and not {"run", "run_bundle"} & own.keys())
+        changed = {"run", "run_bundle", "material", "loss"} & own.keys()
+        cls.trains_as_said = own.get("trains_as_said", cls.trains_as_said and not changed)
         cls.runs_bundles = own.get("runs_bundles", cls.runs_bundles or "run_bundle" in own)
 
     @property
@@ -202,6 +207,14 @@ def named(name: str) -> Scenario:
     scenario = registry.create(Spec(name=name))
     scenario.name = name
     return scenario
+
+
+def as_said(name: str) -> bool:
+    """Return whether what a scenario's trials train follows from what they say of it; False where the scenario is not at hand."""
+    try:
+        return named(name).trains_as_said
+    except (UnknownName, PluginError):
+        return False
 
 
 def code_of(name: str) -> Code:
