@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -72,6 +73,7 @@ class Run:
     trials: list[Trial]
     jobs: int = 2
     stack: int = 1
+    beside: bool = False
     noise: float = 0.1
     load: float = 0.0
     start: float = 0.0
@@ -83,7 +85,7 @@ class Run:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.factors: dict[Any, float] = {}
-        self.order = bundles(self.trials, COSTS, "cpu", self.stack)
+        self.order = bundles(self.trials, COSTS, "cpu", self.stack, workers=self.jobs if self.beside else 10_000)
         self.estimate = Estimate(COSTS, self.order, self.jobs, clock=lambda: self.now)
 
     def factor(self, key: Any, spread: float) -> float:
@@ -110,16 +112,20 @@ class Run:
                     self.estimate.started(one, worker)
                 new = {bundle[0].scenario, *bundle[0].teacher} - loaded[worker]
                 loaded[worker] |= new
-                share = 0.6 if len(bundle) > 1 else 1.0
-                times = [self.seconds(one) * share for one in bundle]
-                inside = sum(times) / len(times)
+                passes = Counter(one.setup.together for one in bundle)
+                beside = 0.8 if len(passes) > 1 else 1.0
+                times = [self.seconds(one) * beside * (0.6 if passes[one.setup.together] > 1 else 1.0) for one in bundle]
                 around = self.load * len(new) / len(bundle)
-                end = self.now + (inside + around) * len(bundle)
-                heapq.heappush(pending, (end, len(queue), worker, [(one, inside, inside + around) for one in bundle]))
+                if len(passes) == 1:
+                    times = [sum(times) / len(times)] * len(times)
+                end = self.now + sum(times) + around * len(bundle)
+                done = [(one, inside, inside + around) for one, inside in zip(bundle, times, strict=True)]
+                heapq.heappush(pending, (end, len(queue), worker, done))
                 continue
             self.now, _, worker, done = heapq.heappop(pending)
             for one, inside, total in done:
-                together = {"together": len(done)} if len(done) > 1 else {}
+                count = sum(one.setup.together == other.setup.together for other, _, _ in done)
+                together = {"together": count} if count > 1 else {}
                 timing = {"train": 0.9 * inside, "evaluate": 0.1 * inside, "total": total}
                 self.estimate.ended(one, Record.of(one, "done", timing=timing, environment=together), worker)
                 ended += 1

@@ -114,9 +114,10 @@ def _levels(trial: Trial, stacked: bool) -> Iterator[Hashable]:
     yield "all"
 
 
-def stacked(bundle: Sequence[Trial]) -> bool:
-    """Whether trials of a bundle are trained in one pass: some of them differ in seed and loss alone."""
-    return len({trial.setup.together for trial in bundle}) < len(bundle)
+def stacked(bundle: Sequence[Trial]) -> list[bool]:
+    """Return which trials of a bundle are trained in one pass with others of it: they differ in seed and loss alone."""
+    counts = Counter(trial.setup.together for trial in bundle)
+    return [counts[trial.setup.together] > 1 for trial in bundle]
 
 
 @dataclass
@@ -124,23 +125,22 @@ class _Bundle:
     """Trials that are handed out together: one of each workload with how many there are, and what they need to be loaded."""
 
     trials: dict[str, Trial]
-    workloads: list[tuple[Hashable, Trial, int]]
+    workloads: list[tuple[Hashable, Trial, bool, int]]
     needs: dict[str, str]
-    stacked: bool
 
     @classmethod
     def of(cls, trials: Sequence[Trial]) -> _Bundle:
-        samples = [(trial.workload, trial) for trial in trials]
+        samples = [((trial.workload, together), trial) for trial, together in zip(trials, stacked(trials), strict=True)]
         counts = Counter(key for key, _ in samples)
         needs = {f"scenario {trial.scenario}": "scenario" for trial in trials}
         needs |= {trial.dataset.digest: "dataset" for trial in trials}
         needs |= {digest: "teacher" for trial in trials for digest in trial.teacher}
-        kinds: list[tuple[Hashable, Trial, int]] = [(key, trial, counts[key]) for key, trial in dict(samples).items()]
-        return cls({trial.id: trial for trial in trials}, kinds, needs, stacked(trials))
+        kinds = [(*key, trial, counts[key]) for key, trial in dict(samples).items()]
+        return cls({trial.id: trial for trial in trials}, [(key, trial, on, count) for key, on, trial, count in kinds], needs)
 
     def seconds(self, expected: Expected) -> float:
         """Return how long the bundle is expected to take."""
-        return sum(count * expected(key, trial, self.stacked) for key, trial, count in self.workloads)
+        return sum(count * expected(key, trial, together) for key, trial, together, count in self.workloads)
 
     def loads(self, loaded: set[str]) -> frozenset[str]:
         """Return the kinds of things that a worker has not loaded yet."""
@@ -254,7 +254,7 @@ class Estimate:
             running = list(worker.bundle.trials.values()) if worker.bundle is not None else []
             if running and not self.seconds.knows(running[0]):
                 share = (now - worker.since) / len(running)
-                key = running[0].workload, stacked(running)
+                key = running[0].workload, stacked(running)[0]
                 known[key] = max(known.get(key, 0.0), share, self.seconds(running[0], key[1]))
 
         def expected(key: Hashable, trial: Trial, stacked: bool) -> float:

@@ -155,6 +155,6 @@ class Forecast:
 def forecast(bundles: Sequence[Sequence[Trial]], seconds: Callable[[Trial, bool], float], workers: int) -> Forecast:
     """Return how long so many workers take for bundles, which they take in order."""
     shared = [stacked(bundle) for bundle in bundles]
-    each = [sum(seconds(trial, together) for trial in bundle) for bundle, together in zip(bundles, shared, strict=True)]
+    each = [sum(map(seconds, bundle, together)) for bundle, together in zip(bundles, shared, strict=True)]
     ends = finish(each, [0.0] * max(1, min(workers, len(each))))
     return Forecast(math.fsum(each), max(ends, default=0.0), max(each, default=0.0))

@@ -110,7 +110,7 @@ def _beside(passes: Sequence[Bundle], costs: Costs, workers: int) -> Iterator[Bu
     most = sum(bundle.cost for bundle in passes) / (workers * BUNDLES_A_WORKER)
     for group in groups.values():
         parts: list[list[Bundle]] = []
-        for bundle in group:
+        for bundle in sorted(group, key=lambda bundle: -bundle.cost):
             part = next((part for part in parts if _fits(bundle, part, most)), None)
             if part is None:
                 parts.append([bundle])

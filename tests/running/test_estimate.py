@@ -39,6 +39,14 @@ def test_the_time_left_is_right_where_trainings_are_stacked(board: str) -> None:
     assert found[8] <= 0.2, found
 
 
+@pytest.mark.parametrize("stack", [0, 3])
+def test_the_time_left_is_right_where_trainings_are_made_beside_each_other(stack: int) -> None:
+    runs = [Run(BOARDS["several students"], seed=seed, stack=stack, load=2.0, beside=True) for seed in range(10)]
+    assert max(map(len, runs[0].order)) > 6
+    wrong = sorted(map(wrong_by, runs))
+    assert wrong[5] <= 0.3 and wrong[8] <= 0.5, wrong  # a bundle is a sixth of the board, so that few have ended
+
+
 def test_without_noise_the_time_left_is_right_from_when_every_kind_has_ended() -> None:
     trials = BOARDS["several students"]
     run = Run(trials, noise=0.0)
