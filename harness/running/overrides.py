@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.boards.board import MAX_SEEDS, Board, ScenarioSpec, checked
 from harness.boards.protocol import Protocol
-from harness.core.errors import BoardError
+from harness.boards.recipes import registry as protocols
+from harness.core.errors import BoardError, suggest
 from harness.core.spec import Spec
 from harness.running.scenario import named
 
@@ -45,6 +46,11 @@ class Overrides:
             if self.seeds > MAX_SEEDS:
                 raise BoardError(f"--seeds: {self.seeds} seeds; a board has at most {MAX_SEEDS}")
             changes["seeds"] = tuple(range(self.seeds))
+
+        if self.protocol:
+            name = checked(Protocol, self.protocol, "--protocol").name
+            if name not in protocols:
+                raise BoardError(f"--protocol: no protocol {name!r}; {suggest(name, protocols.names())}")
 
         def protocol(current: Protocol) -> Protocol:
             chosen = checked(Protocol, self.protocol, "--protocol") if self.protocol else current

@@ -315,9 +315,8 @@ def test_an_error_of_many_lines_is_answered_in_one(tmp_path: Path, answer: Answe
 def test_listing_a_kind_that_is_not() -> None:
     done = giftbench("list", "nonsense")
     assert done.returncode == 2
-    assert checked(done.stderr).startswith(
-        "nothing is called 'nonsense'; valid: datasets, distillers, executors, losses, models, "
-    )
+    kinds = "augmentations, datasets, distillers, executors, losses, models, "
+    assert checked(done.stderr).startswith(f"nothing is called 'nonsense'; valid: {kinds}")
     assert "did you mean 'losses'" in giftbench("list", "loses").stderr
 
 

@@ -78,7 +78,8 @@ def test_a_board_reads_a_set_from_the_hub_and_its_record_says_which(
     (tmp_path / "board" / "board.toml").write_text(board_text(sets=None, losses=["ce"]) + sets)
     with serving(**{"he-yang__random-ipc-2": Repository(files, large=large)}) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
-        assert "downloaded by the run: hub:he-yang/random-ipc-2" in giftbench("doctor", tmp_path / "board").out
+        told = giftbench("doctor", tmp_path / "board").out
+        assert "downloaded by the run: hub:he-yang/random-ipc-2" in " ".join(told.split()), told  # however long lines are folded
         giftbench("run", tmp_path / "board", "--jobs", 1)
         commit = server.repositories["he-yang/random-ipc-2"].commit
         pinned = f"hub:he-yang/random-ipc-2@{commit}"
