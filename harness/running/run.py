@@ -213,9 +213,10 @@ def run_board(
                     if waiting.pop(other.id, None) is not None:
                         summary.keep(store, watcher, parts.noted(taken(event.record, other)))
         for trial in waiting.values():  # whose training another runner has made
-            twin = next(filter(None, (store.get(other.id) for other in twins.of(trial))), None)
-            if twin is not None and store.get(trial.id) is None:
-                summary.keep(store, watcher, parts.noted(taken(twin, trial)))
+            with suppress(NewerRecord):  # which is left alone, and was named where records were read
+                twin = next(filter(None, (store.get(other.id) for other in twins.of(trial))), None)
+                if twin is not None and store.get(trial.id) is None:
+                    summary.keep(store, watcher, parts.noted(taken(twin, trial)))
         forget(file.parent, store.ids())
     with suppress(OSError):
         held.rmdir()  # unless another trial is kept there
