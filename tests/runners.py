@@ -105,7 +105,7 @@ def fork_server(group: int) -> int | None:
 
 
 def workers(group: int) -> list[int]:
-    """Return a runner's workers."""
-    server = fork_server(group)
-    named = [number for number, command in processes_of(group).items() if "forkserver" in command]
-    return sorted(number for number in named if number != server)
+    """Return a runner's workers: forked from the runner, whose command line they have, or from a server of its own."""
+    server, commands = fork_server(group), processes_of(group)
+    forked = [number for number, command in commands.items() if "forkserver" in command or command == commands.get(group)]
+    return sorted(number for number in forked if number not in (group, server))

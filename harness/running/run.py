@@ -71,16 +71,10 @@ class Run(Summary):
         watcher.ended(record.trial, record)
 
 
-def preload(path: str | Path, options: Options) -> bool:
-    """Begin to load what workers need, in another process, when a board has no records that would make them unnecessary.
-
-    Called first of all, it lets them load while this process loads torch and plans. Returns whether it did.
-    """
+def early(path: str | Path, options: Options) -> bool:
+    """Whether workers are to load what they need before it is known what there is to do: no record makes them unnecessary."""
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    early = _name(options.executor) == "local" and (options.rerun or not any((folder / "records").glob("*.json")))
-    if early:
-        local.preload(options.device, options.threads)
-    return early
+    return _name(options.executor) == "local" and (options.rerun or not any((folder / "records").glob("*.json")))
 
 
 def _name(executor: Named | Resolved[object]) -> str:
@@ -105,10 +99,15 @@ def run_board(
     done = _nothing_to_do(standing, store, options, watcher)
     if done is not None:
         return done
+    fresh = local.fresh()
     _, board, plugin_files = open_board(file, options.plugins, options.allow_plugins)
+    # A plugin may compute while it loads, by threads that a forked process lacks and waits for, unless it has but one itself.
+    unused = fresh and (options.threads == 1 or not plugin_files)
     check_scenarios(board, str(file), overrides.scenarios)
     board = overrides.apply(board)
-    early = preload(file, options)
+    hurried = early(file, options)
+    if hurried and not unused:
+        local.preload(options.device, options.threads)  # while this process loads torch and plans
     from harness.running.parts import Parts
     from harness.training.devices import resolve_device
 
@@ -126,14 +125,14 @@ def run_board(
         checkpoints=held,
         deterministic=options.deterministic,
     )
-    errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files))
+    errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files), unused=unused)
     with Claims(file.parent / CLAIMS) as claims, executors.create(options.executor)(errand) as workers:
         if options.rerun and isinstance(workers, Runners):
             raise BadOption(
                 "--rerun: each of several runners would run all trials again; giftbench remove sets records aside, "
                 "and then they are run"
             )
-        if early:
+        if hurried:
             workers.prepare()
         parts, seen = Parts(board, file, artefacts, options, watcher), standing.look(board)
         parts.rehearse()

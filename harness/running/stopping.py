@@ -65,11 +65,18 @@ class Stop:
             raise Stopped(signal.SIGINT)
 
 
+def forget() -> None:
+    """Have these signals end this process as they end any, where it is forked from one that heard them."""
+    for number in _numbers():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def signals(say: Callable[[str], None]) -> Iterator[Stop]:
     """Have this process's signals stop a run while the block lasts; `say` is told a line when one is waited for."""
     stop = Stop(say)
-    numbers = [getattr(signal, name) for name in WORDS if hasattr(signal, name)]
+    numbers = _numbers()
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # who runs giftbench from a thread has its own ways
     before = {number: signal.getsignal(number) for number in numbers}
@@ -81,3 +88,7 @@ def signals(say: Callable[[str], None]) -> Iterator[Stop]:
     finally:
         for number in taken:
             signal.signal(number, before[number])
+
+
+def _numbers() -> list[int]:
+    return [getattr(signal, name) for name in WORDS if hasattr(signal, name)]

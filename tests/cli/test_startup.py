@@ -187,9 +187,24 @@ def test_a_run_on_digits_loads_torch_and_no_other_library_that_trains(board: Pat
     assert statuses <= {"done", "diverged"}
     assert "torch" in parent
     assert not parent & (OTHERS - {"matplotlib", "scipy"}), "which its leaderboard takes, for a figure and for intervals"
-    assert not parent & {"harness.running.workbench", "harness.running.executors.work", "harness.training.graphs"}
     (worker,) = workers(board)
     assert {"torch", "harness.running.workbench", "harness.training.stack"} <= worker
+    assert not worker & (OTHERS | SHOWS - {"typer", "rich"}), "it is forked from the parent, whose command line they read"
+
+
+def test_workers_of_a_board_with_records_are_forked_from_a_process_that_knows_no_command_line(
+    board: Path, tmp_path: Path
+) -> None:
+    """Whether there is anything to train is known once this process has planned, and so computed."""
+    giftbench(tmp_path, "run", str(board), "--jobs", "1", "--device", "cpu")
+    (record,) = sorted((board / "records").glob("*.json"))[:1]
+    record.unlink()
+    for told in board.glob("worker-*.json"):
+        told.unlink()
+    parent, done = giftbench(tmp_path, "run", str(board), "--jobs", "1", "--device", "cpu")
+    assert (done.returncode, record.exists()) == (0, True), done.stderr
+    assert not parent & {"harness.running.workbench", "harness.running.executors.work", "harness.training.graphs"}
+    (worker,) = workers(board)
     assert not worker & (OTHERS | SHOWS)
     assert not worker & {"harness.leaderboard", "harness.planning.preparation", "harness.cli.main", "harness.running.planning"}
 

@@ -21,12 +21,15 @@ class Errand:
         board: the board's file.
         words: what follows `giftbench work BOARD`, for it to work as this run was asked to: for an executor whose workers are
             runners of their own.
+        unused: whether this process had computed nothing when it began the run, and will not before workers are prepared: they
+            may be forked from it.
     """
 
     settings: Settings
     jobs: int
     board: Path
     words: tuple[str, ...] = ()
+    unused: bool = False
 
 
 class NotInstalled(GiftbenchError):

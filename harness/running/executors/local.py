@@ -14,11 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core import shipped
+from harness.running import stopping
 from harness.running.executors.bundles import Bundles
 from harness.running.executors.errand import Errand
 from harness.running.executors.protocol import Event, Settings, reason, too_long
@@ -50,7 +51,7 @@ def local(errand: Errand) -> Workers:
     """Worker processes on this machine: one a core on the CPU, one a GPU."""
     settings = errand.settings
     devices = visible(settings.device)
-    return Workers(settings, workers(settings.device, errand.jobs, settings.threads, devices), devices)
+    return Workers(settings, workers(settings.device, errand.jobs, settings.threads, devices), devices, errand.unused)
 
 
 def workers(device: str, jobs: int, threads: int, devices: Sequence[str] = ()) -> int:
@@ -61,17 +62,19 @@ def workers(device: str, jobs: int, threads: int, devices: Sequence[str] = ()) -
 class Workers:
     """Up to `jobs` worker processes; a context manager that ends them.
 
-    On the CPU under Linux they are forked from a process that has loaded the libraries and computed nothing, so that these are
-    loaded once; elsewhere each starts by itself. Workers end when this process ends, however it ends.
+    On the CPU under Linux they are forked from a process that has loaded the libraries and computed nothing: from this one, where
+    it is such a process and is asked in time, so that these are loaded once in all, else from a fork server. Elsewhere each
+    starts by itself. Workers end when this process ends, however it ends.
 
     Args:
         jobs: how many; with devices, of all together.
         devices: as CUDA_VISIBLE_DEVICES names them, among which workers are divided: each sees one of them and no other, from
             before torch loads. Empty where all see what this process sees.
+        unused: whether this process computes nothing before `prepare`, as `harness.running.executors.errand.Errand` has it.
     """
 
-    def __init__(self, settings: Settings, jobs: int, devices: Sequence[str] = ()) -> None:
-        self.settings, self.jobs, self.devices = settings, jobs, tuple(devices)
+    def __init__(self, settings: Settings, jobs: int, devices: Sequence[str] = (), unused: bool = False) -> None:
+        self.settings, self.jobs, self.devices, self.unused = settings, jobs, tuple(devices), unused
         self._forked = forks(settings.device)
         self._ready: list[_Worker] = []
         self._workers: dict[Connection, _Worker] = {}
@@ -87,8 +90,16 @@ class Workers:
             worker.process.join()
 
     def prepare(self) -> None:
-        """Begin to load what the first worker needs, and return at once; `run` may follow or not."""
-        if self._forked:
+        """Begin to load what the first worker needs; `run` may follow or not.
+
+        Returns at once, unless workers are forked from this process: it has then loaded the libraries, which it needs as well.
+        """
+        if self._forked and self.unused and threading.active_count() == 1:
+            from harness.running.executors import libraries  # noqa: F401
+
+            self._ready = [self._begin(number, "fork") for number in reversed(range(self.jobs))]
+            self.unused = False
+        elif self._forked:
             preload(self.settings.device, self.settings.threads)
         elif not self._ready:
             self._ready.append(self._start(0))
@@ -148,16 +159,16 @@ class Workers:
     def _start(self, number: int) -> _Worker:
         for attempt in range(1, ATTEMPTS):
             with suppress(OSError, EOFError):  # the process that workers are forked from has been killed: the next is another
-                return self._begin(number)
+                return self._begin(number, "forkserver" if self._forked else "spawn")
             time.sleep(attempt * PAUSE)  # on a busy machine one that is killed refuses for a while before it is gone
-        return self._begin(number)
+        return self._begin(number, "forkserver" if self._forked else "spawn")
 
-    def _begin(self, number: int) -> _Worker:
+    def _begin(self, number: int, method: Literal["fork", "forkserver", "spawn"]) -> _Worker:
         pinned = {"CUDA_VISIBLE_DEVICES": self.devices[number % len(self.devices)]} if self.devices else {}
-        context: Any = multiprocessing.get_context("forkserver" if self._forked else "spawn")
+        context: Any = multiprocessing.get_context(method)
         ours, theirs = context.Pipe()
-        if self._forked:
-            self.prepare()
+        if method == "forkserver":
+            preload(self.settings.device, self.settings.threads)
         with _threads(self.settings.threads):
             process = context.Process(target=_work, args=(theirs, self.settings, {**os.environ, **pinned}), daemon=True)
             with shipped.first_on_path(), _uninterrupted():
@@ -181,6 +192,11 @@ def visible(device: str) -> tuple[str, ...]:
     count = torch.cuda.device_count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return tuple((named or [str(number) for number in range(count)])[:count]) if count > 1 else ()
+
+
+def fresh() -> bool:
+    """Whether this process has neither loaded torch nor begun a thread, so that it has computed nothing."""
+    return "torch" not in sys.modules and threading.active_count() == 1
 
 
 def preload(device: str, threads: int) -> None:
@@ -240,6 +256,7 @@ def _bury(worker: _Worker, queue: Bundles, timeout: float) -> Iterator[Event]:
 
 def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> None:
     """Run bundles until there are no more."""
+    stopping.forget()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(environment)  # which may have changed since the process was started that this one is forked from

@@ -23,6 +23,8 @@ from harness.running.executors.protocol import Event, Settings, reason
 from tests.simulated_boards import trial
 
 TRIALS = [trial(seed=seed) for seed in range(6)]
+#: How the workers of a test were started, in their order.
+METHODS: list[str] = []
 Message = tuple[str, Any]
 #: What a worker sends of a bundle; a number ends it with that exit status.
 Script = Callable[[Sequence[Trial]], Iterator[Message | int]]
@@ -82,7 +84,13 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
     """Have workers be threads that do what `Process.script` says; return them as they are made."""
     monkeypatch.setattr(Process, "started", [], raising=False)
     context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Process)
-    monkeypatch.setattr(local.multiprocessing, "get_context", lambda method: context)
+
+    def context_of(method: str) -> SimpleNamespace:
+        METHODS.append(method)
+        return context
+
+    METHODS.clear()
+    monkeypatch.setattr(local.multiprocessing, "get_context", context_of)
     monkeypatch.setattr(local, "forks", lambda device: False)
     return Process.started
 
@@ -362,6 +370,54 @@ def test_a_worker_that_was_prepared_is_the_first_to_be_given_a_bundle_and_ended_
     used, unused = processes
     assert (used.bundles, used.killed) == ([[0]], False)
     assert (unused.bundles, unused.killed) == ([], True)
+
+
+@pytest.fixture
+def forking(processes: list[Process], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Have workers be forked, and the fork server be one that is told of alone; return what it is told."""
+    servers: list[tuple[str, int]] = []
+    monkeypatch.setattr(local, "forks", lambda device: True)
+    monkeypatch.setattr(local, "preload", lambda device, threads: servers.append((device, threads)))
+    monkeypatch.setattr(local.threading, "active_count", lambda: 1)
+    return servers
+
+
+def test_a_process_that_has_computed_nothing_forks_all_workers_itself_and_those_that_follow_a_dead_one_come_of_a_server(
+    forking: list[tuple[str, int]], processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Process, "script", staticmethod(dies(1)))
+    with Workers(Settings("cpu", 1, tmp_path), 2, unused=True) as workers:
+        workers.prepare()
+        assert (METHODS, forking) == (["fork", "fork"], [])
+        events = list(workers.run(iter([[TRIALS[0]], [TRIALS[1]], [TRIALS[2]]])))
+    assert sorted(seed for kind, seed in told(events) if kind == "done") == [0, 2]
+    assert {event.worker for event in events if event.trial.seed == 1} <= {0, 1}
+    assert set(METHODS[2:]) == {"forkserver"}
+    assert len(METHODS) > 2
+    assert set(forking) == {("cpu", 1)}
+
+
+@pytest.mark.parametrize(("unused", "threads"), [(False, 1), (True, 2)])
+def test_a_process_that_may_have_computed_forks_no_worker(
+    forking: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused: bool, threads: int
+) -> None:
+    monkeypatch.setattr(local.threading, "active_count", lambda: threads)
+    with Workers(Settings("cpu", 1, tmp_path), 1, unused=unused) as workers:
+        workers.prepare()
+        assert (METHODS, forking) == ([], [("cpu", 1)])
+        list(workers.run(iter([[TRIALS[0]]])))
+    assert METHODS == ["forkserver"]
+
+
+def test_a_process_is_fresh_until_it_loads_torch_or_begins_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local.threading, "active_count", lambda: 1)
+    assert not local.fresh(), "this one has loaded torch"
+    monkeypatch.setattr(local.sys, "modules", {})
+    assert local.fresh()
+    monkeypatch.setattr(local.threading, "active_count", lambda: 2)
+    fresh = local.fresh()
+    monkeypatch.undo()
+    assert not fresh
 
 
 def test_a_worker_has_its_own_threads_and_this_processs_environment_which_stays_as_it_was(
