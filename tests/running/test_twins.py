@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from harness.boards import faults
 from harness.boards.records import Record, RecordStore
+from harness.boards.trial import Trial
 from harness.core.errors import BoardError
+from harness.running import executors
 from harness.running.again import again, trained_id
+from harness.running.executors import local
+from harness.running.executors.protocol import Event
 from harness.running.options import Options, Silent
 from harness.running.overrides import Overrides
 from harness.running.run import run_board
@@ -63,6 +69,27 @@ def test_what_one_scenario_has_trained_another_takes_in_a_later_run(board: Path)
     assert ran == 0
     restored = next(record for record in after if record.id == first.id)
     assert (restored.metrics, restored.history) == (first.metrics, first.history)
+
+
+def test_a_run_ends_where_a_newer_giftbench_has_made_the_training_that_others_would_be_taken_from(board: Path) -> None:
+    """What is newer is nobody's to repeat or to copy; the run says so another time, and does not break here."""
+
+    class Newer(local.Workers):
+        def run(self, bundles: Iterator[Sequence[Trial]]) -> Iterator[Event]:
+            for bundle in bundles:
+                for trial in bundle:
+                    record = {"schema": "giftbench.record/2", "id": trial.id}
+                    (board / "records").mkdir(exist_ok=True)
+                    (board / "records" / f"{trial.id}.json").write_text(json.dumps(record))
+            return iter(())
+
+    executors.register("newer")(lambda errand: Newer(errand.settings, errand.jobs))
+    try:
+        ran, records = run(board, executor="newer")
+    finally:
+        executors.registry.remove("newer")
+    assert (ran, records) == (0, [])
+    assert len([*(board / "records").glob("*.json")]) == 8
 
 
 def test_trained_again_is_what_was_trained(board: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import multiprocessing
 import os
@@ -97,6 +98,7 @@ class Workers:
         if self._forked and self.unused and threading.active_count() == 1:
             from harness.running.executors import libraries  # noqa: F401
 
+            gc.freeze()  # what is loaded is never garbage: no worker looks through it, which would make its pages its own
             self._ready = [self._begin(number, "fork") for number in reversed(range(self.jobs))]
             self.unused = False
         elif self._forked:
