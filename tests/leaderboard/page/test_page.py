@@ -98,6 +98,22 @@ def test_it_is_a_table_that_needs_no_script(planter):
     assert root.find("html").attributes["lang"] == "en"
 
 
+def test_tables_of_a_scenario_may_differ_in_nothing_but_their_columns(planter):
+    """As class-incremental's of one set and one loss: a row has no label in the column of the other table."""
+    tables = []
+    for column, texts in (("measure", ("last", "average")), ("classes met", ("2", "4"))):
+        for text in texts:
+            planter.cell(80.0, 82.0, **{column: text})
+        tables += pivot(planter.frame[planter.frame[column].notna()], "loss", column)
+    root = read(page(Cover("T", "", "t", ""), [Chapter.of("planted", tables, planter.records)], planter.records))
+    heads = [head.text for head in root.find("thead").all("th")]
+    assert {"measure", "classes met"} <= {*heads}
+    rows = [[part.text for part in row.children if not isinstance(part, str)] for row in root.find("tbody").all("tr")]
+    shown = [dict(zip(heads, row, strict=True)) for row in rows]
+    pairs = [("last", ""), ("average", ""), ("", "2"), ("", "4")]
+    assert sorted((row["measure"], row["classes met"]) for row in shown) == sorted(pairs)
+
+
 def test_numbers_are_sorted_by_value(planter):
     planter.cell(9.5, 9.7, loss="kl")
     planter.cell(85.0, 86.0, loss="gift")
