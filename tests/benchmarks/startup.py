@@ -47,6 +47,33 @@ name = "loss-comparison"
 """
 
 
+#: A plugin that has a worker write down, before its first step, the CPU seconds that all processes of its session have taken.
+FIRST = """
+import multiprocessing, os
+from pathlib import Path
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+FILE = Path(__file__).with_name("first")
+
+def seconds():
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == os.getsid(0):
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+def note(*_):
+    if multiprocessing.parent_process() and not FILE.exists():
+        FILE.write_text(str(seconds()))
+
+register_optimizer_step_pre_hook(note)
+"""
+
+
 @dataclass(frozen=True)
 class Cost:
     """CPU seconds of a command's processes, all of them, and wall seconds until the last has ended."""
@@ -93,6 +120,23 @@ def new_board(folder: Path, commands: Sequence[str], rounds: int) -> list[list[C
     return costs
 
 
+def first_step(folder: Path, rounds: int) -> list[Cost]:
+    """Return what a new board costs until its first step, round by round: libraries are loaded, its sets and teacher made."""
+    costs = []
+    for number in range(rounds):
+        board = folder / f"first-{number}"
+        board.mkdir()
+        (board / "first.py").write_text(FIRST, "utf-8")
+        (board / "board.toml").write_text('plugins = ["first.py"]\n' + NEW, "utf-8")
+        environment = {**os.environ, "GIFTBENCH_HOME": str(board / "home")}
+        command = [GIFTBENCH, "run", str(board), "--allow-plugins"]
+        started = time.time()
+        subprocess.run(command, capture_output=True, check=True, env=environment, cwd=folder, start_new_session=True)
+        told = board / "first"
+        costs.append(Cost(float(told.read_text()), told.stat().st_mtime - started))
+    return costs
+
+
 def done_board(folder: Path, trials: int, seeds: int) -> list[Cost]:
     """Return what the command of this environment costs on a board whose trials all have a record, call by call."""
     file = large_board(folder / f"done-{trials}", trials, seeds)
@@ -109,6 +153,7 @@ def rows(folder: Path, against: str | None, rounds: int, sizes: Sequence[tuple[i
         ratio = median(ours.cpu / other.cpu for ours, other in zip(*costs, strict=True))
         cells[0][-1] = f"{ratio:.2f}"
         cells.append(_cells("the same, by the other version", costs[1]))
+    cells.append(_cells("a new board of 12 smoke trials, until its first step", first_step(folder, rounds)))
     for trials, seeds in sizes:
         first, *again = done_board(folder, trials, seeds)
         cells.append(_cells(f"{trials:,} trials have a record: planned and rendered", [first]))

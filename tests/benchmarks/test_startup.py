@@ -27,6 +27,7 @@ def test_the_table_sets_both_versions_and_both_calls_beside_each_other(monkeypat
         return startup.Cost(2.0 * len(calls), 1.0)
 
     monkeypatch.setattr(startup, "cost", cost)
+    monkeypatch.setattr(startup, "first_step", lambda folder, rounds: [startup.Cost(5.0, 4.0)] * rounds)
     monkeypatch.setattr(
         startup, "done_board", lambda *_: [startup.Cost(8.0, 7.0), startup.Cost(0.5, 0.4), startup.Cost(0.7, 0.6)]
     )
@@ -35,6 +36,16 @@ def test_the_table_sets_both_versions_and_both_calls_beside_each_other(monkeypat
     assert [row[1:] for row in cells] == [
         ["4.00", "1.00", "0.62"],  # 2 / 4 and 6 / 8
         ["6.00", "1.00", ""],
+        ["5.00", "4.00", ""],
         ["8.00", "7.00", ""],
         ["0.60", "0.50", ""],
     ]
+
+
+@pytest.mark.slow
+def test_what_comes_before_the_first_step_is_counted_and_what_follows_is_not(tmp_path: Path) -> None:
+    whole = startup.cost([sys.executable, "-c", "import torch"], tmp_path)
+    (first,) = startup.first_step(tmp_path, 1)
+    assert first.cpu > whole.cpu
+    records = [path.stat().st_mtime for path in (tmp_path / "first-0" / "records").glob("*.json")]
+    assert (tmp_path / "first-0" / "first").stat().st_mtime < min(records)
