@@ -29,7 +29,7 @@ from harness.running import grouping, surroundings
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import evaluate
-from harness.training.loop import Part
+from harness.training.in_step import Part
 from harness.training.overlap import signature
 from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from harness.training.checkpoints import Checkpoint
 from harness.training.graphs import Captured
-from harness.training.loop import Part, fit_in_step, fit_together
+from harness.training.in_step import Part, fit_in_step
+from harness.training.loop import fit_together
 from harness.training.overlap import Graphs, Overlapped, Way
 from harness.training.stack import agrees
 from harness.training.values import Fit, Material, Member, Recipe

@@ -137,7 +137,7 @@ class Fit:
 class Member:
     """One of several trainings that are made together, as `fit` takes it.
 
-    `place` is its own in the streams that all code shares, where trainings take turns (`harness.training.loop.fit_in_step`).
+    `place` is its own in the streams that all code shares, where trainings take turns (`harness.training.in_step.fit_in_step`).
     """
 
     student: nn.Module

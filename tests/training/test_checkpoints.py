@@ -20,7 +20,8 @@ from harness.core import seeds
 from harness.training.checkpoints import CannotKeep, Checkpoint, State
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured
-from harness.training.loop import Part, fit_in_step, fit_together
+from harness.training.in_step import Part, fit_in_step
+from harness.training.loop import fit_together
 from harness.training.overlap import Overlapped
 from harness.training.values import Fit, Material, Member, Recipe
 from tests.training.small import CLASSES, SHAPE, dropping, weights

@@ -12,9 +12,11 @@ from torch import Tensor
 from harness import losses, optimizers
 from harness.boards.stages import Stage
 from harness.core import seeds
+from harness.core.errors import DataError
 from harness.training.batches import Shuffled
 from harness.training.feed import Feed
-from harness.training.loop import Part, fit, fit_in_step
+from harness.training.in_step import Part, fit_in_step
+from harness.training.loop import fit, fit_together
 from harness.training.replay import Replay, Rule
 from harness.training.values import Material, Member, Recipe
 from tests.training.small import CLASSES, student, weights
@@ -134,3 +136,13 @@ def test_trainings_beside_each_other_go_through_stages_parts_and_means_as_each_d
     fits = fit_in_step(parts, material, teacher=teach)
     assert [one.history for one in fits] == [one.history for one in expected]
     assert all(torch.equal(weights(one), weights(other)) for one, other in zip(beside, alone, strict=True))
+
+
+def test_stored_augmentations_of_several_seeds_are_refused_however_the_trainings_are_made(material: Material) -> None:
+    own = pooled(material, "sampled", 4, 2)
+    stored = replace(RECIPE, augmentation="stored", mixing="stored", batch_size=5)
+    members = [Member(student(), losses.create("kl"), seed) for seed in (5, 6)]
+    with pytest.raises(DataError, match="stored augmentations are made one at a time"):
+        Feed(own, stored, [5, 6])
+    with pytest.raises(DataError, match="stored augmentations are made one at a time"):
+        fit_together(members, own, stored)

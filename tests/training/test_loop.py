@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -12,14 +10,13 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from harness import losses, models, optimizers
-from harness.core import seeds
+from harness import losses, optimizers
 from harness.datasets.base import normalise
 from harness.losses.targets import Targets
 from harness.training.evaluation import evaluate
-from harness.training.loop import Part, evaluation_epochs, fit, fit_in_step
-from harness.training.values import Fit, Material, Member, Recipe
-from tests.training.small import CLASSES, SHAPE, dropping, student, trained, weights
+from harness.training.loop import evaluation_epochs, fit
+from harness.training.values import Material, Recipe
+from tests.training.small import CLASSES, SHAPE, student, trained, weights
 
 RECIPE = Recipe(
     3, 4, optimizers.resolve("adamw"), optimizers.schedules.resolve("constant"), "color_crop_cutout_flip_scale_rotate"
@@ -192,83 +189,3 @@ def test_on_a_gpu_an_epoch_runs_without_a_synchronisation_and_learns_what_the_cp
             torch.cuda.set_sync_debug_mode("default")
 
     assert waits(20) == waits(2)  # one look at the loss at the end, none a step
-
-
-# -- beside each other ---------------------------------------------------------------------------------------------------------
-
-
-def parts(material: Material, kinds: Sequence[Sequence[str]], recipe: Recipe = RECIPE, seed: int = 3) -> list[Part]:
-    """A part for each of (model, loss, optimizer, schedule); a student may draw from torch's own stream."""
-    made = []
-    for model, loss, optimizer, schedule in kinds:
-        seeds.begin(seed, "init")
-        student = dropping() if model == "dropout" else models.build(model, SHAPE, CLASSES)
-        student = student.to(memory_format=torch.channels_last)
-        seeds.begin(seed, "dropout")
-        member = Member(student, losses.create(loss), seed, lambda network: evaluate(network, material), seeds.Place())
-        own = replace(recipe, optimizer=optimizers.resolve(optimizer), schedule=optimizers.schedules.resolve(schedule))
-        made.append(Part([member], own))
-    return made
-
-
-def alone(part: Part, material: Material, teach: Callable[[Tensor], Tensor]) -> Fit:
-    (member,) = part.members
-    with member.place or nullcontext():
-        return fit(member.student, material, member.loss, part.recipe, seed=member.seed, teacher=teach, evaluate=member.evaluate)
-
-
-KINDS = [
-    ("convnet2(width=8, norm=batch)", "gift", "adamw", "multistep"),
-    ("dropout", "kl", "sgd(lr=0.1)", "cosine"),
-    ("dropout", "ce", "adam", "constant"),
-    ("convnet2(width=4)", "mse", "lamb", "multistep"),
-]
-
-
-@pytest.mark.parametrize("mixing", ["none", "cutmix"])
-def test_trainings_beside_each_other_give_what_each_gives_alone_to_the_bit(material: Material, mixing: str) -> None:
-    recipe = replace(RECIPE, epochs=4, evaluations=2, mixing=mixing, augmentation="color_crop_cutout_flip_scale_rotate")
-    calls = 0
-
-    def teach(images: Tensor) -> Tensor:
-        nonlocal calls
-        calls += 1
-        return images.flatten(1)[:, :CLASSES] * 3
-
-    beside = parts(material, KINDS, recipe)
-    fits = fit_in_step(beside, material, teacher=teach)
-    once = calls
-    for part, ours in zip(parts(material, KINDS, recipe), fits, strict=True):
-        before = calls
-        own = alone(part, material, teach)
-        assert calls - before == once  # however many there are, the teacher is asked once a step
-        assert (ours.history, ours.epochs, ours.steps, ours.diverged) == (own.history, own.epochs, own.steps, own.diverged)
-    expected = parts(material, KINDS, recipe)
-    for part in expected:
-        alone(part, material, teach)
-    for ours, own in zip(beside, expected, strict=True):
-        assert torch.equal(weights(ours.members[0].student), weights(own.members[0].student))
-
-
-def test_one_that_diverges_ends_as_it_does_alone_and_leaves_the_others_be(material: Material) -> None:
-    kinds = [KINDS[0], ("convnet2(width=4)", "mse", "sgd(lr=1e20)", "constant")]
-    recipe = replace(RECIPE, epochs=60)
-    steps: list[int] = []
-
-    def teach(images: Tensor) -> Tensor:
-        return images.flatten(1)[:, :CLASSES]
-
-    beside = parts(material, kinds, recipe)
-    lost = beside[1].members[0]
-    lost.student.register_forward_hook(lambda *_: steps.append(1) if lost.student.training else None)
-    fits = fit_in_step(beside, material, teacher=teach)
-    own = [alone(part, material, teach) for part in parts(material, kinds, recipe)]
-    assert [(fit.diverged, fit.epochs, fit.steps) for fit in fits] == [(fit.diverged, fit.epochs, fit.steps) for fit in own]
-    assert [fit.diverged for fit in fits] == [False, True]
-    assert len(steps) == fits[1].steps < fits[0].steps
-    assert fits[0].history == own[0].history
-
-
-def test_what_several_have_in_common_is_no_one_elses_time(material: Material) -> None:
-    fits = fit_in_step(parts(material, KINDS[:2]), material, teacher=lambda images: images.flatten(1)[:, :CLASSES])
-    assert all(fit.train_seconds > 0 for fit in fits)
