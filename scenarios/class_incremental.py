@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -108,6 +108,14 @@ class ClassIncremental(Scenario):
         for step in range(1, steps + 1):
             met = min(step, KEPT.get(trial.options["strategy"]["name"], 1) or step)
             yield images * met / steps, tests * step / steps
+
+    def asks(self, trial: Trial) -> Hashable:
+        """Return a key of trials whose steps train on the same images: those of the step, or of memories chosen in one way."""
+        options, strategy = trial.options, trial.options["strategy"]
+        kept, chosen = KEPT.get(strategy["name"], 1), ""
+        if kept != 1 and (options.get("memory") or strategy.get("options")):
+            chosen = f"{strategy} {options.get('memory')}"
+        return trial.setup.asked, options["steps"], str(options.get("class_order")), kept, chosen
 
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train along the stream with the trial's strategy; after each step, test on the classes met so far."""

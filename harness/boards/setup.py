@@ -11,6 +11,9 @@ Whatever puts trials together takes its key from this table; two setups are alik
 |                       |                                                        | and the way in which that is best done    |
 | `stream`              | all but loss, optimizer, schedule and student          | trainings that are made step by step      |
 |                       |                                                        | beside each other                         |
+| `asked`               | `stream`, whatever the scenario's options              | with what the scenario says of these:     |
+|                       |                                                        | trials that read what the teacher has     |
+|                       |                                                        | said in one of them                       |
 | `training`            | `hash`, but for the scenario's name and version        | records beside a published number         |
 | `workload`            | how many images; all else that takes time but the loss | costs; the seconds of trials that ended   |
 | `student_in_scenario` | network, precision, dataset; scenario and its options  | seconds where no such workload has ended  |
@@ -152,6 +155,11 @@ class Setup(Frozen):
     def stream(self) -> str:
         """Alike in what each step of a seed is given: the batch, altered and mixed, and what the teacher says of it."""
         return self._hash_without("loss", "optimizer", "schedule", "model")
+
+    @cached_property
+    def asked(self) -> str:
+        """Alike in what the teacher is asked, as far as the scenario's options do not decide on it."""
+        return self._hash_without("loss", "optimizer", "schedule", "model", "options")
 
     @cached_property
     def training(self) -> str:

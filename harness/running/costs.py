@@ -118,12 +118,20 @@ class Costs:
 
     def given(self, trial: Trial) -> float:
         """Return the part of a trial's cost that what its student is given takes: batches, and what the teacher says of them."""
-        facts, protocol = self.datasets[trial.dataset.digest], trial.protocol
         step, teachers = self._given(trial)
+        return self._passes(trial, [step, *teachers])
+
+    def asked(self, trial: Trial) -> float:
+        """Return the part of a trial's cost that asking its teacher takes."""
+        return self._passes(trial, self._given(trial)[1])
+
+    def _passes(self, trial: Trial, made: Sequence[Operations]) -> float:
+        """Return the cost of operations that are made of every batch of every training."""
+        facts, protocol = self.datasets[trial.dataset.digest], trial.protocol
         cost = 0.0
         for images, _ in self.trainings(trial, facts.tests):
             steps = protocol.epochs * ceil(images / max(1, protocol.batch_size))
-            cost += sum(self.rates.forward(each, protocol.epochs * images, steps) for each in (step, *teachers))
+            cost += sum(self.rates.forward(each, protocol.epochs * images, steps) for each in made)
         return cost
 
     def _given(self, trial: Trial) -> tuple[Operations, list[Operations]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack
 
@@ -119,6 +119,15 @@ class Scenario:
         """
         yield from one_training(trial, tests)
 
+    def asks(self, trial: Trial) -> Hashable:
+        """Return a key: trials of this scenario and of one seed that share it ask their teacher about the same images.
+
+        Where a trial is more than one training, they are handed to a worker together, and what the teacher has said in one is
+        read in the others. Whether the images are the same is looked at in any case. The default: all but loss, optimizer,
+        schedule and student.
+        """
+        return trial.setup.stream
+
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train one student on the trial's distilled set and test it on the dataset's test split."""
         student = workbench.student(trial)
@@ -207,6 +216,11 @@ def named(name: str) -> Scenario:
     scenario = registry.create(Spec(name=name))
     scenario.name = name
     return scenario
+
+
+def made_at_once(scenario: Scenario) -> bool:
+    """Return whether several trials of a scenario may be made at once, rather than one after the other."""
+    return scenario.trains_one_student and not scenario.runs_bundles
 
 
 def as_said(name: str) -> bool:

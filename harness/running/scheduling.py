@@ -54,7 +54,8 @@ def bundles(
     record is made whole again, so that its bundle holds these trials too.
 
     On the CPU, passes of the same seeds that are given the same (`Setup.stream`) make one bundle, where what they are given is
-    a good part of their work: each gives the same to the bit, in whichever bundle.
+    a good part of their work: each gives the same to the bit, in whichever bundle. So do trials of a seed that are more than one
+    training and ask the teacher the same (`harness.Scenario.asks`), one after the other.
 
     Args:
         costs: tells what trials cost.
@@ -63,7 +64,7 @@ def bundles(
         workers: how many will take them: no bundle holds more than a part of the work of one.
     """
     passes = [*_bundled(trials, costs, device, stack, planned or trials)]
-    together = [*_beside(passes, costs, workers)] if device == "cpu" and stack != 1 else passes
+    together = [*_sharing(passes, costs, stack, workers)] if device == "cpu" else passes
     return [list(bundle.trials) for bundle in _ordered(together)]
 
 
@@ -99,14 +100,12 @@ def _bundled(trials: Sequence[Trial], costs: Costs, device: str, stack: int, pla
             yield from (bundle([trial]) for trial in members)
 
 
-def _beside(passes: Sequence[Bundle], costs: Costs, workers: int) -> Iterator[Bundle]:
-    """Yield bundles of passes that are made step by step beside each other, and the other passes."""
+def _sharing(passes: Sequence[Bundle], costs: Costs, stack: int, workers: int) -> Iterator[Bundle]:
+    """Yield bundles of passes that are made step by step beside each other or in turn, and the other passes."""
     groups: dict[Hashable, list[Bundle]] = defaultdict(list)
     for number, bundle in enumerate(passes):
-        first = bundle.trials[0]
-        pays = _scenario(first.scenario).trains_one_student and costs.given(first) >= WORTH_SHARING * costs(first)
-        numbers = frozenset(trial.seed for trial in bundle.trials)
-        groups[(first.setup.stream, numbers) if pays else number].append(bundle)
+        key, _ = _shared_with(bundle, costs, stack)
+        groups[number if key is None else key].append(bundle)
     most = sum(bundle.cost for bundle in passes) / (workers * BUNDLES_A_WORKER)
     for group in groups.values():
         parts: list[list[Bundle]] = []
@@ -117,7 +116,23 @@ def _beside(passes: Sequence[Bundle], costs: Costs, workers: int) -> Iterator[Bu
             else:
                 part.append(bundle)
         for part in parts:
-            yield Bundle(tuple(trial for bundle in part for trial in bundle.trials), sum(bundle.cost for bundle in part))
+            _, shared = _shared_with(part[0], costs, stack)
+            cost = sum(bundle.cost for bundle in part) - (len(part) - 1) * shared
+            yield Bundle(tuple(trial for bundle in part for trial in bundle.trials), cost)
+
+
+def _shared_with(bundle: Bundle, costs: Costs, stack: int) -> tuple[Hashable | None, float]:
+    """Return a key of passes that share what they are given, None where that does not pay, and what each but one is spared."""
+    first = bundle.trials[0]
+    scenario = _scenario(first.scenario)
+    numbers = frozenset(trial.seed for trial in bundle.trials)
+    if scenario.runs_bundles:
+        return None, 0.0
+    if scenario.trains_one_student:
+        pays = stack != 1 and costs.given(first) >= WORTH_SHARING * costs(first)
+        return (first.setup.stream, numbers) if pays else None, 0.0
+    asked = costs.asked(first)
+    return (scenario.asks(first), numbers) if asked >= WORTH_SHARING * costs(first) else None, asked
 
 
 def _fits(bundle: Bundle, part: Sequence[Bundle], most: float) -> bool:

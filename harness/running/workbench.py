@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -30,6 +31,7 @@ from harness.training.checkpoints import Checkpoint
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import evaluate
 from harness.training.in_step import Part
+from harness.training.kept import KeptLabels
 from harness.training.overlap import signature
 from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe
@@ -74,6 +76,7 @@ class Workbench:
         self._trainings: Counter[str] = Counter()
         self._keep_students = keep_students
         self.students: dict[str, nn.Module] = {}
+        self._labels, self._asked = KeptLabels(), dict[str, Hashable]()
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._kept:
@@ -118,6 +121,16 @@ class Workbench:
 
     def soft_labels(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
         """Return what gives soft labels of an augmented batch, images [B, C, H, W] -> logits [B, C]; None when nothing does.
+
+        On the CPU, where a trial begins together with others that ask the same, what was said in one is read in the others.
+        """
+        teacher = self._teaching(trial)
+        if teacher is None or self.device != "cpu" or trial.id not in self._asked:
+            return teacher
+        return self._labels.teacher(self._asked[trial.id], teacher)
+
+    def _teaching(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
+        """Return what is asked for soft labels, or None.
 
         The same object for all trials of one teacher and set, which is how captured steps are known again.
         """
@@ -260,7 +273,7 @@ class Workbench:
             self._members(trials, losses),
             material,
             recipe(first),
-            self.soft_labels(first),
+            self._teaching(first),
             kind=kind,
             model=_architecture(first),
             checkpoint=self.checkpoint(trials, losses),
@@ -283,7 +296,7 @@ class Workbench:
             if len(members) > 1 and not self._trainer.stackable(members, material, _architecture(first)):
                 return None
             parts.append(Part(members, recipe(first)))
-        teacher = self.soft_labels(trials[0])
+        teacher = self._teaching(trials[0])
         trained = self._trainer.train_in_step(parts, material, teacher, self.checkpoint(trials, losses))
         fits = dict(zip((number for stack in stacks for number in stack), trained, strict=True))
         for stack in stacks:
@@ -300,10 +313,17 @@ class Workbench:
             members.append(Member(student, tied[signature(loss)], trial.seed, self._tested(trial), seeds.Place()))
         return members
 
-    def begin(self, trials: Sequence[Trial]) -> None:
-        """Note that these trials begin, anew if need be: a trial's trainings are told apart by their number."""
+    def begin(self, trials: Sequence[Trial], asked: Mapping[str, Hashable] = MappingProxyType({})) -> None:
+        """Note that these trials begin, anew if need be: a trial's trainings are told apart by their number.
+
+        Args:
+            asked: by trial, the same for those that ask their teacher the same (`harness.Scenario.asks`).
+        """
         for trial in trials:
             self._trainings[trial.id] = 0
+        counts = Counter(asked.values())
+        self._asked = {name: stream for name, stream in asked.items() if counts[stream] > 1}
+        self._labels.hold({*self._asked.values()})
 
     def checkpoint(
         self, trials: Sequence[Trial], losses: Sequence[Callable[[Tensor, Targets], Tensor]] = ()

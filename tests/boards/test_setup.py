@@ -16,25 +16,26 @@ from harness.running.workbench import recipe
 from tests.boards.trials import TRIAL, changed, written_out
 
 STUDENTS = ("student", "student_on_dataset")
-KEYS = ("hash", "together", "stream", "training", "workload", *STUDENTS, "student_in_scenario", "proves", "neighbours", "step")
+ASKED = ("stream", "asked")
+KEYS = ("hash", "together", *ASKED, "training", "workload", *STUDENTS, "student_in_scenario", "proves", "neighbours", "step")
 #: A change to a setup, and the keys in which both are alike all the same.
 ALIKE: dict[tuple[str, Any], tuple[str, ...]] = {
     ("dataset.name", "folder:elsewhere/digits"): KEYS,
     ("protocol.name", "quick"): KEYS,
     ("scenario", "cross-architecture"): ("training", *STUDENTS),
-    ("version", 2): tuple(key for key in KEYS if key not in ("hash", "together", "stream")),
-    ("options.steps", 6): (*STUDENTS, "neighbours", "step"),
+    ("version", 2): tuple(key for key in KEYS if key not in ("hash", "together", *ASKED)),
+    ("options.steps", 6): ("asked", *STUDENTS, "neighbours", "step"),
     ("dataset.digest", "c" * 64): ("student", "step"),
     ("distilled", "c" * 64): ("workload", *STUDENTS, "student_in_scenario", "proves", "step"),
     ("teacher", ()): (*STUDENTS, "student_in_scenario", "proves", "step"),
-    ("model.options.width", 9): ("stream",),
-    ("loss.name", "kl"): ("stream", "together", "workload", *STUDENTS, "student_in_scenario", "neighbours", "step"),
-    ("loss.options.gamma", 0.2): ("stream", "together", "workload", *STUDENTS, "student_in_scenario", "neighbours", "step"),
-    ("optimizer.name", "adam"): ("stream", *STUDENTS, "student_in_scenario"),
-    ("optimizer.options.lr", 0.01): ("stream", "workload", *STUDENTS, "student_in_scenario", "proves"),
+    ("model.options.width", 9): ASKED,
+    ("loss.name", "kl"): (*ASKED, "together", "workload", *STUDENTS, "student_in_scenario", "neighbours", "step"),
+    ("loss.options.gamma", 0.2): (*ASKED, "together", "workload", *STUDENTS, "student_in_scenario", "neighbours", "step"),
+    ("optimizer.name", "adam"): (*ASKED, *STUDENTS, "student_in_scenario"),
+    ("optimizer.options.lr", 0.01): (*ASKED, "workload", *STUDENTS, "student_in_scenario", "proves"),
     ("protocol.epochs", 3): (*STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.batch_size", 20): (*STUDENTS, "student_in_scenario", "proves"),
-    ("protocol.schedule", "cosine"): ("stream", "workload", *STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
+    ("protocol.schedule", "cosine"): (*ASKED, "workload", *STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.augmentation", "none"): ("workload", *STUDENTS, "student_in_scenario", "proves"),
     ("protocol.cutout", "border"): KEYS,  # no square is cut out
     ("protocol.mixing", "cutmix"): ("workload", *STUDENTS, "student_in_scenario", "proves"),

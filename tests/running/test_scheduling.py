@@ -141,8 +141,29 @@ def test_a_scenario_that_trains_seeds_together_gets_them_together_and_whole() ->
     assert all(len({one.setup.hash for one in bundle}) == 1 for bundle in made)
 
 
-def test_streams_are_handed_out_one_by_one() -> None:
-    assert all(len(bundle) == 1 for bundle in bundles(streams((5, 10)), COSTS, "cpu", 8))
+def test_streams_that_ask_a_teacher_the_same_are_handed_out_together_and_others_one_by_one() -> None:
+    names = ("GDumb", "Cumulative", "Naive", "LwF", "Replay")
+    trials = [one for loss in ("gift", "kl", "ce") for one in streams((5, 10), names, loss=loss)]
+    made = bundles(trials, COSTS, "cpu", 0)
+    assert ids(made) == ids([trials])
+    together = {frozenset((str(one.options["strategy"]["name"]), one.loss.name) for one in bundle) for bundle in made}
+    assert frozenset({(name, loss) for name in ("GDumb", "Cumulative") for loss in ("gift", "kl")}) in together
+    assert frozenset({(name, loss) for name in ("Naive", "LwF") for loss in ("gift", "kl")}) in together
+    assert frozenset({("Replay", "gift"), ("Replay", "kl")}) in together
+    assert frozenset({("GDumb", "ce")}) in together
+    for bundle in made:
+        assert len({(one.seed, one.options["steps"]) for one in bundle}) == 1
+    assert all(len(bundle) == 1 for bundle in bundles(trials, COSTS, "cuda:0", 0))
+
+
+def test_trials_in_turn_are_taken_for_as_dear_as_they_are_when_the_teacher_is_asked_once() -> None:
+    large = Costs("cpu", COSTS.datasets, {("teacher",): [Spec(name="resnet18")]}, COSTS.trainings)
+    dear = [one for loss in ("gift", "kl", "mse", "kd") for one in streams((5,), images=100, loss=loss) if one.seed == 0]
+    alone = trial(images=100, scenario="class-incremental", options={"steps": 5, "strategy": {"name": "GDumb"}}, epochs=300)
+    in_turn = large(dear[0]) + 3 * (large(dear[0]) - large.asked(dear[0]))
+    assert in_turn < large(alone) < 4 * large(dear[0])
+    made = bundles([*dear, alone, *streams((2, 3, 10), epochs=400)], large, "cpu", 0)
+    assert made.index([alone]) < next(number for number, bundle in enumerate(made) if len(bundle) == 4)
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])

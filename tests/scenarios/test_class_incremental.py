@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
+from harness.continual.loop import ResidentLoop
 from harness.core.errors import BadOption, BoardError, DataError, UnknownName
+from harness.planning.artefacts import Artefacts
+from harness.running.executors.work import run_bundle
 from harness.running.scenario import named
+from harness.running.workbench import Workbench
+from harness.teachers.teacher import Teacher
 from tests.scenarios.looking import cell, tables_of
 from tests.simulated_boards import streams
 
@@ -268,3 +275,99 @@ def test_a_given_order_is_part_of_the_trial_as_the_list_that_it_is(plan: Planner
     (trial,) = plan(**scenario(class_order=order, steps=5))
     assert trial.options["class_order"] == order
     assert trial.labels.own["class order"] == "given"
+
+
+# -- what a teacher has said in another trial --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each batch holds that a teacher has been asked about."""
+    counts: list[int] = []
+    logits = Teacher.logits
+
+    def counted(self: Teacher, images: torch.Tensor) -> torch.Tensor:
+        counts.append(len(images))
+        return logits(self, images)
+
+    monkeypatch.setattr(Teacher, "logits", counted)
+    return counts
+
+
+def told(record: Record) -> tuple[Any, ...]:
+    return record.id, record.status, record.error, record.metrics, record.history
+
+
+def alone(trials: Sequence[Trial], artefacts: Artefacts) -> list[tuple[Any, ...]]:
+    return [told(record) for trial in trials for record in run_bundle([trial], Workbench("cpu", artefacts))]
+
+
+PROTOCOL = {"name": "smoke", "epochs": 2, "batch_size": 7}
+#: What decides on the images that are asked about: memories of several kinds, a head that is taken off, losses of their own.
+STRATEGIES = ["Naive", "GDumb(mem_size=6)", "Replay(mem_size=6)", "MIR(subsample=2)", "ICaRL"]
+
+
+@pytest.mark.parametrize(("mixing", "strategies", "streams"), [("none", STRATEGIES, 4), ("cutmix", ["GDumb", "Cumulative"], 1)])
+def test_trials_that_ask_the_same_have_the_numbers_that_each_has_alone_to_the_bit(
+    plan: Planner, artefacts: Artefacts, asked: list[int], mixing: str, strategies: list[str], streams: int
+) -> None:
+    """Of whatever strategy: whether two ask the same is found out by what they ask."""
+    keys = {**scenario(steps=2, strategies=strategies), "losses": ["gift", "kl"], "protocol": {**PROTOCOL, "mixing": mixing}}
+    trials = plan(**keys, model="convnet1(width=4)")
+    expected = alone(trials, artefacts)
+    each, asked[:] = len(asked), []
+    same: dict[Any, list[Trial]] = {}
+    for trial in trials:
+        same.setdefault(named(trial.scenario).asks(trial), []).append(trial)
+    assert len(same) == streams  # Naive and MIR in one, and GDumb and Cumulative
+    records = [told(record) for bundle in same.values() for record in run_bundle(bundle, Workbench("cpu", artefacts))]
+    assert sorted(records) == sorted(expected)
+    assert len(asked) <= 0.55 * each
+
+
+def test_bundles_that_mix_what_is_not_the_same_change_no_number(plan: Planner, artefacts: Artefacts, asked: list[int]) -> None:
+    """A key that two trials share by mistake is no harm."""
+    trials = plan(**scenario(steps=2, strategies=["GDumb", "Naive", "LwF(alpha=1.0, temperature=2.0)"]), protocol=PROTOCOL)
+    expected = alone(trials, artefacts)
+    workbench = Workbench("cpu", artefacts)
+    one = named("class-incremental")
+    one.asks = lambda trial: "all the same"  # type: ignore[method-assign]
+    assert [told(record) for record in run_bundle(trials, workbench, scenario=one)] == expected
+
+
+def test_a_trial_that_diverges_or_is_taken_up_leaves_the_numbers_of_the_next_as_they_are(
+    plan: Planner, artefacts: Artefacts, asked: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIFTBENCH_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setattr("harness.training.loop.STEPS_PER_CHECK", 4)
+    keys = {**scenario(steps=3), "losses": ["mse", "gift"], "protocol": {**PROTOCOL, "epochs": 6}}
+    (lost,) = plan(**keys | {"losses": ["mse"], "protocol": {**PROTOCOL, "epochs": 6, "optimizer": "sgd(lr=1e20)"}})
+    others = plan(**keys)
+    expected = alone([lost, *others], artefacts)
+    assert [status for _, status, *_ in expected] == ["diverged", "done", "done"]
+    assert [told(record) for record in run_bundle([lost, *others], Workbench("cpu", artefacts))] == expected
+
+    train, trials = ResidentLoop._train_exp, [others[0], lost, others[1]]
+
+    class CutOff(BaseException):
+        """Stands for the end of a process."""
+
+    def until(self: Any, *given: Any, **options: Any) -> None:
+        if len(self.groups) > 2:
+            raise CutOff
+        train(self, *given, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(CutOff):
+        patch.setattr(ResidentLoop, "_train_exp", until)
+        list(run_bundle(trials, Workbench("cpu", artefacts, checkpoints=tmp_path / "checkpoints")))
+    records = list(run_bundle(trials, Workbench("cpu", artefacts, checkpoints=tmp_path / "checkpoints")))
+    assert records[0].environment.taken_up == 2
+    assert [told(record) for record in records] == [expected[1], expected[0], expected[2]]
+
+
+def test_a_teacher_is_asked_by_one_of_those_that_a_run_puts_together(run: Run, asked: list[int]) -> None:
+    board = {"losses": ["gift", "kl", "mse"], "sets": [{"method": "random", "ipc": 2}], "protocol": PROTOCOL}
+    run({"name": "class-incremental", "steps": 5, "strategies": "GDumb"}, **board | {"losses": ["gift"]})
+    once, asked[:] = len(asked), []
+    run({"name": "class-incremental", "steps": 5, "strategies": "GDumb"}, **board)
+    assert len(asked) == once

@@ -22,7 +22,7 @@ from harness.planning.artefacts import Artefacts
 from harness.running import plugged
 from harness.running.executors import memory
 from harness.running.executors.protocol import Settings
-from harness.running.scenario import Outcome, Scenario, named
+from harness.running.scenario import Outcome, Scenario, made_at_once, named
 from harness.running.workbench import Workbench
 from harness.training.devices import arithmetic, deterministic
 
@@ -64,8 +64,8 @@ def said(texts: Sequence[str], workbench: Workbench, facts: dict[str, object]) -
 
 
 def at_once(trials: Sequence[Trial]) -> int:
-    """Return how many of a bundle's trials start at its beginning: all, unless their scenario goes through bundles by itself."""
-    return 1 if named(trials[0].scenario).runs_bundles else len(trials)
+    """Return how many of a bundle's trials start at its beginning: all, or one where their scenario makes one after the other."""
+    return len(trials) if made_at_once(named(trials[0].scenario)) else 1
 
 
 def run_bundle(
@@ -115,7 +115,7 @@ def _outcomes(scenario: Scenario, trials: Sequence[Trial], workbench: Workbench)
     """Yield what a scenario makes of trials, each in their precision; between them torch's settings are the caller's."""
     for trial in trials:
         plugged.check(trial)
-    workbench.begin(trials)
+    workbench.begin(trials, {trial.id: (scenario.asks(trial), trial.seed) for trial in trials})
     own = partial(_computing, workbench, trials[0].protocol.precision)
     with own():
         outcomes = iter(scenario.run_bundle(tuple(trials), workbench))
