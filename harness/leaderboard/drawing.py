@@ -99,6 +99,8 @@ def _drawing(figure: Figure) -> Drawing:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Drawing
 
+    from harness.leaderboard.panels import gather, panels, share
+
     count = len(figure.panels)
     rows = math.ceil(count / ACROSS)
     across = math.ceil(count / rows)
@@ -109,14 +111,12 @@ def _drawing(figure: Figure) -> Drawing:
     margin = 0.6 + 0.08 * max((len(part) for name in names for part in name.split("\n")), default=0)
     drawing = Drawing(figsize=(margin + across * width, rows * height), layout="constrained", facecolor="white")
     FigureCanvasAgg(drawing)
-    axes = drawing.subplots(rows, across, sharex=True, sharey=True, squeeze=False)
-    places = [axes[i // across, i % across] for i in range(rows * across)]
+    places = panels(drawing, rows, across)
     looks = {label: _look(i, figure.kind) for i, label in enumerate(labels)}
     looks |= {panel.front.label: FRONT for panel in figure.panels if panel.front is not None}
     for i, (panel, place) in enumerate(zip(figure.panels, places, strict=False)):
         place.set_title(_text(panel.title, int(width * 11)))
         {"dots": _dots, "points": _points, "curve": _curve}[figure.kind](place, panel, looks)
-        _ground(place, figure)
         if i % across == 0:
             place.set_ylabel(_text(figure.y_label, 40))
         if i + across >= count:  # the lowest of its column
@@ -124,7 +124,11 @@ def _drawing(figure: Figure) -> Drawing:
             place.tick_params(labelbottom=True)
     for place in places[count:]:
         place.set_visible(False)
-    _scales(figure, places[0], names)
+    gather(places[:count])
+    for place in places[:count]:
+        _ground(place, figure)
+        _scales(figure, place, names)
+    share(places[:count])
     if figure.title:
         title = _text(figure.title, int((margin + across * width) * 10))
         drawing.suptitle(title, fontweight="bold")
@@ -168,7 +172,6 @@ def _look(i: int, kind: str) -> dict[str, Any]:
 def _curve(place: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
     """Draw lines, each with its band. A point whose neighbours have none gets an error bar, for a band needs two."""
     alpha = 0.18 if len(panel.lines) <= 4 else 0.09
-    place.set_autoscale_on(False)  # or every artist asks all those before it how far the axes must reach
     for line in panel.lines:
         look = looks.get(line.label, {"color": "none"})  # the rest have no number in any panel
         place.plot(line.x, line.y, zorder=3, **look)
@@ -181,9 +184,6 @@ def _curve(place: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:
         alone = [i for i in range(len(known)) if known[i] and not any(known[j] for j in (i - 1, i + 1) if 0 <= j < len(known))]
         where, middle, half = ([values[i] for i in alone] for values in (line.x, line.y, line.spread))
         place.errorbar(where, middle, yerr=half, fmt="none", ecolor=look["color"], elinewidth=1.3, capsize=3, zorder=2)
-    place.set_autoscale_on(True)
-    if panel.lines:  # without, the limits stay what they are
-        place.autoscale_view()
 
 
 def _dots(place: Axes, panel: Panel, looks: dict[str, dict[str, Any]]) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawing
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from harness.leaderboard import drawing
+from harness.leaderboard import drawing, panels
 from harness.leaderboard.drawing import FAMILIES, METADATA, STYLE, draw
 from harness.leaderboard.figures import Figure
 from tests.leaderboard.looking import figure
@@ -97,19 +100,61 @@ def test_how_far_the_axes_reach_is_not_asked_again_for_every_line(monkeypatch: p
     asked: list[bool] = []
     kept = Axes.autoscale_view
 
-    def count(self: Axes, *words: Any, **how: Any) -> None:
+    def note(self: Axes, *words: Any, **how: Any) -> None:
         asked.append(self.get_autoscale_on())
         kept(self, *words, **how)
 
-    monkeypatch.setattr(Axes, "autoscale_view", count)
+    monkeypatch.setattr(Axes, "autoscale_view", note)
     times = []
-    for lines in (5, 20):
+    for lines, count in ((5, 1), (20, 1), (5, 3)):
         asked.clear()
-        panel = figure(lines, panels=1).panels[0]
-        place = Drawing().subplots()
-        drawing._curve(place, panel, {line.label: drawing._look(0, "curve") for line in panel.lines})
+        shown = figure(lines, panels=count)
+        places = drawing._drawing(shown).axes
         times.append(sum(asked))
-        low, high = place.get_ylim()
-        ends = [y + sign * s for line in panel.lines for y, s in zip(line.y, line.spread, strict=True) for sign in (-1, 1)]
+        drawn = [line for panel in shown.panels for line in panel.lines]
+        ends = [y + sign * s for line in drawn for y, s in zip(line.y, line.spread, strict=True) for sign in (-1, 1)]
+        assert len({place.get_ylim() for place in places}) == len({place.get_xlim() for place in places}) == 1
+        low, high = places[-1].get_ylim()
         assert low < min(ends) < max(ends) < high
-    assert times[0] == times[1]
+    assert times[0] == times[1] == times[2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [("curve", figure(2, panels=4)), ("dots", figure(2, points=2, panels=2)), ("points", figure(2, points=1, panels=1))],
+)
+def test_panels_have_the_bytes_that_axes_shared_by_matplotlib_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["curve", "dots", "points"], shown: Figure
+) -> None:
+    places = tuple("012")
+    shown = replace(shown, kind=kind, categories=places if kind == "dots" else (), zero=kind == "dots")
+    ours = [path.read_bytes() for path in draw(shown, tmp_path)]
+
+    def shared(page: Drawing, rows: int, across: int) -> list[Axes]:
+        return [*page.subplots(rows, across, sharex=True, sharey=True, squeeze=False).flat]
+
+    monkeypatch.setattr(panels, "panels", shared)
+    monkeypatch.setattr(panels, "gather", lambda places: None)
+    monkeypatch.setattr(panels, "share", lambda places: None)
+    assert [path.read_bytes() for path in draw(shown, tmp_path)] == ours
+
+
+def test_an_axis_looks_for_its_ticks_once_whenever_a_panel_is_measured_or_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Axis] = []
+    kept: Any = vars(Axis)["_update_ticks"]
+
+    def count(self: Axis) -> Any:
+        looked.append(self)
+        return kept(self)
+
+    monkeypatch.setattr(Axis, "_update_ticks", count)
+    draw(figure(2, panels=3), tmp_path)
+    measured = 3 * 2  # layouts, each of which measures twice
+    assert max(Counter(map(id, looked)).values()) <= measured + len(METADATA) + 1  # and once for labels that overlap
+
+
+def test_no_panel_asks_the_others_how_far_they_reach() -> None:
+    for place in drawing._drawing(figure(1, points=2, panels=4)).axes:
+        assert place.get_shared_x_axes().get_siblings(place) == place.get_shared_y_axes().get_siblings(place) == [place]
