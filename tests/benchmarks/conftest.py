@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.ratios import insert, machine, markdown, place, rows_of
+from tests.benchmarks.ratios import PLACE, insert, machine, markdown, rows_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Say that a file has no place for the table before minutes of benchmarks, not after."""
     if file := config.getoption("ratios_into", None):
         try:
-            place(Path(file))
+            PLACE.around(Path(file))
         except ValueError as error:
             raise pytest.UsageError(str(error)) from None
 

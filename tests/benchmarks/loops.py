@@ -1,7 +1,8 @@
 """What the benchmarks time: one job, and the loops that train it or test it.
 
 All loops do the same work on the same student, teacher, loss and images: ours by `harness.training.loop`, the bare steps, the
-loop a user would write from the published protocol, and Avalanche's own. Each trains a copy of the job's student.
+loop that we think a user would write from the published protocol (the naive loop, ours), and Avalanche's own. Each trains a copy
+of the job's student.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from harness.training.devices import arithmetic, autocast, on_device
 from harness.training.evaluation import evaluate
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
+from tests.benchmarks import limits
 
 #: glibc's `mallopt`: what `harness.running.executors.memory` changes in a worker, and where glibc's own, which adapt, end up
 #: beside training steps.
@@ -37,7 +39,10 @@ CLASSES, WORKERS, EVALUATION_BATCH = 10, 4, 256
 
 @dataclass
 class Job:
-    """A student to train on images [N, C, H, W] under a teacher and a loss, for some epochs in batches of `batch`."""
+    """A student to train on images [N, C, H, W] under a teacher and a loss, for some epochs in batches of `batch`.
+
+    `operations` are those of its forward pass on an image.
+    """
 
     student: nn.Module
     teacher: nn.Module
@@ -46,6 +51,17 @@ class Job:
     loss: Callable[[Tensor, Targets], Tensor]
     batch: int
     epochs: int = 1
+    operations: float = 0.0
+
+    @property
+    def training(self) -> float:
+        """Floating-point operations of all epochs: student forward and backward, teacher forward, which are alike here."""
+        return self.epochs * len(self.labels) * limits.step(self.operations, self.operations)
+
+    @property
+    def moved(self) -> float:
+        """Bytes that altering each batch of all epochs reads and writes at the least."""
+        return 2.0 * self.epochs * self.images.numel() * self.images.element_size()
 
 
 def job(model: str, side: int, images: int, batch: int, epochs: int = 1) -> Job:
@@ -54,7 +70,8 @@ def job(model: str, side: int, images: int, batch: int, epochs: int = 1) -> Job:
     shape = (3, side, side)
     student, teacher = (on_device(models.build(models.registry.resolve(model), shape, CLASSES), "cpu") for _ in range(2))
     pixels = torch.randn(images, *shape).to(memory_format=torch.channels_last)
-    return Job(student, teacher.eval(), pixels, torch.arange(images) % CLASSES, losses.create("gift"), batch, epochs)
+    labels, loss, operations = torch.arange(images) % CLASSES, losses.create("gift"), limits.forward(model, shape, CLASSES)
+    return Job(student, teacher.eval(), pixels, labels, loss, batch, epochs, operations)
 
 
 def in_a_worker(run: Callable[..., object], *given: Any) -> Callable[[], None]:
@@ -164,7 +181,8 @@ def loader(given: Job, batch: int, shuffle: bool) -> DataLoader[tuple[Tensor, ..
 
 
 def naive_epochs(given: Job) -> Callable[[], None]:
-    """Return what a user writes from the published protocol: a DataLoader of 4 workers; loss, top-1, top-5 read each step."""
+    """Return what we think a user writes from the published protocol, and no author's code: a DataLoader of 4 workers; loss,
+    top-1 and top-5 read each step."""
     own = users(given)
     optimizer, batches = adamw(own.student), loader(own, own.batch, shuffle=True)
 

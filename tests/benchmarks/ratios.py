@@ -25,10 +25,13 @@ import torch
 from tabulate import tabulate
 
 from harness.core.cores import cores
+from tests.benchmarks.limits import Limit
 
 ROUNDS, WARMUPS = 7, 2
-NOTE = "Median of rounds in which all sides were timed in turn, and their range."
-START, END = "<!-- giftbench-benchmarks -->", "<!-- /giftbench-benchmarks -->"
+NOTE = (
+    "Median of rounds in which all sides were timed in turn, and their range. The last columns: what nothing here can be faster\n"
+    "than, timed in the same rounds, and how much of its speed the side named first has; in brackets, why there is no such thing."
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Row:
         target: what it should be, as the table shows it ("≤ 1.05"), or "".
         unit: of an amount that is no ratio, such as "s".
         times: median seconds of both sides of a ratio, or ().
+        limit: what nothing here can be faster than, or why there is no such thing to hold the row against.
+        reached: the share of that limit's speed that the side named first has; 0 where there is none.
     """
 
     what: str
@@ -55,14 +60,29 @@ class Row:
     target: str = ""
     unit: str = ""
     times: Sequence[float] = ()
+    limit: str = ""
+    reached: float = 0.0
 
     @classmethod
-    def of(cls, what: str, mine: Sequence[float], its: Sequence[float], target: str = "") -> Row:
-        """Compare the seconds of two sides, round by round."""
+    def of(cls, what: str, mine: Sequence[float], its: Sequence[float], target: str = "", limit: Held | str = "") -> Row:
+        """Compare the seconds of two sides, round by round; `limit` is what the first is held against, or why nothing is."""
         ratios = [a / b for a, b in zip(mine, its, strict=True)]
         times = (statistics.median(mine), statistics.median(its))
         median = statistics.median(ratios)
-        return cls(what, median, min(ratios), max(ratios), torch.get_num_threads(), len(ratios), target, times=times)
+        held = (limit, 0.0) if isinstance(limit, str) else (limit.name, limit.reached(mine))
+        return cls(what, median, min(ratios), max(ratios), torch.get_num_threads(), len(ratios), target, "", times, *held)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A limit by its name, and the seconds that a side's work takes at the least by it, round by round."""
+
+    name: str
+    seconds: Sequence[float]
+
+    def reached(self, mine: Sequence[float]) -> float:
+        """Return the median share of the limit's speed that a side has which took so many seconds."""
+        return statistics.median(least / taken for least, taken in zip(self.seconds, mine, strict=True))
 
 
 def in_turn(
@@ -72,6 +92,7 @@ def in_turn(
     ratios: Mapping[tuple[str, str], str],
     rounds: int = ROUNDS,
     warmups: int = WARMUPS,
+    limits: Mapping[tuple[str, str], Limit | str] | None = None,
 ) -> None:
     """Time several sides one after the other in every round, and note ratios between them.
 
@@ -81,23 +102,40 @@ def in_turn(
         sides: what to call, by name, in the order in which a round runs them. Sides that are close to each other, and whose ratio
             matters, are best named one after the other.
         ratios: pairs of names, and the target of each ratio or "".
+        limits: what the first of a pair is held against: a limit, which is timed in each round too; the name of a side that does
+            nothing but what it must; or, in other words, why there is nothing.
     """
     *others, last = sides
     seconds: dict[str, list[float]] = {name: [] for name in sides}
+    limits = limits or {}
+    timed = {limit: [] for limit in limits.values() if isinstance(limit, Limit)}
 
     def before() -> None:
+        for limit, least in timed.items():
+            least.append(limit.pieces * _seconds(limit.run))
         for name in others:
-            started = time.perf_counter()
-            sides[name]()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(_seconds(sides[name]))
 
     benchmark.pedantic(sides[last], setup=before, rounds=rounds, warmup_rounds=warmups, iterations=1)
     seconds[last] = list(benchmark.stats.stats.data)
+
+    def held(pair: tuple[str, str]) -> Held | str:
+        limit = limits.get(pair, "")
+        if isinstance(limit, Limit):
+            return Held(limit.name, timed[limit][-rounds:])
+        return Held(limit, seconds[limit][-rounds:]) if limit in sides else limit
+
     rows = [
-        Row.of(f"{what}{mine} / {its}", seconds[mine][-rounds:], seconds[its][-rounds:], target)
+        Row.of(f"{what}{mine} / {its}", seconds[mine][-rounds:], seconds[its][-rounds:], target, held((mine, its)))
         for (mine, its), target in ratios.items()
     ]
     benchmark.extra_info["ratios"] = [asdict(row) for row in rows]
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def paired(
@@ -108,9 +146,11 @@ def paired(
     rounds: int = ROUNDS,
     warmups: int = WARMUPS,
     target: str = "",
+    limit: Limit | str = "",
 ) -> None:
-    """Benchmark `ours`, timing `other` before each round, and note their ratio under the name `what`."""
-    in_turn(benchmark, "", {"other": other, "ours": ours}, {("ours", "other"): target}, rounds, warmups)
+    """Benchmark `ours`, timing `other` before each round, and note their ratio under the name `what`; `limit` is that of ours."""
+    pair = ("ours", "other")
+    in_turn(benchmark, "", {"other": other, "ours": ours}, {pair: target}, rounds, warmups, {pair: limit})
     (row,) = benchmark.extra_info.pop("ratios")
     benchmark.extra_info.update(row | {"what": what})
 
@@ -146,38 +186,66 @@ def markdown(rows: Sequence[Row], made_on: str) -> str:
 
 
 def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    return [[_escaped(row.what), _amount(row), _range(row), row.target, _times(row), str(row.rounds)] for row in rows]
+    return [
+        [_escaped(row.what), _amount(row), _range(row), row.target, _times(row), str(row.rounds), row.limit, _reached(row)]
+        for row in rows
+    ]
 
 
 def _table(cells: Sequence[Sequence[str]], made_on: str) -> str:
-    head = ("what", "ratio", "range", "target", "seconds, median", "rounds")
-    table = tabulate(cells, head, "pipe", colalign=("left", *["right"] * 5), disable_numparse=True)
+    head = ("what", "ratio", "range", "target", "seconds, median", "rounds", "limit", "of it")
+    table = tabulate(cells, head, "pipe", colalign=("left", *["right"] * 5, "left", "right"), disable_numparse=True)
     return f"{table}\n\n{NOTE} Measured on {made_on}.\n"
 
 
-def place(file: Path) -> tuple[str, str]:
-    """Return what stands before and after the table in a Markdown file, with the markers.
+@dataclass(frozen=True)
+class Place:
+    """Where a table stands in a Markdown file: between two comments that bear its name."""
 
-    Raises: ValueError when the file or the markers are not there, the markers once and in order.
-    """
-    text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    found = re.fullmatch(f"(.*{re.escape(START)}).*({re.escape(END)}.*)", text, re.DOTALL)
-    if not found or text.count(START) != 1 or text.count(END) != 1:
-        raise ValueError(f"{file}: no place for the table; put the lines {START} and {END} where it shall stand")
-    return found[1], found[2]
+    name: str
+
+    @property
+    def start(self) -> str:
+        return f"<!-- {self.name} -->"
+
+    @property
+    def end(self) -> str:
+        return f"<!-- /{self.name} -->"
+
+    def around(self, file: Path) -> tuple[str, str]:
+        """Return what stands before and after the table in a file, with the markers.
+
+        Raises: ValueError when the file or the markers are not there, the markers once and in order.
+        """
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        found = re.fullmatch(f"(.*{re.escape(self.start)}).*({re.escape(self.end)}.*)", text, re.DOTALL)
+        if not found or text.count(self.start) != 1 or text.count(self.end) != 1:
+            raise ValueError(f"{file}: no place for the table; put the lines {self.start} and {self.end} where it shall stand")
+        return found[1], found[2]
+
+    def insert(self, file: Path, cells: Sequence[Sequence[str]], made_on: str, table: Callable[[list[list[str]]], str]) -> None:
+        """Put a table of these rows there, as `table` makes it of them. Raises ValueError as `around` does.
+
+        Of a table that says that it was "Measured on {made_on}.", rows that begin with none of the new ones' first cells stay.
+        """
+        before, after = self.around(file)
+        held = file.read_text(encoding="utf-8")[len(before) :].removesuffix(after)
+        lines = [line for line in held.splitlines() if line.startswith("|")][2:] if f"Measured on {made_on}.\n" in held else []
+        rows = {row[0]: row for row in [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]}
+        rows |= {row[0]: [*row] for row in cells}
+        file.write_text(f"{before}\n\n{table([*rows.values()])}\n{after}", encoding="utf-8")
+
+
+#: Where the table of the benchmarks stands.
+PLACE = Place("giftbench-benchmarks")
 
 
 def insert(file: Path, rows: Sequence[Row], made_on: str) -> None:
-    """Put the table between the markers of a Markdown file. Raises ValueError as `place` does.
+    """Put the table between the markers of a Markdown file, among the rows of the same machine that were not measured again.
 
-    Of a table that was made on the same machine, the rows of benchmarks that were not run again stay.
+    Raises: ValueError as `Place.around` does.
     """
-    before, after = place(file)
-    held = file.read_text(encoding="utf-8")[len(before) :].removesuffix(after)
-    lines = [line for line in held.splitlines() if line.startswith("|")][2:] if f"Measured on {made_on}.\n" in held else []
-    cells = {row[0]: row for row in [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]}
-    cells |= {row[0]: row for row in _cells(rows)}
-    file.write_text(f"{before}\n\n{_table([*cells.values()], made_on)}\n{after}", encoding="utf-8")
+    PLACE.insert(file, _cells(rows), made_on, lambda cells: _table(cells, made_on))
 
 
 def _escaped(text: str) -> str:
@@ -202,3 +270,7 @@ def _range(row: Row) -> str:
 
 def _times(row: Row) -> str:
     return " / ".join(_number(seconds) for seconds in row.times)
+
+
+def _reached(row: Row) -> str:
+    return f"{100 * row.reached:.{0 if row.reached >= 0.095 else 1}f} %" if row.reached else "–"

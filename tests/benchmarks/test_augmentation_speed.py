@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import loops
+from tests.benchmarks import limits, loops
 from tests.benchmarks.ratios import has_bf16, in_turn, paired
 
 
@@ -24,7 +24,8 @@ def test_dsa_against_the_step_it_is_part_of(benchmark: Any) -> None:
     if has_bf16():
         sides = {"the bare bf16 step": lambda: bare("bf16")} | sides
         pairs[("DSA", "the bare bf16 step")] = ""
-    in_turn(benchmark, "ConvNet-3, 32 px, batch 50: ", sides, pairs, rounds=15)
+    held = dict.fromkeys(pairs, limits.bandwidth(job.moved))
+    in_turn(benchmark, "ConvNet-3, 32 px, batch 50: ", sides, pairs, rounds=15, limits=held)
 
 
 @pytest.mark.benchmark(group="augmentation of batches of 50, 3 x 32 x 32")
@@ -37,4 +38,5 @@ def test_dsa_against_kornias_modules(benchmark: Any) -> None:
         loops.kornia_augmentation(job),
         rounds=15,
         target="≤ 0.33",
+        limit=limits.bandwidth(job.moved),
     )

@@ -18,20 +18,24 @@ from typing import Any
 
 import pytest
 
+from harness import datasets
 from harness.boards.records import RecordStore
 from harness.core.cores import cores
+from tests.benchmarks import limits
 from tests.benchmarks.ratios import Row, in_turn
+from tests.large_boards import planned
 
 BOARD = """
 dataset = "digits"
 model = "{model}"
-teacher = {{ model = "convnet3(width=32)", epochs = 10 }}
+teacher = {{ model = "{teacher}", epochs = 10 }}
 protocol = {{ name = "quick", evaluations = 1 }}
 losses = ["gift", "kl", "mse", "ce"]
 seeds = 3
 sets = [{{ method = "random", ipc = [{ipc}, {more}] }}]
 scenarios = ["loss-comparison"]
 """
+TEACHER = "convnet3(width=32)"
 TRAININGS, ROUNDS = 24, 3
 #: A small student, and one so small that its trainings are stacked.
 STUDENTS = {"convnet3(width=32)": (5, 10), "convnet2(width=8)": (1, 2)}
@@ -42,10 +46,21 @@ def prepared(folder: Path, model: str) -> Path:
     board = folder / "board"
     board.mkdir()
     ipc, more = STUDENTS[model]
-    (board / "board.toml").write_text(BOARD.format(model=model, ipc=ipc, more=more))
+    (board / "board.toml").write_text(BOARD.format(model=model, teacher=TEACHER, ipc=ipc, more=more))
     run(board, "--seeds", "1", "--loss", "gift", "--protocol", "smoke")
     shutil.rmtree(board / "records")
     return board
+
+
+def operations(file: Path, model: str) -> float:
+    """Return the floating-point operations of a board's trainings and tests."""
+    data = datasets.load("digits")
+    shape, classes, total = data.shape, len(data.classes), 0.0
+    student, teacher = (limits.forward(network, shape, classes) for network in (model, TEACHER))
+    for trial in planned(file):
+        seen = trial.protocol.epochs * (trial.labels.images or 0)
+        total += seen * limits.step(student, teacher) + trial.protocol.evaluations * len(data.test) * student
+    return total
 
 
 def run(board: Path, *how: str) -> None:
@@ -69,7 +84,8 @@ def test_trainings_an_hour(benchmark: Any, tmp_path: Path, monkeypatch: pytest.M
 
     one_after_another = ("--jobs", "1", "--threads", str(cores()), "--stack", "1")
     sides = {"one after another": from_scratch(*one_after_another), "ours": from_scratch()}
-    in_turn(benchmark, "", sides, {("ours", "one after another"): ""}, rounds=ROUNDS, warmups=0)
+    pair = ("ours", "one after another")
+    in_turn(benchmark, "", sides, {pair: ""}, ROUNDS, 0, {pair: limits.product(operations(board / "board.toml", model))})
     (seconds,) = benchmark.extra_info.pop("ratios")
     what = f"trainings an hour, {model}: defaults / one after another with {cores()} threads"
     faster = {"ratio": 1 / seconds["ratio"], "lowest": 1 / seconds["highest"], "highest": 1 / seconds["lowest"]}

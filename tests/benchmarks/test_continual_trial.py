@@ -27,10 +27,12 @@ from harness.losses.targets import Targets
 from harness.training.devices import on_device
 from harness.training.loop import fit
 from harness.training.values import Material, Recipe
+from tests.benchmarks import limits
 from tests.benchmarks.ratios import paired
 
 SHAPE, CLASSES, STEPS, BATCH, EPOCHS = (3, 32, 32), 10, 5, 50, 15
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
+MODEL = "convnet3(width=32)"
 ORDER = list(range(CLASSES))
 
 
@@ -50,8 +52,7 @@ class Job:
 def job() -> Job:
     """A small student, so that what the stream and Avalanche's hooks cost weighs more than it would beside a large one."""
     torch.manual_seed(0)
-    model = "convnet3(width=32)"
-    student, teacher = (on_device(models.build(models.registry.resolve(model), SHAPE, CLASSES), "cpu") for _ in range(2))
+    student, teacher = (on_device(models.build(models.registry.resolve(MODEL), SHAPE, CLASSES), "cpu") for _ in range(2))
     material, test = (
         Material.on_device("cpu", torch.randn(count, *SHAPE), torch.arange(CLASSES).repeat(count // CLASSES))
         for count in (100, 1000)
@@ -133,6 +134,14 @@ def avalanche_trial(job: Job) -> None:
             strategy.eval(made.test_stream[: step + 1])
 
 
+def operations(tested: bool = False) -> float:
+    """Return the floating-point operations of a trial: 20, 40, … 100 images in memory, and tests of the classes that were met."""
+    each = limits.forward(MODEL, SHAPE, CLASSES)
+    parts = range(1, STEPS + 1)
+    trained = sum(EPOCHS * 100 * part / STEPS * limits.step(each, each) for part in parts)
+    return trained + tested * sum(1000 * part / STEPS * each for part in parts)
+
+
 @pytest.mark.benchmark(group="a class-incremental trial")
 def test_a_trial_costs_little_more_than_its_steps(benchmark: Any, job: Job) -> None:
     paired(
@@ -140,10 +149,12 @@ def test_a_trial_costs_little_more_than_its_steps(benchmark: Any, job: Job) -> N
         "class-incremental trial / its steps bare, by fit",
         lambda: our_trial(job),
         lambda: bare_steps(job),
+        limit=limits.product(operations()),
     )
 
 
 @pytest.mark.benchmark(group="a class-incremental trial")
 def test_a_trial_against_avalanches_own_loader_and_evaluator(benchmark: Any, job: Job) -> None:
     what = "class-incremental trial, tested / Avalanche's loader and evaluator"
-    paired(benchmark, what, lambda: our_trial(job, tested=True), lambda: avalanche_trial(job))
+    most = limits.product(operations(tested=True))
+    paired(benchmark, what, lambda: our_trial(job, tested=True), lambda: avalanche_trial(job), limit=most)

@@ -29,6 +29,8 @@ from tests.large_boards import fill, large_board, parts_of, planned
 
 SMALL, LARGE = 1_000, 10_000
 ROUNDS = 3
+#: Why no limit stands beside these rows.
+NO_LIMIT = "(Python and files: no arithmetic, little memory)"
 WRITTEN = 200  # records of each board that are written again
 GIFTBENCH = Path(sys.executable).parent / "giftbench"
 
@@ -63,7 +65,8 @@ def grown(
     benchmark.pedantic(lambda: work(boards[LARGE]), setup=before, rounds=ROUNDS, warmup_rounds=1, iterations=1)
     large = list(benchmark.stats.stats.data)
     each = [[seconds / counts[size] for seconds in taken] for size, taken in ((LARGE, large), (SMALL, small[-ROUNDS:]))]
-    rows = [amount(what, large, "s", target), Row.of(f"{what}: a trial at {LARGE:,} / at {SMALL:,}", each[0], each[1])]
+    ratio = Row.of(f"{what}: a trial at {LARGE:,} / at {SMALL:,}", each[0], each[1], limit=NO_LIMIT)
+    rows = [amount(what, large, "s", target), ratio]
     benchmark.extra_info["ratios"] = [asdict(row) for row in rows]
     return rows
 
@@ -71,7 +74,7 @@ def grown(
 def amount(what: str, values: list[float], unit: str, target: str = "") -> Row:
     """Return a row of an amount: the median of `values` and their range."""
     ordered = sorted(values)
-    return Row(what, ordered[len(ordered) // 2], ordered[0], ordered[-1], 0, len(values), target, unit)
+    return Row(what, ordered[len(ordered) // 2], ordered[0], ordered[-1], 0, len(values), target, unit, limit=NO_LIMIT)
 
 
 def rate(benchmark: Any, what: str, rows: list[Row], count: int) -> None:

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from harness import losses, models, optimizers
-from harness.running.costs import forward_operations
 from harness.running.executors import memory
 from harness.training.devices import on_device
 from harness.training.loop import fit, fit_together
 from harness.training.values import Material, Member, Recipe
+from tests.benchmarks import limits
 from tests.benchmarks.ratios import paired
 
 TOGETHER = 6
@@ -52,10 +52,11 @@ def test_a_stack(benchmark: Any, model: str, side: int, batch: int) -> None:
         for one in members():
             fit(one.student, material, loss, recipe, seed=one.seed, teacher=teacher)
 
-    operations = batch * forward_operations(models.registry.resolve(model).spec.model_dump_json(), shape, 10)
+    operations = batch * limits.forward(model, shape, 10)
     torch.set_num_threads(1)  # as the harness's workers have it
     try:
         what = f"{model}, {side} px, batch {batch}, {operations:.1e} operations: {TOGETHER} stacked / one after another"
-        paired(benchmark, what, stacked, alone, rounds=3, warmups=1)
+        most = limits.product(TOGETHER * recipe.epochs * limits.step(operations, operations))
+        paired(benchmark, what, stacked, alone, rounds=3, warmups=1, limit=most)
     finally:
         torch.set_num_threads(threads)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.ratios import paired
+from tests.benchmarks.ratios import in_turn
 
+HELP, BARE = "`giftbench --help`", "`python -c 'import typer, rich'`"
 GIFTBENCH = Path(sys.executable).parent / "giftbench"
 
 
@@ -24,11 +25,5 @@ def started(*command: str) -> Callable[[], None]:
 
 @pytest.mark.benchmark(group="start-up")
 def test_help_against_bare_imports(benchmark: Any) -> None:
-    paired(
-        benchmark,
-        "`giftbench --help` / `python -c 'import typer, rich'`",
-        started(str(GIFTBENCH), "--help"),
-        started(sys.executable, "-c", "import typer, rich"),
-        rounds=15,
-        target="≤ 2",
-    )
+    sides = {BARE: started(sys.executable, "-c", "import typer, rich"), HELP: started(str(GIFTBENCH), "--help")}
+    in_turn(benchmark, "", sides, {(HELP, BARE): "≤ 2"}, rounds=15, limits={(HELP, BARE): BARE})
