@@ -27,44 +27,17 @@ from harness.core.spec import Spec
 from harness.distilled.set import DistilledSet
 from harness.planning.artefacts import Artefacts
 from harness.planning.preparation import Preparation
+from tests.benchmarks.released import LOSSES, Loss, network
 
 WIDTH, IPC, EPOCHS = 32, 10, 300
 MODEL = f"convnet3(width={WIDTH})"
 #: The seeds of the authors' loop: other streams than ours, which counts from 0.
 FIRST_SEED = 1000
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 # -- their loop ---------------------------------------------------------------------------------------------------------------
 
 
-def network(channels: int, side: int, classes: int) -> nn.Sequential:
-    """ConvNet-3: three times 3x3 convolution, batch norm, ReLU and 2x2 average pool; then one linear layer."""
-    layers: list[nn.Module] = []
-    for block in range(3):
-        layers += [
-            nn.Conv2d(WIDTH if block else channels, WIDTH, 3, padding=1),
-            nn.BatchNorm2d(WIDTH),
-            nn.ReLU(),
-            nn.AvgPool2d(2),
-        ]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(WIDTH * (side // 8) ** 2, classes))
-
-
-def cosine(z: Tensor, t: Tensor, y: Tensor) -> Tensor:
-    """GIFT as released: one less the cosine to unit teacher logits plus 0.1 of the unit smoothed label (0.1 off target)."""
-    classes = z.shape[1]
-    smoothed = torch.full_like(z, 0.1 / (classes - 1)).scatter_(1, y[:, None], 0.9)
-    refined = t / t.norm(dim=1, keepdim=True) + 0.1 * smoothed / smoothed.norm(dim=1, keepdim=True)
-    return 1 - F.cosine_similarity(z, refined, dim=1).mean()
-
-
-def divergence(z: Tensor, t: Tensor, y: Tensor) -> Tensor:
-    """KL at temperature 20, mean over the batch, not rescaled."""
-    return F.kl_div((z / 20).log_softmax(1), (t / 20).softmax(1), reduction="batchmean")
-
-
-LOSSES: dict[str, Loss] = {"gift": cosine, "kl": divergence, "ce": lambda z, t, y: F.cross_entropy(z, y)}
 OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
     "adamw": lambda student: torch.optim.AdamW(student.parameters(), lr=1e-3, weight_decay=1e-4),
     "sgd": lambda student: torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4),
@@ -128,7 +101,7 @@ class Task:
 def accuracy(task: Task, loss: Loss, optimizer: str, seed: int, epochs: int, batch: int = 50) -> float:
     """Train one student as the released code does; return its accuracy after the last epoch, in percent."""
     torch.manual_seed(seed)
-    student = network(task.images.shape[1], task.images.shape[-1], task.classes)
+    student = network(task.images.shape[1], task.images.shape[-1], task.classes, WIDTH)
     steps = OPTIMIZERS[optimizer](student)
     schedule = torch.optim.lr_scheduler.MultiStepLR(steps, [2 * epochs // 3, 5 * epochs // 6], gamma=0.2)
     for _ in range(epochs):
