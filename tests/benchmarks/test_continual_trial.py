@@ -9,9 +9,10 @@ GDumb on ten images a class of ten classes, 32 px, in five steps: 20, 40, … 10
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -66,7 +67,8 @@ def our_trial(job: Job, tested: bool = False) -> None:
     """What the scenario does: Avalanche's stream and GDumb with the resident loop."""
     with warnings.catch_warnings(record=True):
         experiences = stream.benchmark(job.material, ORDER, stream.class_counts(CLASSES, STEPS)).train_stream
-        strategy = loop.create(Spec(name="GDumb"), copy.deepcopy(job.student), 100, "cpu")
+        room = loop.Room(memory=100, batch=BATCH, first=100 // STEPS)
+        strategy = loop.create(Spec(name="GDumb"), copy.deepcopy(job.student), room, "cpu", SHAPE)
         strategy.prepare(job.material, job.recipe, job.loss, job.teacher, CLASSES, seed=0, sliced=True)
         for experience in experiences:
             strategy.train(experience, eval_streams=[])
@@ -106,6 +108,8 @@ def avalanche_trial(job: Job) -> None:
                 self.mbatch[0] = augment(self.mbatch[0].contiguous(memory_format=torch.channels_last), generator=draws)
 
         def criterion(self) -> Any:
+            if not self.is_training:  # no teacher is asked of test images, as it is with us
+                return nn.functional.cross_entropy(self.mb_output, self.mb_y)
             with torch.no_grad():
                 soft = job.teacher(self.mb_x)
             return job.loss(self.mb_output, Targets(self.mb_y, soft))
@@ -140,6 +144,21 @@ def operations(tested: bool = False) -> float:
     parts = range(1, STEPS + 1)
     trained = sum(EPOCHS * 100 * part / STEPS * limits.step(each, each) for part in parts)
     return trained + tested * sum(1000 * part / STEPS * each for part in parts)
+
+
+def test_each_of_them_trains(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks are skipped in the suite; this holds that there is something to time."""
+    job.recipe = replace(job.recipe, epochs=1)
+    asked: list[int] = []
+    job.teacher.register_forward_pre_hook(lambda module, given: asked.append(len(given[0])))
+    before = operations()
+    monkeypatch.setattr(sys.modules[__name__], "EPOCHS", 1)
+    for run in (our_trial, bare_steps, avalanche_trial):
+        asked.clear()
+        run(job)
+        assert sum(asked) == 20 + 40 + 60 + 80 + 100, run.__name__
+    assert before == 15 * operations() > 0
+    assert operations(tested=True) > operations()
 
 
 @pytest.mark.benchmark(group="a class-incremental trial")
