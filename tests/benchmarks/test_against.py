@@ -158,6 +158,28 @@ def test_the_table_sets_medians_and_accuracies_beside_ours(tmp_path: Path) -> No
     assert lines[-1].endswith("Measured on a machine.")
 
 
+def test_sides_run_in_turn_with_their_own_tests_and_with_as_many_as_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[tuple[str, int]] = []
+
+    def ran(name: str, tests: int) -> against.Result:
+        runs.append((name, tests))
+        return against.Result(Cost(float(len(runs)), 1.0), {"gift": [90.0]})
+
+    monkeypatch.setattr(against.Bench, "ours", lambda bench: ran(against.OURS, against.TESTS))
+    monkeypatch.setattr(against.Bench, "theirs", lambda bench, name, tests, threads: ran(name, tests))
+    bench = against.Bench(tmp_path, "digits", 60, 1)
+    rounds = [{key: len(found) for key, found in results.items()} for results in against.measured(bench, 2, threads=1)]
+    turn = [
+        (against.OURS, 4),
+        ("GIFT's released loop", 4),
+        *(("Avalanche", tests) for tests in (1, 4)),
+        *(("DD-Ranking's loop", tests) for tests in (3, 4)),
+        (against.BARE, 4),
+    ]
+    assert runs == turn * 2
+    assert rounds == [dict.fromkeys(turn, number) for number in (1, 2)]
+
+
 def test_every_side_is_a_module_and_sizes_have_epochs_that_tests_divide() -> None:
     assert {module for module, _ in against.SIDES.values()} == {*MODULES}
     for size in against.SIZES.values():

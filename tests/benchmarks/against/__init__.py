@@ -2,5 +2,5 @@
 
 `python -m tests.benchmarks.against --dataset digits --into tests/benchmarks/README.md` runs it and writes its rows of the table.
 Each loop is written out in a file of its own, from what its authors' documents and released code do; none of them loads the
-harness.
+harness. `bare` is the job's networks by themselves, the limit of all.
 """

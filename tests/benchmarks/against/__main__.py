@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
@@ -58,7 +58,7 @@ class Size:
 
 
 SIZES = {
-    "digits": Size(100, 10, {"GIFT's released loop": 3, "Avalanche": 2, "DD-Ranking's loop": 6}),
+    "digits": Size(80, 10, {"GIFT's released loop": 3, "Avalanche": 2, "DD-Ranking's loop": 6}),
     "fashion-mnist": Size(20, 1, {"GIFT's released loop": 6, "DD-Ranking's loop": 4}),
 }
 #: The modules of the other sides, and whether each loss has a process of its own.
@@ -158,16 +158,22 @@ def own_tests(name: str, epochs: int) -> int:
     return {"Avalanche": 1, "DD-Ranking's loop": max(1, epochs // 20)}.get(name, TESTS)
 
 
-def measure(bench: Bench, rounds: int, threads: int, sides: Sequence[str] = tuple(SIDES)) -> dict[tuple[str, int], list[Result]]:
-    """Return the results of all sides, by name and tests of each training, round by round."""
-    results: dict[tuple[str, int], list[Result]] = {}
+#: Results of all sides, by name and tests of each training, round by round.
+Results = dict[tuple[str, int], list[Result]]
+
+
+def measured(bench: Bench, rounds: int, threads: int, sides: Sequence[str] = tuple(SIDES)) -> Iterator[Results]:
+    """Run all sides in turn; yield after each round the results so far."""
+    results: Results = {}
+    turns = [(OURS, TESTS), *((side, tests) for side in sides for tests in sorted({own_tests(side, bench.epochs), TESTS}))]
     for number in range(rounds):
-        turns = [(OURS, TESTS), *((side, tests) for side in sides for tests in sorted({own_tests(side, bench.epochs), TESTS}))]
         for name, tests in turns:
             result = bench.ours() if name == OURS else bench.theirs(name, tests, threads)
             results.setdefault((name, tests), []).append(result)
-            print(f"round {number + 1}: {name}, {tests} tests: {result.cost.cpu:.1f} CPU seconds", file=sys.stderr, flush=True)
-    return results
+            found = ", ".join(f"{loss} {mean(accuracies):.1f} %" for loss, accuracies in result.accuracies.items())
+            spent = f"{result.cost.cpu:.1f} CPU seconds, {result.cost.wall:.0f} wall seconds"
+            print(f"round {number + 1}: {name}, {tests} tests: {spent}; {found}", file=sys.stderr, flush=True)
+        yield results
 
 
 def rows(bench: Bench, results: Mapping[tuple[str, int], Sequence[Result]], targets: Mapping[str, float]) -> list[list[str]]:
@@ -234,11 +240,12 @@ def main() -> None:
         folder = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bench = Bench(folder.resolve(), chosen.dataset, chosen.epochs or size.epochs, size.teacher_epochs)
         bench.prepare()
-        results = measure(bench, chosen.rounds, chosen.threads, chosen.side or tuple(SIDES))
-    cells, made_on = rows(bench, results, size.targets), machine()
+        made_on = machine()
+        for results in measured(bench, chosen.rounds, chosen.threads, chosen.side or tuple(SIDES)):
+            cells = rows(bench, results, size.targets)
+            if chosen.into:  # after each round: a run that is cut off leaves what it has measured
+                PLACE.insert(chosen.into, cells, made_on, lambda every: table(every, made_on))
     print(table(cells, made_on))
-    if chosen.into:
-        PLACE.insert(chosen.into, cells, made_on, lambda every: table(every, made_on))
 
 
 if __name__ == "__main__":

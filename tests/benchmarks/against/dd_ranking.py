@@ -2,8 +2,9 @@
 
 What its code does: images come from a DataLoader of four workers, an image at a time, which start anew at every epoch and every
 test; a batch of 256 is tested at a time. A step augments the batch by one family of DSA (its mode S), asks the teacher with
-gradients on, whatever becomes of its answer, and reads loss, top-1 and top-5 as numbers; hard labels ask no teacher. The student
-is tested after each 20 epochs, in an order that is drawn. Where torch is on a GPU there, it is on the CPU here.
+gradients on, whatever becomes of its answer, and reads loss, top-1 and top-5 as numbers; hard labels ask no teacher, and are
+augmented too (its `use_aug_for_hard`). The student is tested after each 20 epochs, in an order that is drawn. Where torch is on
+a GPU there, it is on the CPU here.
 """
 
 from __future__ import annotations
