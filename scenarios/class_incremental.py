@@ -140,7 +140,9 @@ class ClassIncremental(Scenario):
                 course.keep()
         metrics = {**continual.measure.summarise(history), "steps": float(strategy.steps)}
         sound = not strategy.diverged and continual.measure.answered(history)
-        facts = {"trained": "alone", **({"taken_up": course.again} if course.again else {})}
+        facts: dict[str, object] = {"trained": strategy.trained, **({"taken_up": course.again} if course.again else {})}
+        if strategy.uncaptured:
+            facts["uncaptured"] = {str(step): reason for step, reason in strategy.uncaptured.items()}
         return Outcome(metrics, history, "done" if sound else "diverged", seconds, facts=facts)
 
     def learner(
@@ -171,6 +173,7 @@ class ClassIncremental(Scenario):
             seed=trial.seed,
             sliced=options["soft_labels"] == "sliced",
         )
+        strategy.graphs = workbench.graphs
         return strategy, experiences
 
     def tables(self, records: pandas.DataFrame) -> list[Table]:

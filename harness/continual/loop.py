@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import cycle
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from harness.augmentation import Mix
 from harness.augmentation.mixing import Paired
 from harness.augmentation.words import STORED
 from harness.continual import checkpoints, strategies
+from harness.continual.captured import Replaying
 from harness.continual.parts import Parts
 from harness.continual.stored import StoredBatches
 from harness.continual.stream import Experience, Indexed, places, refuse_stages
@@ -27,6 +30,7 @@ from harness.training.batches import Alteration, Batch, batch_sizes
 from harness.training.checkpoints import State
 from harness.training.devices import arithmetic
 from harness.training.loop import Objective, finite_weights, is_checked
+from harness.training.overlap import Graphs
 from harness.training.values import Material, Recipe
 
 
@@ -103,7 +107,17 @@ class Batches:
     def __len__(self) -> int:
         return len(self.sizes[0])
 
+    @property
+    def lengths(self) -> list[int]:
+        """How many images each batch of an epoch has."""
+        others = [cycle(sizes) for sizes in self.sizes[1:]]
+        return [first + sum(map(next, others)) for first in self.sizes[0]]
+
     def __iter__(self) -> Iterator[list[Tensor]]:
+        return map(self._batch, self.indices())
+
+    def indices(self) -> Iterator[Tensor]:
+        """Yield which images the batches of an epoch are of, [B] int64 on the device."""
         drawn = [self._indices(part) for part in range(len(self.parts))]
         for first in drawn[0]:
             rest = []
@@ -113,7 +127,7 @@ class Batches:
                     drawn[part] = self._indices(part)
                     index = next(drawn[part])
                 rest.append(index)
-            yield self._batch(torch.cat([first, *rest]) if rest else first)
+            yield torch.cat([first, *rest]) if rest else first
 
     def _indices(self, part: int) -> Iterator[Tensor]:
         index = self.parts[part][0]
@@ -171,6 +185,10 @@ class ResidentLoop:
     mbatch: list[Tensor]
     mb_output: Tensor
     _mix: Mix | Paired | None = None
+    #: Where captured steps are kept; how those of the stream were made; why some were not captured (`captured.Replaying`).
+    graphs: Graphs | None = None
+    trained: str = "alone"
+    uncaptured: Mapping[int, str] = MappingProxyType({})
 
     def train(self, *experiences: object, **options: object) -> object:
         """Train on experiences, as Avalanche does, in the recipe's precision."""
@@ -184,10 +202,10 @@ class ResidentLoop:
         self.groups.append(sorted(self.experience.classes_in_this_experience))
         absent = self.material.replay is not None and self.material.replay.rule.rules_out
         self.seen = Seen([c for group in self.groups for c in group], self.classes, device, self.sliced, absent)
-        derived = step_seed(self.seed, len(self.groups))
-        seeds.begin(derived, "dropout")
-        self._order = seeds.generator(derived, "order")
-        self._draws = seeds.generator(derived, "augmentation", device)
+        self.derived = step_seed(self.seed, len(self.groups))
+        seeds.begin(self.derived, "dropout")
+        self._order = seeds.generator(self.derived, "order")
+        self._draws = seeds.generator(self.derived, "augmentation", device)
         self._epoch = 0
         self._objective.finite.fill_(True)
         super()._before_training_exp(**kwargs)  # type: ignore[misc]
@@ -392,5 +410,6 @@ def _network(strategy: strategies.Strategy, student: nn.Module, shape: tuple[int
 @cache
 def _resident(kind: type, strategy: strategies.Strategy) -> Callable[..., ResidentLoop]:
     loop = Herded if strategy.student == "parts" else OwnLoss if strategy.own_loss else ResidentLoop
-    resident: Callable[..., ResidentLoop] = type(f"Resident{kind.__name__}", (loop, kind), {})
+    loops = (Replaying, loop) if strategy.plain else (loop,)
+    resident: Callable[..., ResidentLoop] = type(f"Resident{kind.__name__}", (*loops, kind), {})
     return resident

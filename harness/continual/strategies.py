@@ -36,6 +36,8 @@ class Strategy:
         keeps: whether every step but the first trains on images of earlier steps, too.
         own_loss: whether it trains by a loss of its own.
         student: how it takes the student.
+        plain: whether its step is the plain one, so that it can be captured: no hook of a plugin does anything between the batch
+            and the optimizer's step. What there is to a strategy then lies in which images it trains on, and from which weights.
         goes_on: whether all that it remembers after a step of the stream follows from the weights at the end of each, so that a
             stream that was cut off can be taken up.
     """
@@ -47,6 +49,7 @@ class Strategy:
     keeps: bool = False
     own_loss: bool = False
     student: Student = "whole"
+    plain: bool = False
     goes_on: bool = True
 
     @property
@@ -69,13 +72,13 @@ USUAL = ("GDumb", "Naive", "Replay", "Cumulative")
 #: Every strategy and plugin that a board may use.
 USABLE: Mapping[str, Strategy] = MappingProxyType(
     {
-        "GDumb": Strategy("Trains anew at every step, on its memory alone.", memory="mem_size", keeps=True),
-        "Naive": Strategy("Goes on with the network it has, on the images of the step alone."),
+        "GDumb": Strategy("Trains anew at every step, on its memory alone.", memory="mem_size", keeps=True, plain=True),
+        "Naive": Strategy("Goes on with the network it has, on the images of the step alone.", plain=True),
         "Replay": Strategy(
-            "Goes on with the network it has, on the step's images and its memory.", memory="mem_size", keeps=True
+            "Goes on with the network it has, on the step's images and its memory.", memory="mem_size", keeps=True, plain=True
         ),
-        "Cumulative": Strategy("Goes on with the network it has, on the images of all steps so far.", keeps=True),
-        "FromScratchTraining": Strategy("Trains anew at every step, on the images of the step alone."),
+        "Cumulative": Strategy("Goes on with the network it has, on the images of all steps so far.", keeps=True, plain=True),
+        "FromScratchTraining": Strategy("Trains anew at every step, on the images of the step alone.", plain=True),
         "ICaRL": Strategy(
             "Replay and distillation by a loss of its own, and nearest class means at test (Rebuffi et al., 2017).",
             memory="memory_size",
@@ -115,8 +118,8 @@ USABLE: Mapping[str, Strategy] = MappingProxyType(
             "Distils from the network of the step before (Li and Hoiem, 2016).", {"alpha": object, "temperature": float}
         ),
         "CWRStar": Strategy("Trains the last layer alone after the first step, and consolidates it (Lomonaco et al., 2020)."),
-        "ReplayPlugin": Strategy("Replay as a plugin.", _REPLAY, memory="mem_size", keeps=True),
-        "GDumbPlugin": Strategy("GDumb as a plugin.", memory="mem_size", keeps=True),
+        "ReplayPlugin": Strategy("Replay as a plugin.", _REPLAY, memory="mem_size", keeps=True, plain=True),
+        "GDumbPlugin": Strategy("GDumb as a plugin.", memory="mem_size", keeps=True, plain=True),
         "MIRPlugin": Strategy("MIR as a plugin.", {"batch_size_mem": int, "subsample": 200}, memory="mem_size"),
         "AGEMPlugin": Strategy("AGEM as a plugin.", {**_PER_STEP, "sample_size": int}),
         "GEMPlugin": Strategy("GEM as a plugin.", {**_PER_STEP, "memory_strength": float}),

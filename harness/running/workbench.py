@@ -32,7 +32,7 @@ from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import evaluate
 from harness.training.in_step import Part
 from harness.training.kept import KeptLabels
-from harness.training.overlap import signature
+from harness.training.overlap import Graphs, signature
 from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe
 
@@ -77,6 +77,11 @@ class Workbench:
         self._keep_students = keep_students
         self.students: dict[str, nn.Module] = {}
         self._labels, self._asked = KeptLabels(), dict[str, Hashable]()
+
+    @property
+    def graphs(self) -> Graphs | None:
+        """Where captured steps are kept, one kind at a time; None where nothing is captured, as on the CPU."""
+        return self._trainer.graphs
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._kept:

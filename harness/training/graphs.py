@@ -54,6 +54,7 @@ class Captured:
         material, recipe, teacher: as `harness.training.loop.fit_together` takes them. Epochs, evaluations and schedule may
         change. record: returns a function that repeats a step; `cuda_graph` unless a test looks into what is captured.
         stream: the CUDA stream that steps are captured on, where they are to be replayed on that stream.
+        sizes, places: as `ready` takes them; those of an epoch of the material by default.
 
     Raises: RuntimeError, as torch does, when a step cannot be captured, or when a replay does not do what the step does.
     """
@@ -66,23 +67,37 @@ class Captured:
         teacher: Callable[[Tensor], Tensor] | None,
         record: Recorder | None = None,
         stream: torch.cuda.Stream | None = None,
+        sizes: Iterable[int] | None = None,
+        places: Tensor | None = None,
     ) -> None:
         own = [replace(member, student=copy.deepcopy(member.student)) for member in members]
         self.job = Job(own, material, recipe, teacher)
+        self.precision = recipe.precision
         self.record = record or partial(cuda_graph, at=stream)
         self.stream = stream
         #: Whether a step draws from torch's own random stream, which only one training at a time can have to itself.
         self.draws_from_torch = False
         self.replays: dict[int, tuple[Tensor, Step]] = {}
+        width = torch.float32 if material.images.is_cuda else torch.float64  # as a GPU's kernels read it; as the CPU's steps do
         for group in self.job.optimizer.param_groups:
-            group["lr"] = torch.tensor(float(group["lr"]), device=material.images.device)
+            group["lr"] = torch.tensor(float(group["lr"]), dtype=width, device=material.images.device)
             if "capturable" in group:
                 group["capturable"] = material.images.is_cuda
         self._rates = [float(group["lr"]) for group in self.job.optimizer.param_groups]
         self.job.network.train()
-        with arithmetic(material.images.device, recipe.precision), undisturbed():
-            for size in sorted({*self.job.source.sizes}):
-                self._capture(size)
+        self.ready(self.job.source.sizes if sizes is None else sizes, places)
+
+    def ready(self, sizes: Iterable[int], places: Tensor | None = None) -> None:
+        """Capture the steps of batches of these sizes, but for those that are. Raises RuntimeError, as making one does.
+
+        Args:
+            places: of images such as are trained on, [N] int64 on the device, which steps are tried on; all by default.
+        """
+        device = self.job.finite.device
+        places = torch.arange(len(self.job.source.material.labels), device=device) if places is None else places
+        with arithmetic(device, self.precision), undisturbed():
+            for size in sorted({*sizes} - self.replays.keys()):
+                self._capture(size, places)
 
     def fit(self, members: Sequence[Member], recipe: Recipe, checkpoint: Checkpoint | None = None) -> list[Fit]:
         """Train other members of the same kind in place; `recipe` may differ in epochs, evaluations and schedule."""
@@ -109,10 +124,11 @@ class Captured:
         _, replay = self.replays[max(self.replays)]
         return timed(replay, self.job.network.students, repeats)
 
-    def _capture(self, size: int) -> None:
+    def _capture(self, size: int, places: Tensor) -> None:
         """Capture the step of batches of `size` images, and hold what replays do against what steps do."""
-        job, count = self.job, len(self.job.source.material.labels)
-        index = torch.arange(size * len(job.members), device=job.finite.device).remainder(count).view(len(job.members), size)
+        job, count = self.job, len(places)
+        tried = torch.arange(size * len(job.members), device=places.device).remainder(count)
+        index = places.index_select(0, tried).view(len(job.members), size)
         before = _clones(job.network.students)
 
         def start() -> None:

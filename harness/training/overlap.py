@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -144,7 +144,7 @@ class Graphs:
     Where a step cannot be captured, that is said once, and trainings of its kind are made step by step.
     """
 
-    latest: Captured | Overlapped | None = None
+    latest: Any = None  # Captured, Overlapped, or what keeps captured steps of its own (`harness.continual.captured.Lanes`)
     kind: tuple[Any, ...] = ()
     refused: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -168,7 +168,7 @@ class Graphs:
             recipe.step,
         )
         if self.latest is not None and kind == self.kind:
-            return self.latest
+            return cast("Captured | Overlapped", self.latest)
         if built is None or kind in self.refused or not capturable(material, recipe, [member.loss for member in members]):
             return None
         self.latest = None  # its memory is needed
@@ -184,7 +184,7 @@ class Graphs:
             warnings.warn(f"trained step by step, without a CUDA graph: {' '.join(str(error).split())[:300]}", stacklevel=2)
             return None
         self.kind = kind
-        return self.latest
+        return cast("Captured | Overlapped", self.latest)
 
 
 def signature(loss: Loss) -> object:

@@ -366,7 +366,7 @@ def test_a_plugin_is_put_on_the_naive_strategy_with_the_same_memory(bench: Bench
         strategy, _ = learner(trial, workbench)
         rooms += [plugin.mem_size for plugin in strategy.plugins if type(plugin).__name__ == "ReplayPlugin"]
     assert rooms == [30, 30]
-    assert [base.__name__ for base in type(strategy).__mro__[1:3]] == ["ResidentLoop", "Naive"]
+    assert [base.__name__ for base in type(strategy).__mro__[1:4]] == ["Replaying", "ResidentLoop", "Naive"]
 
 
 def test_unequal_classes_keep_all_their_images(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

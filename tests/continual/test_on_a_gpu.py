@@ -43,3 +43,18 @@ def test_accuracies_are_near_those_of_the_cpu(bench: Bench) -> None:
         (trial,), workbench = bench({"steps": 2}, losses=["ce"], protocol={"name": "smoke", "epochs": 60}, device=device)
         found[device] = named("class-incremental").run(trial, workbench).metrics["accuracy"]
     assert abs(found["cpu"] - found["cuda"]) < 15  # augmentation draws from the device's own stream
+
+
+def test_captured_steps_of_a_stream_train_what_steps_train(bench: Bench) -> None:
+    weights = {}
+    for capture in (True, False):
+        protocol = {"name": "smoke", "epochs": 3, "batch_size": 7}
+        (trial,), workbench = bench({"steps": 3}, losses=["gift"], protocol=protocol, device="cuda")
+        workbench = Workbench("cuda", workbench.artefacts, capture=capture)
+        learner, experiences = named("class-incremental").learner(trial, workbench)  # type: ignore[attr-defined]
+        for experience in experiences:
+            learner.train(experience, eval_streams=[])
+        assert (learner.trained, dict(learner.uncaptured)) == ("captured" if capture else "alone", {})
+        weights[capture] = torch.cat([value.double().flatten() for value in learner.model.state_dict().values()])
+    close = torch.isclose(weights[True], weights[False], rtol=1e-2, atol=1e-2)
+    assert close.double().mean() > 0.95  # Adam turns the float noise of a bias before a batch norm into steps
