@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.losses.targets import Loss, Targets
-from harness.training.graphs import Captured, capturable
+from harness.training.graphs import Captured, Recorder, capturable
 from harness.training.overlap import Graphs, signature, structure
 from harness.training.values import Material, Member, Recipe
 
@@ -80,8 +80,9 @@ class Kind:
 
 @dataclass
 class Lane:
-    """Captured steps by number of classes met, for one stream at a time; replayed on `stream`, if given."""
+    """Captured steps by number of classes met, for one stream at a time. `record` and `stream` are as `Captured` takes them."""
 
+    record: Recorder | None = None
     stream: torch.cuda.Stream | None = None
     parts: dict[int, tuple[OfMet, Captured]] = field(default_factory=dict)
 
@@ -105,7 +106,7 @@ class Lane:
         if count not in self.parts:
             loss = OfMet(kind.loss, met)
             member = Member(student, cast("Loss", loss), seed)
-            captured = Captured([member], kind.material, kind.recipe, kind.teacher, stream=self.stream, sizes=())
+            captured = Captured([member], kind.material, kind.recipe, kind.teacher, self.record, self.stream, sizes=())
             self.parts[count] = loss, captured
         loss, captured = self.parts[count]
         loss.turn_to(met)
@@ -117,8 +118,8 @@ class Lane:
 class Lanes:
     """The captured steps of one kind of stream, kept as the latest of `Graphs`; what cannot be captured is tried once."""
 
-    def __init__(self) -> None:
-        self.alone = Lane()
+    def __init__(self, record: Recorder | None = None) -> None:
+        self.alone = Lane(record)
         self.refused: dict[tuple[int, ...], str] = {}
 
     @classmethod
@@ -127,7 +128,7 @@ class Lanes:
         lanes = graphs.latest if graphs.kind == key else None
         if not isinstance(lanes, Lanes):
             graphs.latest = None  # its memory is needed
-            lanes = graphs.latest = cls()
+            lanes = graphs.latest = cls(graphs.record)
             graphs.kind = key
         return lanes
 
@@ -166,10 +167,11 @@ class Replaying:
         recipe: Recipe,
         loss: Callable[[Tensor, Targets], Tensor],
         teacher: Callable[[Tensor], Tensor] | None,
-        **others: Any,
+        *others: Any,
+        **named: Any,
     ) -> None:
         """Set what the loop works with, as `harness.continual.loop.ResidentLoop.prepare` does."""
-        super().prepare(material, recipe, loss, teacher, **others)  # type: ignore[misc]
+        super().prepare(material, recipe, loss, teacher, *others, **named)  # type: ignore[misc]
         self._kind = Kind(material, recipe, teacher, loss)
         self.uncaptured: dict[int, str] = {}
 

@@ -29,6 +29,7 @@ from harness.losses.targets import Targets
 from harness.training.batches import Alteration, Batch, batch_sizes
 from harness.training.checkpoints import State
 from harness.training.devices import arithmetic
+from harness.training.evaluation import Tests, hits
 from harness.training.loop import Objective, finite_weights, is_checked
 from harness.training.overlap import Graphs
 from harness.training.values import Material, Recipe
@@ -85,8 +86,10 @@ class OnlySeen(nn.Module):
     def __init__(self, student: nn.Module, seen: Seen) -> None:
         super().__init__()
         self.student = student
-        self.unseen = torch.ones_like(seen.place, dtype=torch.bool)
-        self.unseen[seen.columns] = False
+        self.unseen: Tensor
+        unseen = torch.ones_like(seen.place, dtype=torch.bool)
+        unseen[seen.columns] = False
+        self.register_buffer("unseen", unseen, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.student(images)
@@ -187,6 +190,8 @@ class ResidentLoop:
     _mix: Mix | Paired | None = None
     #: Where captured steps are kept; how those of the stream were made; why some were not captured (`captured.Replaying`).
     graphs: Graphs | None = None
+    #: What tells which images its student gets right.
+    tests: Tests = staticmethod(hits)
     trained: str = "alone"
     uncaptured: Mapping[int, str] = MappingProxyType({})
 

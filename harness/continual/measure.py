@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from harness.continual.loop import OnlySeen, Seen
-from harness.training.evaluation import hits
+from harness.training.evaluation import Tests, hits
 from harness.training.values import NOT_FINITE, Material
 
 if TYPE_CHECKING:
@@ -18,20 +18,26 @@ if TYPE_CHECKING:
 
 
 def measure(
-    student: nn.Module, test: Material, groups: Sequence[Sequence[int]], classes: int, precision: Precision
+    student: nn.Module,
+    test: Material,
+    groups: Sequence[Sequence[int]],
+    classes: int,
+    precision: Precision,
+    tests: Tests = hits,
 ) -> dict[str, float]:
     """Return one entry of a record's history, accuracies in percent.
 
     Args:
         groups: the classes that each step brought, up to now.
         classes: how many there are in all; the student answers with one of those met only.
+        tests: what tells which images it gets right.
     Returns: step, classes (met so far), accuracy, top5_accuracy, and `step K` for the test images of step K's classes;
         `NOT_FINITE` where there are images whose logits of these classes are not all finite: how many.
     """
     met = sorted(c for group in groups for c in group)
     seen = Seen(met, classes, test.labels.device)
     index = torch.isin(test.labels, seen.columns).nonzero()[:, 0]
-    right, finite = hits(OnlySeen(student, seen), test, index, precision=precision)
+    right, finite = tests(OnlySeen(student, seen), test, index, precision=precision)
     right = right.double().mul(100)
     labels = test.labels.index_select(0, index)
     parts = [right[torch.isin(labels, torch.tensor(group, device=labels.device)), 0].mean() for group in groups]

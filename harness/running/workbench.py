@@ -27,9 +27,10 @@ from harness.losses.targets import Loss, Targets
 from harness.models.fitting import Renormalised
 from harness.planning.artefacts import Artefacts
 from harness.running import grouping, surroundings
+from harness.training.captured_tests import CapturedTests
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import on_device, resolve_device
-from harness.training.evaluation import evaluate
+from harness.training.evaluation import Tests, evaluate, hits
 from harness.training.in_step import Part
 from harness.training.kept import KeptLabels
 from harness.training.overlap import Graphs, signature
@@ -69,6 +70,7 @@ class Workbench:
         self.data_dir = data_dir
         self.stack = stack
         self._trainer = Trainer(self.device, stack, capture)
+        self.tests: Tests = CapturedTests() if capture and self.device != "cpu" else hits
         self._sets = dict(sets or {})
         self._kept: dict[Any, Any] = {}
         self.deterministic = deterministic
@@ -358,7 +360,7 @@ class Workbench:
     def evaluate(self, student: nn.Module, trial: Trial) -> dict[str, float]:
         """Return top-1 and top-5 accuracy on the dataset's test split, in percent."""
         precision: Precision = trial.protocol.precision
-        return evaluate(student, self.test_material(trial), precision)
+        return evaluate(student, self.test_material(trial), precision, tests=self.tests)
 
 
 def _architecture(trial: Trial) -> tuple[str, str]:

@@ -132,19 +132,19 @@ class Captured:
         before = _clones(job.network.students)
 
         def start() -> None:
-            _copy(job.network.students, before)
+            copied(tensors(job.network.students), before)
             self._restart([member.seed for member in job.members])
 
         def step() -> None:
             job(index, 1.0)
 
-        with _torch_stream_kept(index), _side_stream(index, self.stream):
+        with _torch_stream_kept(index), side_stream(index, self.stream):
             drawn = _torch_state(index)
             for _ in range(WARMUPS):
                 step()
             self.draws_from_torch |= not torch.equal(drawn, _torch_state(index))
         start()
-        with _torch_stream_kept(index), _side_stream(index, self.stream):
+        with _torch_stream_kept(index), side_stream(index, self.stream):
             for _ in range(WARMUPS):
                 step()
             expected, gradients = _clones(job.network.students), self._gradients()
@@ -227,7 +227,7 @@ def _on(device: torch.device, job: Job) -> Iterator[Generator]:
 
 def timed(replay: Step, students: Sequence[nn.Module], repeats: int) -> float:
     """Return how long a replayed step takes, in seconds; the students' weights are put back."""
-    before, at = _clones(students), next(_tensors(students))
+    before, at = _clones(students), next(tensors(students))
     with _torch_stream_kept(at):
         for count in (WARMUPS, repeats):
             _wait(at.device)
@@ -236,12 +236,12 @@ def timed(replay: Step, students: Sequence[nn.Module], repeats: int) -> float:
                 replay()
             _wait(at.device)
     seconds = (time.perf_counter() - started) / repeats
-    _copy(students, before)
+    copied(tensors(students), before)
     return seconds
 
 
 @contextmanager
-def _side_stream(at: Tensor, given: torch.cuda.Stream | None) -> Iterator[None]:
+def side_stream(at: Tensor, given: torch.cuda.Stream | None) -> Iterator[None]:
     """Run on another CUDA stream, as steps before a capture have to; nothing on the CPU."""
     if not at.is_cuda:
         yield
@@ -272,19 +272,21 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _tensors(students: Sequence[nn.Module]) -> Iterator[Tensor]:
+def tensors(students: Sequence[nn.Module]) -> Iterator[Tensor]:
+    """Yield the parameters and buffers of students, one student's after the other's."""
     for student in students:
         yield from student.parameters()
         yield from student.buffers()
 
 
 def _clones(students: Sequence[nn.Module]) -> list[Tensor]:
-    return [tensor.detach().clone() for tensor in _tensors(students)]
+    return [tensor.detach().clone() for tensor in tensors(students)]
 
 
-def _copy(students: Sequence[nn.Module], values: Sequence[Tensor]) -> None:
+def copied(places: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    """Give tensors the values of others, where they lie."""
     with torch.no_grad():
-        for tensor, value in zip(_tensors(students), values, strict=True):
+        for tensor, value in zip(places, values, strict=True):
             tensor.copy_(value)
 
 
@@ -302,7 +304,7 @@ def _gap(expected: Sequence[Tensor], tensors: Sequence[Tensor]) -> float:
 @contextmanager
 def _lent(own: Sequence[nn.Module], students: Sequence[nn.Module]) -> Iterator[None]:
     """Let students share the weights of others while these are trained, beginning with their own; then they have them alone."""
-    pairs = list(zip(_tensors(own), _tensors(students), strict=True))
+    pairs = list(zip(tensors(own), tensors(students), strict=True))
     for kept, lent in pairs:
         kept.data.copy_(lent.data)
         lent.data = kept.data

@@ -141,9 +141,11 @@ def _on(stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:
 class Graphs:
     """The latest captured trainings, kept for others of their kind: a board runs those one after the other.
 
-    Where a step cannot be captured, that is said once, and trainings of its kind are made step by step.
+    Where a step cannot be captured, that is said once, and trainings of its kind are made step by step. `record` is as `Captured`
+    takes it.
     """
 
+    record: Recorder | None = None
     latest: Any = None  # Captured, Overlapped, or what keeps captured steps of its own (`harness.continual.captured.Lanes`)
     kind: tuple[Any, ...] = ()
     refused: list[tuple[Any, ...]] = field(default_factory=list)
@@ -173,7 +175,7 @@ class Graphs:
             return None
         self.latest = None  # its memory is needed
         try:
-            self.latest = (Overlapped if way == "overlapped" else Captured)(members, material, recipe, teacher)
+            self.latest = (Overlapped if way == "overlapped" else Captured)(members, material, recipe, teacher, self.record)
         except torch.OutOfMemoryError:
             raise
         except NotSideBySide:

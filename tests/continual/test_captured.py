@@ -14,6 +14,7 @@ from harness.continual import captured, loop, strategies
 from harness.continual.loop import Batches
 from harness.running.scenario import Outcome, named
 from harness.running.workbench import Workbench
+from harness.training.captured_tests import CapturedTests
 from harness.training.graphs import Step
 from harness.training.overlap import Graphs
 from harness.training.values import Material
@@ -42,6 +43,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
 
 def capturing(workbench: Workbench) -> Workbench:
     workbench._trainer.graphs = Graphs()
+    workbench.tests = CapturedTests(lambda step, streams: step)
     return workbench
 
 
@@ -68,6 +70,7 @@ def test_captured_steps_of_a_stream_train_what_steps_train_to_the_bit(bench: Ben
     assert plain.facts["trained"] == "alone" and not steps
     outcome, weights = run(trial, capturing(workbench))
     assert outcome.facts == {"trained": "captured"}
+    assert isinstance(workbench.tests, CapturedTests) and workbench.tests.latest is not None
     assert (outcome.metrics, outcome.history) == (plain.metrics, plain.history)
     assert all(map(torch.equal, weights, expected))
 
@@ -112,6 +115,7 @@ def test_strategies_that_do_something_within_a_step_are_not_captured(bench: Benc
     trials, workbench = bench(options, losses=["ce"], model=MODEL, protocol={**SHORT, "epochs": 1})
     for trial in trials:
         assert named("class-incremental").run(trial, capturing(workbench)).facts == {"trained": "alone"}
+        assert isinstance(workbench.tests, CapturedTests) and workbench.tests.latest is None
     assert not steps
 
 
