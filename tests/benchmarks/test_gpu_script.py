@@ -35,8 +35,11 @@ def test_every_part_runs(tmp_path: Path) -> None:
         "Near the bare step",
         "Stacks",
         "Evaluation",
+        "Class-incremental",
+        "Compiling",
         "Board",
     ]
     assert all(row["found"] <= 1e-6 for row in (*parts["Against the CPU"], *parts["Together and alone"]))
+    assert not any("error" in row or "skipped" in row for rows in parts.values() for row in rows)
     assert parts["Board"][0]["records"] == len([*(tmp_path / "boards").rglob("records/*.json")]) > 0
     assert (tmp_path / "report.md").read_text().count("## ") == len(parts)
