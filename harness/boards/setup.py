@@ -11,8 +11,8 @@ Whatever puts trials together takes its key from this table; two setups are alik
 |                       |                                                        | and the way in which that is best done    |
 | `stream`              | all but loss, optimizer, schedule and student          | trainings that are made step by step      |
 |                       |                                                        | beside each other                         |
-| `asked`               | `stream`, whatever the scenario's options              | with what the scenario says of these:     |
-|                       |                                                        | trials that read what the teacher has     |
+| `asked`               | `stream`, whichever scenario asks and with whatever    | with what the scenario says of its own:   |
+|                       | options, however often it tests                        | trials that read what the teacher has     |
 |                       |                                                        | said in one of them                       |
 | `training`            | `hash`, but for the scenario's name and version        | records beside a published number         |
 | `workload`            | how many images; all else that takes time but the loss | costs; the seconds of trials that ended   |
@@ -158,8 +158,8 @@ class Setup(Frozen):
 
     @cached_property
     def asked(self) -> str:
-        """Alike in what the teacher is asked, as far as the scenario's options do not decide on it."""
-        return self._hash_without("loss", "optimizer", "schedule", "model", "options")
+        """Alike in what the teacher is asked, as far as the scenario and its options do not decide on it."""
+        return self._hash_without("loss", "optimizer", "schedule", "model", "scenario", "version", "options", "evaluations")
 
     @cached_property
     def training(self) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.boards.board import board_path
 from harness.boards.records import NewerRecord, Record, RecordStore
 from harness.core.errors import BadOption, BoardError, GiftbenchError, at
+from harness.core.home import home
 from harness.core.pace import pause
 from harness.core.resolved import Resolved
 from harness.core.spec import Named, read
@@ -124,6 +125,7 @@ def run_board(
         timeout=board.timeout,
         checkpoints=held,
         deterministic=options.deterministic,
+        labels=None if options.rerun else home() / "labels",
     )
     errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files), unused=unused)
     with Claims(file.parent / CLAIMS) as claims, executors.create(options.executor)(errand) as workers:

@@ -123,10 +123,10 @@ class Scenario:
         """Return a key: trials of this scenario and of one seed that share it ask their teacher about the same images.
 
         Where a trial is more than one training, they are handed to a worker together, and what the teacher has said in one is
-        read in the others. Whether the images are the same is looked at in any case. The default: all but loss, optimizer,
-        schedule and student.
+        read in the others. Whether the images are the same is looked at in any case. The default: set, teacher, protocol and
+        options, whichever scenario asks.
         """
-        return trial.setup.stream
+        return trial.setup.asked, repr(sorted(trial.options.items()))
 
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train one student on the trial's distilled set and test it on the dataset's test split."""

@@ -132,7 +132,7 @@ def _shared_with(bundle: Bundle, costs: Costs, stack: int) -> tuple[Hashable | N
         pays = stack != 1 and costs.given(first) >= WORTH_SHARING * costs(first)
         return (first.setup.stream, numbers) if pays else None, 0.0
     asked = costs.asked(first)
-    return (scenario.asks(first), numbers) if asked >= WORTH_SHARING * costs(first) else None, asked
+    return (first.scenario, scenario.asks(first), numbers) if asked >= WORTH_SHARING * costs(first) else None, asked
 
 
 def _fits(bundle: Bundle, part: Sequence[Bundle], most: float) -> bool:

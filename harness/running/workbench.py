@@ -28,14 +28,21 @@ from harness.models.fitting import Renormalised
 from harness.planning.artefacts import Artefacts
 from harness.running import grouping, surroundings
 from harness.training.captured_tests import CapturedTests
+from harness.running.costs import Costs, one_training
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import Tests, evaluate, hits
 from harness.training.in_step import Part
 from harness.training.kept import KeptLabels
+from harness.training.label_files import LabelFiles
 from harness.training.overlap import Graphs, signature
 from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe
+
+#: The share of a trial's work that asking its teacher has to be for what it says to be kept in a file.
+WORTH_A_FILE = 0.5
+#: Kinds of plugins that a teacher's answers do not depend on.
+UNASKED = ("loss ", "optimizer ", "schedule ", "scenario ")
 
 
 class Workbench:
@@ -50,6 +57,8 @@ class Workbench:
         capture: whether steps on a GPU are captured as CUDA graphs.
         checkpoints: the folder that long trials are kept in while they last, or None.
         deterministic: whether trials are held to operations that repeat themselves (`harness.training.devices.deterministic`).
+        labels: the folder that soft labels are kept in where asking for them is most of a trial's work, for other trials that ask
+            the same; None where each asks for itself.
         keep_students: whether `students` holds the network of each trial, by its id; they stay on the device.
     """
 
@@ -64,6 +73,7 @@ class Workbench:
         checkpoints: Path | None = None,
         deterministic: bool = False,
         keep_students: bool = False,
+        labels: Path | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.artefacts = artefacts
@@ -78,7 +88,9 @@ class Workbench:
         self._trainings: Counter[str] = Counter()
         self._keep_students = keep_students
         self.students: dict[str, nn.Module] = {}
-        self._labels, self._asked = KeptLabels(), dict[str, Hashable]()
+        self._labels = KeptLabels(files=None if labels is None else LabelFiles(labels))
+        self._asks: Mapping[str, Hashable] = {}
+        self._in_turn: set[Hashable] = set()
 
     @property
     def graphs(self) -> Graphs | None:
@@ -131,10 +143,37 @@ class Workbench:
 
         On the CPU, where a trial begins together with others that ask the same, what was said in one is read in the others.
         """
-        teacher = self._teaching(trial)
-        if teacher is None or self.device != "cpu" or trial.id not in self._asked:
+        return self._kept_labels([trial])
+
+    def _kept_labels(self, trials: Sequence[Trial]) -> Callable[[Tensor], Tensor] | None:
+        """Return what is asked for the soft labels of trials that are made in one pass; what was said and kept is read."""
+        first, teacher = trials[0], self._teaching(trials[0])
+        if teacher is None or self.device != "cpu" or first.id not in self._asks:
             return teacher
-        return self._labels.teacher(self._asked[trial.id], teacher)
+        stream = self._asks[first.id], tuple(sorted({trial.seed for trial in trials}))
+        name = self._name(first, stream) if self._worth_a_file(first) else ""
+        if not name and (stream not in self._in_turn or len(trials) > 1):
+            return teacher
+        return self._labels.teacher(stream, teacher, name)
+
+    def _name(self, trial: Trial, stream: Hashable) -> str:
+        """Return all that the soft labels of a stream depend on beside the images."""
+        sources = {name: plugin.digest for name, plugin in trial.setup.plugins.items() if not name.startswith(UNASKED)}
+        making = {**surroundings.making(), "threads": torch.get_num_threads(), "deterministic": self.deterministic}
+        return repr((stream, sorted(sources.items()), sorted(making.items())))
+
+    def _worth_a_file(self, trial: Trial) -> bool:
+        """Whether soft labels of a trial are kept in files: where asking is most of its work, beside which reading is nothing."""
+        if self._labels.files is None or self.artefacts is None or not trial.teacher:
+            return False
+
+        def share() -> float:
+            assert self.artefacts is not None
+            costs = Costs.of([trial], [self.dataset(trial)], self.artefacts, self.device, one_training)
+            return costs.asked(trial) / costs(trial)
+
+        asked: float = self._once(("share of asking", trial.setup.hash), share)
+        return asked >= WORTH_A_FILE
 
     def _teaching(self, trial: Trial) -> Callable[[Tensor], Tensor] | None:
         """Return what is asked for soft labels, or None.
@@ -280,7 +319,7 @@ class Workbench:
             self._members(trials, losses),
             material,
             recipe(first),
-            self._teaching(first),
+            self._kept_labels(trials),
             kind=kind,
             model=_architecture(first),
             checkpoint=self.checkpoint(trials, losses),
@@ -303,7 +342,7 @@ class Workbench:
             if len(members) > 1 and not self._trainer.stackable(members, material, _architecture(first)):
                 return None
             parts.append(Part(members, recipe(first)))
-        teacher = self._teaching(trials[0])
+        teacher = self._kept_labels(trials)
         trained = self._trainer.train_in_step(parts, material, teacher, self.checkpoint(trials, losses))
         fits = dict(zip((number for stack in stacks for number in stack), trained, strict=True))
         for stack in stacks:
@@ -320,17 +359,22 @@ class Workbench:
             members.append(Member(student, tied[signature(loss)], trial.seed, self._tested(trial), seeds.Place()))
         return members
 
-    def begin(self, trials: Sequence[Trial], asked: Mapping[str, Hashable] = MappingProxyType({})) -> None:
+    def begin(self, trials: Sequence[Trial], asks: Mapping[str, Hashable] = MappingProxyType({})) -> None:
         """Note that these trials begin, anew if need be: a trial's trainings are told apart by their number.
 
         Args:
-            asked: by trial, the same for those that ask their teacher the same (`harness.Scenario.asks`).
+            asks: by trial, the same for those that ask their teacher the same, where their seed is (`harness.Scenario.asks`).
         """
         for trial in trials:
             self._trainings[trial.id] = 0
-        counts = Counter(asked.values())
-        self._asked = {name: stream for name, stream in asked.items() if counts[stream] > 1}
-        self._labels.hold({*self._asked.values()})
+        counts = Counter((asks[trial.id], (trial.seed,)) for trial in trials if trial.id in asks)
+        self._asks, self._in_turn = asks, {stream for stream, count in counts.items() if count > 1}
+        numbers = tuple(sorted({trial.seed for trial in trials}))
+        self._labels.hold({*counts, *((asked, numbers) for asked, _ in counts)})
+
+    def end(self) -> None:
+        """Note that the trials have ended: what their teachers have said is kept in files where it is to be."""
+        self._labels.settle()
 
     def checkpoint(
         self, trials: Sequence[Trial], losses: Sequence[Callable[[Tensor, Targets], Tensor]] = ()

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from harness.training.label_files import LabelFiles
+
 #: Bytes of soft labels that a process keeps, at most.
 MOST = 256 * 2**20
 #: What an answer takes beside its numbers, in bytes: its name, and a tensor's own.
@@ -27,6 +29,9 @@ class _Answers:
 
     by_digest: dict[bytes, Tensor] = field(default_factory=dict)
     size: int = 0
+    #: The name that they have among files, and how many of them lie there; none without one.
+    name: str = ""
+    filed: int = 0
 
 
 class KeptLabels:
@@ -37,10 +42,11 @@ class KeptLabels:
 
     Args:
         most: bytes of soft labels, those of all streams together.
+        files: where those of streams that have a name there are read first, and written by `settle`.
     """
 
-    def __init__(self, most: int = MOST) -> None:
-        self.most, self.size = most, 0
+    def __init__(self, most: int = MOST, files: LabelFiles | None = None) -> None:
+        self.most, self.size, self.files = most, 0, files
         self._streams: dict[Hashable, _Answers] = {}  # the one longest not used first
 
     def __len__(self) -> int:
@@ -52,30 +58,42 @@ class KeptLabels:
         for stream in [stream for stream in self._streams if stream not in streams]:
             self.size -= self._streams.pop(stream).size
 
-    def teacher(self, stream: Hashable, teacher: Teacher) -> Teacher:
+    def settle(self) -> None:
+        """Write what has been said since, of streams that have a name among the files."""
+        for answers in self._streams.values():
+            if self.files is not None and answers.name and len(answers.by_digest) > answers.filed:
+                self.files.write(answers.name, answers.by_digest)
+                answers.filed = len(answers.by_digest)
+
+    def teacher(self, stream: Hashable, teacher: Teacher, name: str = "") -> Teacher:
         """Return a teacher that says what this one says, images [B, C, H, W] -> logits [B, K], and is asked once a batch.
 
         Args:
             stream: the same for trainings that ask the same teacher; in another, nothing that was said in this one is looked for.
             teacher: on the CPU; what it says follows from the images of a batch.
+            name: of the stream among the files, which tells all that its answers depend on; none for one that stays in memory.
         """
 
         def said(images: Tensor) -> Tensor:
-            answers = self._used(stream)
+            answers = self._used(stream, name)
             digest = of_batch(images)
             logits = answers.by_digest.get(digest)
             if logits is not None:
                 return logits.clone()  # whoever is given it may write into it
             logits = teacher(images)
-            self._keep(stream, answers, digest, logits)
+            self._keep(stream, answers, digest, logits.detach().clone())
             return logits
 
         return said
 
-    def _used(self, stream: Hashable) -> _Answers:
-        answers = self._streams.pop(stream, None) or _Answers()
-        self._streams[stream] = answers
-        return answers
+    def _used(self, stream: Hashable, name: str) -> _Answers:
+        answers = self._streams.pop(stream, None)
+        self._streams[stream] = answers or _Answers(name=name)
+        if answers is None and name and self.files is not None:
+            for digest, logits in self.files.read(name).items():
+                self._keep(stream, self._streams[stream], digest, logits)
+            self._streams[stream].filed = len(self._streams[stream].by_digest)
+        return self._streams[stream]
 
     def _keep(self, stream: Hashable, answers: _Answers, digest: bytes, logits: Tensor) -> None:
         needed = logits.numel() * logits.element_size() + AROUND
@@ -84,7 +102,7 @@ class KeptLabels:
                 break
             self.size -= self._streams.pop(other).size
         if self.size + needed <= self.most:
-            answers.by_digest[digest] = logits.detach().clone()
+            answers.by_digest[digest] = logits
             answers.size += needed
             self.size += needed
 

@@ -22,8 +22,8 @@ KEYS = ("hash", "together", *ASKED, "training", "workload", *STUDENTS, "student_
 ALIKE: dict[tuple[str, Any], tuple[str, ...]] = {
     ("dataset.name", "folder:elsewhere/digits"): KEYS,
     ("protocol.name", "quick"): KEYS,
-    ("scenario", "cross-architecture"): ("training", *STUDENTS),
-    ("version", 2): tuple(key for key in KEYS if key not in ("hash", "together", *ASKED)),
+    ("scenario", "cross-architecture"): ("asked", "training", *STUDENTS),
+    ("version", 2): tuple(key for key in KEYS if key not in ("hash", "together", "stream")),
     ("options.steps", 6): ("asked", *STUDENTS, "neighbours", "step"),
     ("dataset.digest", "c" * 64): ("student", "step"),
     ("distilled", "c" * 64): ("workload", *STUDENTS, "student_in_scenario", "proves", "step"),
@@ -42,7 +42,7 @@ ALIKE: dict[tuple[str, Any], tuple[str, ...]] = {
     ("protocol.normalisation", "imagenet"): ("workload", *STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.labels", "teacher"): (*STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.precision", "bf16"): (),
-    ("protocol.evaluations", 2): (*STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
+    ("protocol.evaluations", 2): ("asked", *STUDENTS, "student_in_scenario", "proves", "neighbours", "step"),
     ("protocol.accumulation", 2): (*STUDENTS, "student_in_scenario", "proves"),
     ("protocol.ema", 0.9): (*STUDENTS, "student_in_scenario", "proves"),
 }

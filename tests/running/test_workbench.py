@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ import torch
 
 from harness import DistilledSet, datasets, losses, optimizers, teachers
 from harness.boards.native import STATISTICS
+from harness.boards.setup import PluginSource
 from harness.boards.trial import Trial
 from harness.core.errors import DataError
 from harness.datasets import whitening
 from harness.datasets.base import Dataset, normalise
 from harness.datasets.split import Split
 from harness.planning.artefacts import Artefacts
+from harness.running import workbench
 from harness.running.executors.work import run_bundle
 from harness.running.workbench import Workbench, recipe
 from harness.teachers.teacher import Teacher
@@ -365,3 +367,78 @@ def test_the_trainings_of_a_trial_are_kept_apart_and_begin_anew_with_it(
         bench.begin(trials)
         names = [kept.path.name for kept in (bench.checkpoint(trials[:1]), bench.checkpoint(trials[:1])) if kept is not None]
         assert names == [f"{trials[0].id}.safetensors", f"{trials[0].id}-2.safetensors"]
+
+
+# -- soft labels that are kept in files ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(plan: Planner) -> Callable[..., list[Trial]]:
+    """Return a maker of trials whose teacher costs far more than their student."""
+    keys = {"model": "convnet1(width=4)", "teacher": {"model": "convnet3(width=64)", "epochs": 1}, "losses": ["gift", "kl"]}
+    return lambda **changes: plan(**keys | changes)
+
+
+def run_in_files(trials: Sequence[Trial], artefacts: Artefacts, labels: Path | None) -> tuple[list[Any], int]:
+    """What trials give, each in a bundle and a process of its own, and how often a teacher was asked."""
+    calls, logits = 0, Teacher.logits
+
+    def counted(self: Teacher, images: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return logits(self, images)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Teacher, "logits", counted)
+        records = [record for trial in trials for record in run_bundle([trial], Workbench("cpu", artefacts, labels=labels))]
+    return [(record.id, record.status, record.error, record.metrics, record.history) for record in records], calls
+
+
+SCENARIOS = [ONE_OPTIMIZER, "loss-comparison", {"name": "class-incremental", "steps": 2}]
+
+
+def test_what_a_large_teacher_has_said_is_read_by_other_students_scenarios_and_runs_to_the_bit(
+    large: Callable[..., list[Trial]], artefacts: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workbench, "WORTH_A_FILE", 0.0)  # testing is most of such short trials
+    trials = large(scenarios=SCENARIOS, sets=[{"method": "random", "ipc": 3}])
+    trials += large(scenarios=[ONE_OPTIMIZER], sets=[{"method": "random", "ipc": 3}], model="convnet2(width=4)")
+    expected, asked = run_in_files(trials, artefacts, None)
+    given, fewer = run_in_files(trials, artefacts, tmp_path / "labels")
+    assert given == expected
+    _, once = run_in_files([trials[0]], artefacts, None)
+    (stream,) = [trial for trial in trials if trial.scenario == "class-incremental" and trial.loss.name == "gift"]
+    _, along = run_in_files([stream], artefacts, None)
+    assert fewer == once + along < asked
+    assert run_in_files(trials, artefacts, tmp_path / "labels") == (expected, 0)
+
+
+def test_soft_labels_lie_in_files_where_asking_for_them_is_most_of_the_work(
+    large: Callable[..., list[Trial]], artefacts: Artefacts, tmp_path: Path
+) -> None:
+    protocol = {"name": "quick", "epochs": 500, "evaluations": 1}
+    sets = [{"method": "random", "ipc": 10}]
+    dear, soon = (large(protocol=protocol, sets=sets, model=f"convnet{depth}(width=16)")[0] for depth in (1, 3))
+    bench = Workbench("cpu", artefacts, labels=tmp_path)
+    assert [bench._worth_a_file(trial) for trial in (dear, soon)] == [True, False]
+    assert not Workbench("cpu", artefacts)._worth_a_file(dear)
+    run_in_files(large(losses=["kl"]), artefacts, tmp_path / "labels")
+    assert not (tmp_path / "labels").exists()
+
+
+def test_what_is_kept_is_not_read_under_other_threads_or_another_plugin(
+    large: Callable[..., list[Trial]], artefacts: Artefacts, tmp_path: Path
+) -> None:
+    (trial, *_) = large()
+    bench = Workbench("cpu", artefacts, labels=tmp_path)
+    plugin = PluginSource(source="model.py", digest="a" * 64)
+    others = [trial, *(trial.model_copy(update={"setup": trial.setup.model_copy(update={"plugins": {name: plugin}})})
+              for name in ("model my-net", "loss my-loss"))]  # fmt: skip
+    names = [bench._name(other, "stream") for other in others]
+    assert names[0] == names[2] != names[1]
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)
+        assert Workbench("cpu", artefacts, labels=tmp_path)._name(trial, "stream") != names[0]
+    finally:
+        torch.set_num_threads(threads)

@@ -18,7 +18,8 @@ class Settings:
 
     `stack` is how trainings are made together, as `harness.running.grouping.group` takes it. `timeout` is how many seconds a
     trial may take, 0 for any number: one that takes longer is ended and failed, and not tried again. `checkpoints` is the folder
-    that long trials are kept in while they last; `deterministic` holds torch to operations that repeat themselves.
+    that long trials are kept in while they last; `deterministic` holds torch to operations that repeat themselves;
+    `labels` is the folder of soft labels that other trials ask for, too.
     """
 
     device: str
@@ -31,6 +32,7 @@ class Settings:
     timeout: float = 0.0
     checkpoints: Path | None = None
     deterministic: bool = False
+    labels: Path | None = None
 
 
 @dataclass(frozen=True)

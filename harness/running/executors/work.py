@@ -45,6 +45,7 @@ def bench(settings: Settings) -> Workbench:
         stack=settings.stack,
         checkpoints=settings.checkpoints,
         deterministic=settings.deterministic,
+        labels=settings.labels,
     )
 
 
@@ -115,7 +116,7 @@ def _outcomes(scenario: Scenario, trials: Sequence[Trial], workbench: Workbench)
     """Yield what a scenario makes of trials, each in their precision; between them torch's settings are the caller's."""
     for trial in trials:
         plugged.check(trial)
-    workbench.begin(trials, {trial.id: (scenario.asks(trial), trial.seed) for trial in trials})
+    workbench.begin(trials, {trial.id: scenario.asks(trial) for trial in trials})
     own = partial(_computing, workbench, trials[0].protocol.precision)
     with own():
         outcomes = iter(scenario.run_bundle(tuple(trials), workbench))
@@ -123,6 +124,7 @@ def _outcomes(scenario: Scenario, trials: Sequence[Trial], workbench: Workbench)
         with own():
             outcome = next(outcomes, None)
         if outcome is None:
+            workbench.end()
             return
         yield outcome
 
