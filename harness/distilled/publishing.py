@@ -36,7 +36,7 @@ def publish(
     stated = Licence.of(licence)
     named = title or f"{distilled.method} of {distilled.dataset}, {distilled.ipc:g} images a class"
     about = About(" ".join(named.split()), stated, address, names=_names(distilled))
-    with _new(folder) as inside:
+    with new_folder(folder) as inside:
         files = exporting.write(distilled, inside / "data", about.names)
         atomic.write(inside / "README.md", card(distilled, files, about))
         atomic.write(inside / "croissant.json", croissant(distilled, files, about))
@@ -57,7 +57,7 @@ def _names(distilled: DistilledSet) -> tuple[str, ...]:
 
 
 @contextmanager
-def _new(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """Give a folder beside the one that shall be there, which takes its place when the block ends, and goes when it raises."""
     folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -72,7 +72,7 @@ class Options:
     operations that repeat themselves. `shard` (I, N) is the I-th of N shares of the board, the first being 0; `wait` says whether
     a run lasts until other runners have ended what they have claimed. `allow_plugins` lets the board's own plugin files run.
     `executor` names what carries bundles to where they run (`harness.running.executors`). `selection` says which of the board's
-    trials are run, where not all are.
+    trials are run, where not all are. `keep_labels` says that the trials' soft labels are to be published when they are done.
     """
 
     device: str = "auto"
@@ -91,6 +91,7 @@ class Options:
     allow_plugins: bool = False
     executor: spec.Named | Resolved[object] = "local"
     selection: Selection = field(default_factory=Selection)
+    keep_labels: bool = False
 
 
 def default_jobs(device: str, threads: int) -> int:

@@ -23,7 +23,7 @@ from harness.core.spec import Named, read
 from harness.datasets import links
 from harness.files.claims import Claims, Holder
 from harness.planning.artefacts import Artefacts
-from harness.running import executors, plugged, readiness
+from harness.running import executors, label_streams, plugged, readiness
 from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
@@ -57,12 +57,14 @@ class Run(Summary):
         rendered: the leaderboard, when it is known to be that of the records.
         reading: the records, when they were read and none has been added.
         taken: the ids of records whose numbers are those of the same training, asked for by another scenario.
+        streams: a trial for each stream of soft labels that is to be published (`harness.running.label_streams`).
     """
 
     standing: Standing
     rendered: Rendered | None = None
     reading: Reading | None = None
     taken: set[str] = field(default_factory=set)
+    streams: Sequence[Trial] = ()
 
     def keep(self, store: RecordStore, watcher: Watcher, record: Record) -> None:
         """Write a record whose numbers are those of another one."""
@@ -159,7 +161,8 @@ def run_board(
             watcher.say(line)
         watcher.planned(len(wanted), missing)
         failed = {t.id: kept[t.id].error for t in wanted if t.id in kept and kept[t.id].status == "failed"}
-        summary = Run(standing=standing, planned=len(wanted), failed=failed)
+        streams = label_streams.streams(wanted, artefacts) if options.keep_labels else ()
+        summary = Run(standing=standing, planned=len(wanted), failed=failed, streams=streams)
         if not missing:
             summary.reading = reading
             forget(file.parent, store.ids())
@@ -222,6 +225,22 @@ def run_board(
     with suppress(OSError):
         held.rmdir()  # unless another trial is kept there
     return summary
+
+
+def published_labels(ended: Run, folder: Path, options: Options) -> Iterator[Path]:
+    """Publish the soft labels of a run that was to keep them; yield the folder of each stream.
+
+    Args:
+        folder: where to; `true` for `labels` beside the board.
+    """
+    import torch
+
+    from harness.running.workbench import Workbench
+
+    torch.set_num_threads(options.threads)
+    beside = ended.standing.file.parent
+    workbench = Workbench(options.device, Artefacts(beside / "artefacts"), options.data_dir, labels=home() / "labels")
+    yield from label_streams.publish(ended.streams, beside / "labels" if str(folder) == "true" else folder, workbench)
 
 
 def let_go(folder: Path, trial: Trial) -> None:
@@ -294,7 +313,7 @@ def _waiting(holder: Holder) -> str:
 
 def _nothing_to_do(standing: Standing, store: RecordStore, options: Options, watcher: Watcher) -> Run | None:
     """Return what a run comes to whose plan is noted and whose trials all have a record; None where it may be otherwise."""
-    plan = None if options.rerun or options.selection else standing.planned()
+    plan = None if options.rerun or options.selection or options.keep_labels else standing.planned()
     if plan is None or not store.ids().issuperset(plan.ids):
         return None
     store.sweep()

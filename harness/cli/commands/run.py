@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -68,6 +69,12 @@ def run(
     force: ForceOption = False,
     rerun: Annotated[bool, typer.Option("--rerun", help="run all trials again")] = False,
     deterministic: DeterministicOption = False,
+    keep_labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="publish the soft labels that trainings asked for, in FKD's format; `true`: beside the board", metavar="FOLDER"
+        ),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="only show what others do on the board; nothing is trained")] = False,
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
@@ -101,6 +108,7 @@ def run(
         allow_plugins=allow_plugins,
         selection=selection,
         executor=carried,
+        keep_labels=keep_labels is not None,
     )
     if dry_run:
         from harness.running.run import script
@@ -119,6 +127,11 @@ def run(
             ended = run_board(board, overrides, options, reporter, stop)
     for path in leaderboard(ended):
         print(path)
+    if keep_labels is not None:
+        from harness.running.run import published_labels
+
+        for path in published_labels(ended, keep_labels, options):
+            print(path)
     if ended.failed:
         print(f"{len(ended.failed)} of {ended.planned} trials failed; run again with --retry to repeat them", file=sys.stderr)
         raise typer.Exit(1)

@@ -80,3 +80,23 @@ def test_a_record_that_cannot_be_written_ends_the_run_in_a_line_and_keeps_the_ot
     assert store.read() == written
     giftbench("run", board, "--device", "cpu", "--jobs", 1, "--seeds", 3)
     assert len(store.read()) == 3
+
+
+def test_soft_labels_are_published_beside_the_board_and_one_that_cannot_be_is_refused_before_a_trial_runs(
+    giftbench: Giftbench, tmp_path: Path
+) -> None:
+    board = tmp_path / "board.toml"
+    words = ("run", board, "--device", "cpu", "--jobs", 1, "--keep-labels", "true")
+    board.write_text(board_text(losses=["kl"], scenarios=["loss-comparison"]))
+    error = giftbench(*words, status=2).err
+    assert len(error.splitlines()[-1:]) == 1
+    assert "cannot be said in FKD's format" in error
+    assert not (tmp_path / "records").exists() or not [*(tmp_path / "records").glob("*.json")]
+    protocol = {"name": "smoke", "epochs": 2, "augmentation": "random-resized-crop+flip"}
+    board.write_text(board_text(losses=["kl"], scenarios=["loss-comparison"], protocol=protocol))
+    folder = giftbench(*words).out.splitlines()[-1]
+    assert Path(folder).parent.parent == tmp_path / "labels"
+    assert giftbench(*words).out.splitlines()[-1] == folder  # of a board that is done, too
+    form = "fkd(images=images, images_format=parquet)"
+    giftbench("import", form, folder, "--dataset", "digits", "-o", tmp_path / "set.safetensors", "--no-check")
+    assert "of 2 epochs of stored augmentations" in giftbench("inspect", tmp_path / "set.safetensors").out
