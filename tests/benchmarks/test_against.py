@@ -149,10 +149,10 @@ def test_the_table_sets_medians_and_accuracies_beside_ours(tmp_path: Path) -> No
         ("Avalanche", 1): results(20.0, 60.0, 25.0),
         ("Avalanche", 4): results(30.0, 60.0, 50.0),
     }
-    ours, theirs = against.rows(bench, measured, {"Avalanche": 2})
+    ours, theirs = against.rows(bench, measured, {"Avalanche": 2}, threads=1)
     found = ["90.5", "80.5", "70.5"]
     assert ours == ["digits, 100 epochs: `giftbench run`", "4", "3", "10.0", "1.00", "", "10.0", "1.00", "20", *found]
-    assert theirs == ["digits, 100 epochs: Avalanche", "1", "3", "25.0", "2.50", "≥ 2", "50.0", "3.00", "50", *found]
+    assert theirs == ["digits, 100 epochs: Avalanche, 1 thread", "1", "3", "25.0", "2.50", "≥ 2", "50.0", "3.00", "50", *found]
     lines = against.table([ours, theirs], "a machine").splitlines()
     assert len({len(line) for line in lines[:4]}) == 1
     assert lines[-1].endswith("Measured on a machine.")

@@ -24,6 +24,7 @@ from tabulate import tabulate
 
 from harness import datasets, models
 from harness.boards.records import RecordStore
+from harness.core.cores import cores
 from harness.distilled.set import DistilledSet
 from harness.files import safetensors
 from tests.benchmarks.against.job import TESTS, Job
@@ -45,7 +46,7 @@ seeds = {seeds}
 sets = [{{ method = "rded", min_scale = 0.5, ipc = {ipc} }}]
 scenarios = ["loss-comparison"]
 """
-OURS, BARE = "`giftbench run`", "bare steps and tests, one thread"
+OURS, BARE = "`giftbench run`", "bare steps and tests, 1 thread"
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,10 @@ def measured(bench: Bench, rounds: int, threads: int, sides: Sequence[str] = tup
         yield results
 
 
-def rows(bench: Bench, results: Mapping[tuple[str, int], Sequence[Result]], targets: Mapping[str, float]) -> list[list[str]]:
-    """Return the cells of the table: a side a row, medians of the rounds."""
+def rows(
+    bench: Bench, results: Mapping[tuple[str, int], Sequence[Result]], targets: Mapping[str, float], threads: int
+) -> list[list[str]]:
+    """Return the cells of the table: a side a row, medians of the rounds. `threads` are torch's in the others' processes."""
     ours = results[OURS, TESTS]
 
     def seconds(name: str, tests: int) -> str:
@@ -193,7 +196,8 @@ def rows(bench: Bench, results: Mapping[tuple[str, int], Sequence[Result]], targ
         accuracies = results[name, own][0].accuracies
         found = [f"{mean(accuracies[loss]):.1f}" for loss in LOSSES]
         wall = f"{median(result.cost.wall for result in results[name, own]):.0f}"
-        what = f"{bench.dataset}, {bench.epochs} epochs: {name}"
+        side = name if name in (OURS, BARE) else f"{name}, {threads or cores()} threads"
+        what = f"{bench.dataset}, {bench.epochs} epochs: {side}".replace(" 1 threads", " 1 thread")
         both = [seconds(name, own), times(name, own), target, seconds(name, TESTS), times(name, TESTS)]
         cells.append([what, str(own), str(len(ours)), *both, wall, *found])
     return cells
@@ -227,7 +231,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=[*SIZES], default="digits")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="of each training, a multiple of 20; by default as the dataset has it")
-    parser.add_argument("--threads", type=int, default=1, help="torch's threads in the others' processes; 0: as torch comes")
+    parser.add_argument("--threads", type=int, default=0, help="torch's threads in the others' processes; 0: as torch comes")
     parser.add_argument("--side", action="append", choices=[*SIDES], help="only this one beside ours (repeatable)")
     parser.add_argument("--folder", type=Path, help="keep teacher, set and job there, for a second call")
     parser.add_argument("--into", type=Path, metavar="FILE", help=f"put the rows between the markers {PLACE.start} of this file")
@@ -242,7 +246,7 @@ def main() -> None:
         bench.prepare()
         made_on = machine()
         for results in measured(bench, chosen.rounds, chosen.threads, chosen.side or tuple(SIDES)):
-            cells = rows(bench, results, size.targets)
+            cells = rows(bench, results, size.targets, chosen.threads)
             if chosen.into:  # after each round: a run that is cut off leaves what it has measured
                 PLACE.insert(chosen.into, cells, made_on, lambda every: table(every, made_on))
     print(table(cells, made_on))
