@@ -41,7 +41,7 @@ Status = Literal["done", "diverged", "failed"]
 
 
 class Environment(Stated):
-    """Where a record was made, and with what. Further facts are kept by name.
+    """Where a record was made, and with what. Further facts are kept by name: `uncaptured`, say, of steps of a stream on a GPU.
 
     Attributes:
         versions: of Python and the packages that numbers depend on.
@@ -50,8 +50,8 @@ class Environment(Stated):
         precision: of the trial's protocol.
         commit: of the checkout that the harness ran from, with a plus when it was changed; empty outside of one.
         together: how many trainings were made in the same pass, of whose time this one's is a share.
-        trained: in which way: `alone`, `stacked`, `captured` as a CUDA graph, `captured stacked`, or `side by side`; empty in
-            records from before this was noted.
+        trained: in which way: `alone`, `stacked`, `captured` as a CUDA graph, `captured stacked`, `side by side`, or
+            `side by side, asked together`, the teacher for all at once; empty in records from before this was noted.
         trained_with: the ids of all trials of that pass, in the order in which they were stacked, its own among them.
         taken_from: the id of the record of the same training, asked for by another scenario, whose numbers these are; else empty.
         taken_up: how many epochs, or steps of a stream, were made by a run that was cut off.

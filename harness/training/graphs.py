@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,9 +25,11 @@ from harness.losses.looks import looks
 from harness.losses.targets import Loss
 from harness.optimizers.eager import SGD
 from harness.optimizers.optimizers import ELEMENTWISE
+from harness.training import batches
 from harness.training.batches import Given, Shuffled
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import arithmetic
+from harness.training.feed import Feed
 from harness.training.loop import Job, run
 from harness.training.stack import undisturbed
 from harness.training.values import Fit, Material, Member, Recipe
@@ -46,6 +49,15 @@ WARMUPS = 3
 GRADIENT_GAP, WAY_GAP = 0.1, 0.5
 
 
+class Made(Protocol):
+    """What trainings are given, made outside of their steps (`harness.training.captured_feed.CapturedFeed`)."""
+
+    feed: Feed
+
+    def of(self, size: int) -> batches.Step:
+        """Return what a step of batches of `size` images is given, where it lies."""
+
+
 class Captured:
     """Trainings of one kind, one set after the other, whose steps are captured when first met.
 
@@ -55,6 +67,7 @@ class Captured:
         change. record: returns a function that repeats a step; `cuda_graph` unless a test looks into what is captured.
         stream: the CUDA stream that steps are captured on, where they are to be replayed on that stream.
         sizes, places: as `ready` takes them; those of an epoch of the material by default.
+        given: what makes the batches and asks the teacher in the place of the steps, which then only learn.
 
     Raises: RuntimeError, as torch does, when a step cannot be captured, or when a replay does not do what the step does.
     """
@@ -69,9 +82,11 @@ class Captured:
         stream: torch.cuda.Stream | None = None,
         sizes: Iterable[int] | None = None,
         places: Tensor | None = None,
+        given: Made | None = None,
     ) -> None:
         own = [replace(member, student=copy.deepcopy(member.student)) for member in members]
-        self.job = Job(own, material, recipe, teacher)
+        self.given = given
+        self.job = Job(own, material, recipe, teacher, None if given is None else given.feed)
         self.precision = recipe.precision
         self.record = record or partial(cuda_graph, at=stream)
         self.stream = stream
@@ -113,10 +128,11 @@ class Captured:
             yield self._schedule(recipe)
 
     def step(self, given: Given, progress: float) -> None:
-        """Replay a step on the images at `given`, [S, B]."""
+        """Replay a step on the images at `given`, [S, B]; where others make the batches, on what these have made of it."""
         assert isinstance(given, Tensor)  # stored batches are not captured
         index, replay = self.replays[given.shape[1]]
-        index.copy_(given)
+        if self.given is None:
+            index.copy_(given)
         replay()
 
     def seconds_per_step(self, repeats: int = 30) -> float:
@@ -136,27 +152,30 @@ class Captured:
             self._restart([member.seed for member in job.members])
 
         def step() -> None:
-            job(index, 1.0)
+            if self.given is None:
+                job(index, 1.0)
+            else:
+                job.learn(self.given.of(size), 1.0)
 
-        with _torch_stream_kept(index), side_stream(index, self.stream):
+        with torch_stream_kept(index), side_stream(index, self.stream):
             drawn = _torch_state(index)
             for _ in range(WARMUPS):
                 step()
             self.draws_from_torch |= not torch.equal(drawn, _torch_state(index))
         start()
-        with _torch_stream_kept(index), side_stream(index, self.stream):
+        with torch_stream_kept(index), side_stream(index, self.stream):
             for _ in range(WARMUPS):
                 step()
             expected, gradients = _clones(job.network.students), self._gradients()
         start()
-        with _torch_stream_kept(index):
-            replay = self.record(step, [*_on(index.device, job)])
+        with torch_stream_kept(index):
+            replay = self.record(step, [*_on(index.device, job)] if self.given is None else [])
         start()
-        with _torch_stream_kept(index):
+        with torch_stream_kept(index):
             for _ in range(WARMUPS):
                 replay()
-        astray = _gap(gradients, self._gradients())
-        apart = _gap(_ways(before, expected), _ways(before, _clones(job.network.students)))
+        astray = gap(gradients, self._gradients())
+        apart = gap(_ways(before, expected), _ways(before, _clones(job.network.students)))
         if not (astray <= GRADIENT_GAP and apart <= WAY_GAP):
             gaps = f"gradients part by {astray:.2g}, ends by {apart:.2g}"
             raise RuntimeError(f"a replayed step does not do what the step does: {gaps}")
@@ -228,7 +247,7 @@ def _on(device: torch.device, job: Job) -> Iterator[Generator]:
 def timed(replay: Step, students: Sequence[nn.Module], repeats: int) -> float:
     """Return how long a replayed step takes, in seconds; the students' weights are put back."""
     before, at = _clones(students), next(tensors(students))
-    with _torch_stream_kept(at):
+    with torch_stream_kept(at):
         for count in (WARMUPS, repeats):
             _wait(at.device)
             started = time.perf_counter()
@@ -254,7 +273,7 @@ def side_stream(at: Tensor, given: torch.cuda.Stream | None) -> Iterator[None]:
 
 
 @contextmanager
-def _torch_stream_kept(at: Tensor) -> Iterator[None]:
+def torch_stream_kept(at: Tensor) -> Iterator[None]:
     """Put torch's own random streams back afterwards; a student alone draws its stochastic depth from them."""
     devices = [at.device.index] if at.is_cuda else []
     with torch.random.fork_rng(devices):
@@ -294,7 +313,7 @@ def _ways(start: Sequence[Tensor], end: Sequence[Tensor]) -> list[Tensor]:
     return [there.double() - here.double() for here, there in zip(start, end, strict=True)]
 
 
-def _gap(expected: Sequence[Tensor], tensors: Sequence[Tensor]) -> float:
+def gap(expected: Sequence[Tensor], tensors: Sequence[Tensor]) -> float:
     """Return how far tensors lie from those expected, as a share of the length of these; all tensors together."""
     apart = torch.stack([(ours - own).double().square().sum() for own, ours in zip(expected, tensors, strict=True)]).sum()
     length = torch.stack([own.double().square().sum() for own in expected]).sum()

@@ -145,7 +145,7 @@ class Job:
         device = material.images.device
         self.members = members
         numbers = [member.seed for member in members]
-        self.feed = feed or Feed(material, recipe, numbers, teacher)
+        self.feed, self._shares_feed = feed or Feed(material, recipe, numbers, teacher), feed is not None
         places = [self.feed.seeds.index(number) for number in numbers]
         self._places = places if feed is not None and places != [*range(len(self.feed.seeds))] else None
         self.place = members[-1].place
@@ -233,8 +233,11 @@ class Job:
         (loss if shares == 1 else loss / shares).backward()  # type: ignore[no-untyped-call]
 
     def restart(self, numbers: Sequence[int]) -> None:
-        """Put everything but the weights back to where trainings of these seeds begin; the optimizer's state becomes zero."""
-        if isinstance(self.source, Shuffled):
+        """Put everything but the weights back to where trainings of these seeds begin; the optimizer's state becomes zero.
+
+        A feed that is not its own is left alone.
+        """
+        if isinstance(self.source, Shuffled) and not self._shares_feed:
             self.source.restart(numbers)
         for stream, number in zip(self.network.streams, numbers, strict=False):
             stream.manual_seed(seeds.derive(number, "dropout"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import torch
@@ -14,13 +15,14 @@ from torch import Tensor, nn
 from harness.core.resolved import resolved_from
 from harness.losses.targets import Loss
 from harness.training.batches import Given
+from harness.training.captured_feed import CapturedFeed, distinct, pattern
 from harness.training.checkpoints import Checkpoint
 from harness.training.graphs import Captured, Recorder, capturable, timed
 from harness.training.loop import Job, equal_shares, run
 from harness.training.values import Fit, Material, Member, Recipe
 
 #: How several trainings are made together.
-Way = Literal["stacked", "overlapped"]
+Way = Literal["stacked", "overlapped", "asked together"]
 
 
 class NotSideBySide(RuntimeError):
@@ -48,12 +50,20 @@ class Overlapped:
     ) -> None:
         self.members = members
         self.device = material.images.device
-        self.streams = [_stream(self.device) for _ in members]
+        self.given = self._given(material, recipe, teacher, record)
+        own = teacher if self.given is None else None
+        self.streams = [new_stream(self.device) for _ in members]
         self.parts: list[Captured] = []
         for member, stream in zip(members, self.streams, strict=True):
-            self.parts.append(Captured([member], material, recipe, teacher, record, stream))
+            self.parts.append(Captured([member], material, recipe, own, record, stream, given=self.given))
             if self.parts[-1].draws_from_torch:
                 raise NotSideBySide("students that draw from torch's own random stream cannot be trained side by side")
+
+    def _given(
+        self, material: Material, recipe: Recipe, teacher: Callable[[Tensor], Tensor] | None, record: Recorder | None
+    ) -> CapturedFeed | None:
+        """Return what makes the batches of all trainings; None where each makes its own."""
+        return None
 
     @property
     def finite(self) -> Tensor:
@@ -67,7 +77,7 @@ class Overlapped:
         for part in self.parts:
             part.job.train()
 
-    def epoch(self, number: int) -> Iterator[tuple[Given, ...]]:
+    def epoch(self, number: int) -> Iterator[Sequence[Given]]:
         """Yield which images each training is given at each step, one [1, B] a training."""
         steps = [*zip(*(part.job.epoch(number) for part in self.parts), strict=True)]
         self._fork()
@@ -76,7 +86,7 @@ class Overlapped:
     def step(self, given: Sequence[Given], progress: float) -> None:
         """Let every training make its step."""
         for part, stream, index in zip(self.parts, self.streams, given, strict=True):
-            with _on(stream):
+            with on_stream(stream):
                 part.step(index, progress)
 
     def ended(self, fits: Sequence[Fit]) -> None:
@@ -104,17 +114,16 @@ class Overlapped:
 
     def seconds_per_step(self, repeats: int = 30) -> float:
         """Return how long it takes until all have made a replayed step of the largest batch; the weights are put back."""
-        replays = [part.replays[max(part.replays)][1] for part in self.parts]
-
-        def replay() -> None:
-            for stream, one in zip(self.streams, replays, strict=True):
-                with _on(stream):
-                    one()
-
         self._fork()
-        seconds = timed(replay, [student for part in self.parts for student in part.job.network.students], repeats)
+        seconds = timed(self._replay, [student for part in self.parts for student in part.job.network.students], repeats)
         self._join()
         return seconds
+
+    def _replay(self) -> None:
+        """Replay a step of the largest batch of every training."""
+        for part, stream in zip(self.parts, self.streams, strict=True):
+            with on_stream(stream):
+                part.replays[max(part.replays)][1]()
 
     def _fork(self) -> None:
         """Let the streams wait for what has been asked of the device so far."""
@@ -129,12 +138,56 @@ class Overlapped:
                 torch.cuda.current_stream(self.device).wait_stream(stream)
 
 
-def _stream(device: torch.device) -> torch.cuda.Stream | None:
+class AskedTogether(Overlapped):
+    """Trainings side by side whose batches are made, and whose teacher is asked, once a step for all of them.
+
+    Those that share a seed are given the same. The teacher is asked for the images of all seeds in one batch, which a device
+    answers sooner than several small ones; float noise of its answers tells what comes of it from what each gives alone.
+    """
+
+    given: CapturedFeed
+
+    def _given(
+        self, material: Material, recipe: Recipe, teacher: Callable[[Tensor], Tensor] | None, record: Recorder | None
+    ) -> CapturedFeed:
+        return CapturedFeed(distinct(self.members), material, recipe, teacher, record)
+
+    def epoch(self, number: int) -> Iterator[Sequence[Given]]:
+        """Yield which images each seed is given at each step, [S, B]."""
+        yield from ((given,) for given in self.given.feed.epoch(number))
+
+    def step(self, given: Sequence[Given], progress: float) -> None:
+        """Make the batches of a step, then let every training learn of them."""
+        (index,) = given
+        assert isinstance(index, Tensor)  # stored batches are not captured
+        self.given(index)
+        self._fork()
+        super().step([index] * len(self.parts), progress)
+        self._join()
+
+    def fit(self, members: Sequence[Member], recipe: Recipe, checkpoint: Checkpoint | None = None) -> list[Fit]:
+        """Train other members of the same kind in place: those that share a seed stand in the same places."""
+        self.given.source.restart(distinct(members))
+        return super().fit(members, recipe, checkpoint)
+
+    def _replay(self) -> None:
+        self.given.replays[max(self.given.replays)][1]()
+        self._fork()
+        super()._replay()
+        self._join()
+
+
+def new_stream(device: torch.device) -> torch.cuda.Stream | None:
     return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
 
-def _on(stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:
+def on_stream(stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:
     return nullcontext() if stream is None else torch.cuda.stream(stream)
+
+
+WAYS: Mapping[Way, Callable[..., Captured | Overlapped]] = MappingProxyType(
+    {"stacked": Captured, "overlapped": Overlapped, "asked together": AskedTogether}
+)
 
 
 @dataclass
@@ -163,7 +216,7 @@ class Graphs:
         kind = (
             built,
             way if len(members) > 1 else "",
-            len(members),
+            pattern(members) if way == "asked together" else len(members),
             *(signature(member.loss) for member in members),
             id(material),
             teacher,
@@ -175,7 +228,7 @@ class Graphs:
             return None
         self.latest = None  # its memory is needed
         try:
-            self.latest = (Overlapped if way == "overlapped" else Captured)(members, material, recipe, teacher, self.record)
+            self.latest = WAYS[way](members, material, recipe, teacher, self.record)
         except torch.OutOfMemoryError:
             raise
         except NotSideBySide:

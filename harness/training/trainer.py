@@ -11,11 +11,13 @@ from harness.training.checkpoints import Checkpoint
 from harness.training.graphs import Captured
 from harness.training.in_step import Part, fit_in_step
 from harness.training.loop import fit_together
-from harness.training.overlap import Graphs, Overlapped, Way
+from harness.training.overlap import AskedTogether, Graphs, Overlapped, Way
 from harness.training.stack import agrees
 from harness.training.values import Fit, Material, Member, Recipe
 
 Teacher = Callable[[Tensor], Tensor]
+#: How many times as long as another a way counts that adds float noise.
+NOISE = 1.1
 
 
 class Trainer:
@@ -48,7 +50,9 @@ class Trainer:
         captured = self._captured(members, material, recipe, teacher, way) if capture else None
         called = "alone" if len(members) == 1 else "stacked"
         if captured is not None:
-            called = "side by side" if isinstance(captured, Overlapped) else "captured" + " stacked" * (len(members) > 1)
+            called = "captured" + " stacked" * (len(members) > 1)
+            if isinstance(captured, Overlapped):
+                called = "side by side" + ", asked together" * isinstance(captured, AskedTogether)
         if checkpoint is not None:
             checkpoint.way = called
         if captured is not None:
@@ -109,8 +113,8 @@ class Trainer:
     ) -> Way | None:
         """Return how these trainings are best made together, or None where they are best made one after the other.
 
-        On a GPU that is measured, once for trainings of a kind: what a captured step takes. A stack, which alone adds float
-        noise, has to be the faster by a tenth. Arguments as of `train_together`.
+        On a GPU that is measured, once for trainings of a kind: what a captured step takes. What adds float noise, a stack and a
+        teacher that is asked for all at once, has to be the faster by a tenth. Arguments as of `train_together`.
         """
         stackable = self.stackable(members, material, model)
         if self.graphs is None or self.stack:
@@ -131,7 +135,9 @@ class Trainer:
         seconds: dict[Way | None, float] = {}
         ways: list[tuple[Way | None, Sequence[Member], float]] = [(None, members[:1], 1.0)]
         if stackable:
-            ways.append(("stacked", members, 1.1))
+            ways.append(("stacked", members, NOISE))
+        if teacher is not None or len({member.seed for member in members}) < len(members):
+            ways.append(("asked together", members, NOISE))
         ways.append(("overlapped", members, 1.0))  # the last, which is kept and which usually wins
         for way, some, handicap in ways:
             try:

@@ -21,7 +21,7 @@ from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured, Step
 from harness.training.loop import fit
-from harness.training.overlap import Graphs, Overlapped, signature, structure
+from harness.training.overlap import AskedTogether, Graphs, Overlapped, signature, structure
 from harness.training.values import Fit, Material, Member, Recipe
 
 SHAPE, CLASSES = (3, 8, 8), 5
@@ -79,6 +79,43 @@ def test_trainings_side_by_side_do_what_each_does_alone_to_the_bit() -> None:
             assert (found.epochs, found.steps) == (4, 20)
 
 
+@pytest.mark.parametrize("mixing", ["none", "cutmix"])
+def test_a_teacher_that_is_asked_for_all_at_once_teaches_what_it_teaches_each(mixing: str) -> None:
+    """In float64, in which the teacher's larger batch, of another kernel, adds no difference that training could magnify."""
+    material, recipe = replace(MATERIAL, images=MATERIAL.images.double()), replace(RECIPE, mixing=mixing)
+    asked: list[int] = []
+    taught = teacher().double()
+
+    def teach(images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return taught(images)
+
+    def group(*numbers: int) -> list[Member]:
+        made = [member(seed, loss) for seed, loss in zip(numbers, ("gift", "kl", "gift"), strict=True)]
+        return [replace(one, student=one.student.double(), evaluate=None) for one in made]
+
+    together = AskedTogether(group(0, 0, 1), material, recipe, teach, repeated)
+    for numbers in ((3, 3, 8), (5, 5, 4)):  # made once, used twice; the first two share a seed
+        asked.clear()
+        trained = group(*numbers)
+        fits = together.fit(trained, recipe)
+        assert [fit.steps for fit in fits] == [20] * 3
+        assert sorted({*asked}) == [6, 10] and len(asked) == 20  # for two seeds, once a step
+        for one, same in zip(trained, group(*numbers), strict=True):
+            Captured([same], material, recipe, teach, repeated).fit([same], recipe)
+            torch.testing.assert_close(weights(one.student), weights(same.student), rtol=1e-6, atol=1e-8)
+
+
+def test_without_a_teacher_those_of_a_seed_are_given_what_each_is_given_alone_to_the_bit() -> None:
+    group, same = ([member(seed, "ce") for seed in (2, 2, 6)] for _ in range(2))
+    group[1] = replace(group[1], student=student(7))
+    same[1] = replace(same[1], student=student(7))
+    AskedTogether(group, MATERIAL, RECIPE, None, repeated).fit(group, RECIPE)
+    for one, other in zip(group, same, strict=True):
+        Captured([other], MATERIAL, RECIPE, None, repeated).fit([other], RECIPE)
+        assert torch.equal(weights(one.student), weights(other.student))
+
+
 def test_one_that_diverges_leaves_the_others_alone() -> None:
     def rocket(logits: Tensor, targets: Any) -> Tensor:
         return logits.sum() * torch.inf
@@ -97,8 +134,9 @@ def test_students_that_draw_from_torchs_own_stream_are_refused() -> None:
         Overlapped([member(0, model=deep), member(1, model=deep)], MATERIAL, RECIPE, teacher(), repeated)
 
 
-def test_timing_them_leaves_the_weights_alone() -> None:
-    made = Overlapped([member(0), member(1)], MATERIAL, RECIPE, teacher(), repeated)
+@pytest.mark.parametrize("kind", [Overlapped, AskedTogether])
+def test_timing_them_leaves_the_weights_alone(kind: type[Overlapped]) -> None:
+    made = kind([member(0), member(1)], MATERIAL, RECIPE, teacher(), repeated)
     before = [weights(part.job.network.students[0]) for part in made.parts]
     assert made.seconds_per_step(2) > 0
     assert all(torch.equal(weights(part.job.network.students[0]), was) for part, was in zip(made.parts, before, strict=True))
@@ -183,6 +221,17 @@ class TestGraphs:
         assert graphs.get([member(1)], MATERIAL, replace(RECIPE, epochs=99, evaluations=1), taught) is first
         assert graphs.get([member(1, "kl")], MATERIAL, RECIPE, taught) is not first
 
+    def test_those_that_are_asked_together_are_kept_for_others_that_share_seeds_alike(self) -> None:
+        graphs, taught = Graphs(repeated), teacher()
+
+        def get(*numbers: int) -> Any:
+            return graphs.get([member(number) for number in numbers], MATERIAL, RECIPE, taught, "asked together")
+
+        first = get(0, 0, 1)
+        assert isinstance(first, AskedTogether)
+        assert get(4, 4, 2) is first
+        assert get(4, 2, 2) is not first
+
     def test_a_loss_that_is_a_class_is_kept_like_a_function(self, distance: str) -> None:
         graphs, taught = Graphs(), teacher()
         first = graphs.get([member(0, distance)], MATERIAL, RECIPE, taught)
@@ -205,14 +254,15 @@ class TestGraphs:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_a_gpu_streams_train_what_each_trains_alone() -> None:
+@pytest.mark.parametrize("kind", [Overlapped, AskedTogether])
+def test_on_a_gpu_streams_train_what_each_trains_alone(kind: type[Overlapped]) -> None:
     material = replace(MATERIAL, images=MATERIAL.images.cuda(), labels=MATERIAL.labels.cuda())
     taught = teacher().cuda()
 
     def group(first: int) -> list[Member]:
         return [replace(member(first + k), student=student(first + k).cuda(), evaluate=None) for k in range(4)]
 
-    made = Overlapped(group(0), material, RECIPE, taught)
+    made = kind(group(0), material, RECIPE, taught)
     for first in (0, 10):
         found, same = group(first), group(first)
         made.fit(found, RECIPE)

@@ -80,6 +80,30 @@ def test_on_a_gpu_the_fastest_way_is_taken(
     assert made.way(members(), MATERIAL, RECIPE, None, **KIND) == expected
 
 
+@pytest.mark.parametrize(
+    ("together", "overlapped", "expected"), [(1.5, 1.8, "asked together"), (1.7, 1.8, "overlapped"), (2.0, 2.5, None)]
+)
+def test_a_teacher_is_asked_for_all_at_once_where_that_is_the_faster_by_a_tenth(
+    monkeypatch: pytest.MonkeyPatch, together: float, overlapped: float, expected: str | None
+) -> None:
+    seconds = {"alone": 1.0, "stacked": 9.0, "asked together": together, "overlapped": overlapped}
+    made = Trainer("cuda")
+    timed(monkeypatch, made, seconds)
+    assert made.way(members(), MATERIAL, RECIPE, lambda images: images, **KIND) == expected
+
+
+def test_what_is_made_once_is_measured_where_there_is_a_teacher_or_a_seed_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    for group, teacher, expected in (
+        (members(), None, False),
+        (members(), lambda images: images, True),
+        ([member(3), member(3)], None, True),
+    ):
+        made = Trainer("cuda")
+        asked = timed(monkeypatch, made, {"alone": 1.0, "stacked": 1.0, "overlapped": 1.0, "asked together": 1.0})
+        made.way(group, MATERIAL, RECIPE, teacher, **KIND)
+        assert ("asked together" in asked) == expected
+
+
 def test_where_students_cannot_be_stacked_a_gpu_has_them_side_by_side_or_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "agrees", lambda students, images: False)
     for seconds, expected in (({"alone": 1.0, "overlapped": 1.0}, "overlapped"), ({}, None)):
