@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -54,6 +54,8 @@ class ClassIncremental(Scenario):
     paper = Paper("arXiv 2405.14736", figures=("2",))
     measure = MEASURES["average"]
     packages = ("avalanche-lib",)
+    runs_bundles = False
+    side_by_side = True
 
     class Options(ScenarioOptions):
         steps: tuple[int, ...] = (5, 10)
@@ -119,24 +121,65 @@ class ClassIncremental(Scenario):
 
     def run(self, trial: Trial, workbench: Workbench) -> Outcome:
         """Train along the stream with the trial's strategy; after each step, test on the classes met so far."""
+        with warnings.catch_warnings(record=True):  # Avalanche's own deprecations, which it shows whatever the filter says
+            course = self.course(trial, workbench)
+            while True:
+                try:
+                    next(course)
+                except StopIteration as end:
+                    outcome: Outcome = end.value
+                    return outcome
+
+    def run_bundle(self, trials: Sequence[Trial], workbench: Workbench) -> Iterator[Outcome]:
+        """Yield the outcome of each trial; on a GPU, of some of them side by side where that can be and pays."""
+        most = continual.side_by_side.MOST if len(trials) > 1 and self._side_by_side(trials[0], workbench) else 1
+        for first in range(0, len(trials), most):
+            group = trials[first : first + most]
+            if len(group) == 1 or workbench.graphs is None:
+                yield self.run(group[0], workbench)
+                continue
+            with warnings.catch_warnings(record=True):
+                courses = [self.course(trial, workbench, lane) for lane, trial in enumerate(group)]
+                device = self.material(group[0], workbench).images.device
+                outcomes = continual.side_by_side.in_turns(courses, workbench.graphs, device)
+            for outcome in outcomes:
+                shares = {phase: seconds / len(group) for phase, seconds in outcome.timing.items()}
+                yield replace(outcome, together=len(group), timing=shares)
+
+    def _side_by_side(self, trial: Trial, workbench: Workbench) -> bool:
+        """Whether trials such as this one can be replayed side by side, and train long enough for it to pay."""
+        strategy = continual.strategies.strategy(Spec.model_validate(trial.options["strategy"]).name)
+        if workbench.graphs is None or not strategy.plain:
+            return False
+        material, protocol = self.material(trial, workbench), trial.protocol
+        brought = len(material.labels) // trial.options["steps"]
+        steps = protocol.epochs * -(-brought // protocol.batch_size)
+        images = material.batch(material.labels.new_tensor([0, 1]))
+        return steps >= continual.side_by_side.WORTH and not continual.side_by_side.draws(workbench.student(trial), images)
+
+    def course(self, trial: Trial, workbench: Workbench, lane: int | None = None) -> Generator[None, None, Outcome]:
+        """Go along a trial's stream; as one of several in turns where it has a number, a `lane`, else each step in one go."""
         test, classes = workbench.test_material(trial), len(workbench.dataset(trial).classes)
         kept = workbench.checkpoint([trial], [self.loss(trial, workbench)])
-        with warnings.catch_warnings(record=True):  # Avalanche's own deprecations, which it shows whatever the filter says
-            strategy, experiences = self.learner(trial, workbench)
-            name = Spec.model_validate(trial.options["strategy"]).name
-            course = continual.checkpoints.Course(strategy, kept, continual.strategies.strategy(name).goes_on)
-            history, seconds = course.history, course.seconds
-            for number, experience in enumerate(experiences):
-                started = time.perf_counter()
+        strategy, experiences = self.learner(trial, workbench)
+        strategy.lane = lane
+        name = Spec.model_validate(trial.options["strategy"]).name
+        course = continual.checkpoints.Course(strategy, kept, continual.strategies.strategy(name).goes_on)
+        history, seconds = course.history, course.seconds
+        for number, experience in enumerate(experiences):
+            started = time.perf_counter()
+            if lane is None:
                 strategy.train(experience, eval_streams=[])
-                if number < course.again:  # gone through again without training: it was measured then
-                    continue
-                trained = time.perf_counter()
-                precision, groups = trial.protocol.precision, strategy.groups
-                history.append(continual.measure.measure(strategy.model, test, groups, classes, precision, strategy.tests))
-                seconds["train"] += trained - started
-                seconds["evaluate"] += time.perf_counter() - trained
-                course.keep()
+            else:
+                yield from strategy.epochs(experience)
+            if number < course.again:  # gone through again without training: it was measured then
+                continue
+            trained = time.perf_counter()
+            precision, groups = trial.protocol.precision, strategy.groups
+            history.append(continual.measure.measure(strategy.model, test, groups, classes, precision, strategy.tests))
+            seconds["train"] += trained - started
+            seconds["evaluate"] += time.perf_counter() - trained
+            course.keep()
         metrics = {**continual.measure.summarise(history), "steps": float(strategy.steps)}
         sound = not strategy.diverged and continual.measure.answered(history)
         facts: dict[str, object] = {"trained": strategy.trained, **({"taken_up": course.again} if course.again else {})}

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from harness.continual import checkpoints
 from harness.losses.targets import Loss, Targets
+from harness.training.devices import arithmetic
 from harness.training.graphs import Captured, Recorder, capturable
 from harness.training.overlap import Graphs, signature, structure
 from harness.training.values import Material, Member, Recipe
@@ -63,7 +65,7 @@ class OfMet:
 
 @dataclass(frozen=True)
 class Kind:
-    """What captured steps of a stream are made for: those of another seed, strategy or order of classes do with the same."""
+    """What captured steps of a stream are made for; those of another seed, strategy or order of classes do with the same."""
 
     material: Material
     recipe: Recipe
@@ -71,24 +73,31 @@ class Kind:
     loss: Loss
 
     def key(self, student: nn.Module, sliced: bool) -> tuple[object, ...] | None:
-        """Return what two streams share that can have the same captured steps; None where a stream's cannot be captured."""
+        """Return what two streams share that have the same captured steps, loss and teacher apart; None where there are none."""
         built = structure(student)
         if built is None or not capturable(self.material, self.recipe, [self.loss]):
             return None
-        return "stream", built, signature(self.loss), id(self.material), self.teacher, self.recipe.step, sliced
+        return "stream", built, id(self.material), self.recipe.step, sliced
+
+    @property
+    def told(self) -> tuple[object, object]:
+        """What tells apart the steps of streams that have the same captured steps otherwise: loss and teacher."""
+        return signature(self.loss), self.teacher
 
 
 @dataclass
 class Lane:
-    """Captured steps by number of classes met, for one stream at a time. `record` and `stream` are as `Captured` takes them."""
+    """Captured steps by number of classes met, loss and teacher, for one stream of classes at a time.
+
+    `record` and `stream` are as `Captured` takes them.
+    """
 
     record: Recorder | None = None
     stream: torch.cuda.Stream | None = None
-    parts: dict[int, tuple[OfMet, Captured]] = field(default_factory=dict)
+    parts: dict[tuple[object, ...], tuple[OfMet, Captured]] = field(default_factory=dict)
 
     def get(self, kind: Kind, student: nn.Module, met: Met, sizes: Sequence[int], seed: int) -> Captured:
         """Return the captured steps of these classes, those of these sizes of batches among them. Raises RuntimeError."""
-        count = len(met.columns)
         if sum(len(captured.replays) for _, captured in self.parts.values()) + len({*sizes}) > MOST:
             self.parts.clear()
         try:
@@ -98,17 +107,17 @@ class Lane:
             torch.cuda.empty_cache()
             return self._get(kind, student, met, sizes, seed)
         except RuntimeError:
-            self.parts.pop(count, None)
+            self.parts.pop((len(met.columns), *kind.told), None)
             raise
 
     def _get(self, kind: Kind, student: nn.Module, met: Met, sizes: Sequence[int], seed: int) -> Captured:
-        count = len(met.columns)
-        if count not in self.parts:
+        place = len(met.columns), *kind.told
+        if place not in self.parts:
             loss = OfMet(kind.loss, met)
             member = Member(student, cast("Loss", loss), seed)
             captured = Captured([member], kind.material, kind.recipe, kind.teacher, self.record, self.stream, sizes=())
-            self.parts[count] = loss, captured
-        loss, captured = self.parts[count]
+            self.parts[place] = loss, captured
+        loss, captured = self.parts[place]
         loss.turn_to(met)
         if {*sizes} - captured.replays.keys():  # what a loss looks at is found out on images whose classes have been met
             captured.ready(sizes, torch.isin(kind.material.labels, met.columns).nonzero()[:, 0])
@@ -119,8 +128,16 @@ class Lanes:
     """The captured steps of one kind of stream, kept as the latest of `Graphs`; what cannot be captured is tried once."""
 
     def __init__(self, record: Recorder | None = None) -> None:
-        self.alone = Lane(record)
-        self.refused: dict[tuple[int, ...], str] = {}
+        self.record = record
+        self.refused: dict[tuple[object, ...], str] = {}
+        self._lanes: dict[int | None, Lane] = {}
+
+    def lane(self, number: int | None, graphs: Graphs, device: torch.device) -> Lane:
+        """Return the captured steps of the stream of classes of this number of several side by side, or of one alone (None)."""
+        if number not in self._lanes:
+            stream = None if number is None else graphs.side_streams(device, number + 1)[number]
+            self._lanes[number] = Lane(self.record, stream)
+        return self._lanes[number]
 
     @classmethod
     def of(cls, graphs: Graphs, key: tuple[object, ...]) -> Lanes:
@@ -138,11 +155,13 @@ class Replaying:
 
     Attributes:
         graphs: where captured steps are kept; None where nothing is captured.
-        trained: how the stream's steps were made so far: `alone`, or `captured` where any was.
+        lane: its number among several that are trained side by side; None where it is trained alone.
+        trained: how the stream's steps were made so far: `alone`, or `captured` or `side by side` where any was captured.
         uncaptured: why some were not: {which step of the stream, 1 the first: the reason}.
     """
 
     graphs: Graphs | None = None
+    lane: int | None = None
     trained: str = "alone"
 
     # What the resident loop has, said here for type checkers.
@@ -175,6 +194,38 @@ class Replaying:
         self._kind = Kind(material, recipe, teacher, loss)
         self.uncaptured: dict[int, str] = {}
 
+    def epochs(self, experience: object) -> Iterator[None]:
+        """Train on an experience, as `train` does, hook by hook; yield when an epoch's steps have been asked of the device.
+
+        Avalanche's `train` calls what it calls in one go; others have their turn in between here.
+        """
+        own: Any = self
+        with arithmetic(self.material.images.device, self.recipe.precision):
+            own.is_training, own._stop_training, own._eval_streams = True, False, []
+            self.model.train()
+            own._before_training()
+            own.experience = experience
+            own._before_training_exp()
+        yield
+        if len(self.groups) <= len(self.again):
+            own._train_exp(experience, eval_streams=[])
+        else:
+            captured = self._captured()
+            with self._replayed(captured) if captured is not None else nullcontext():
+                for _ in range(own.train_epochs):
+                    with arithmetic(self.material.images.device, self.recipe.precision):
+                        own._before_training_epoch()
+                        if own._stop_training:
+                            break
+                        self.training_epoch()
+                        own._after_training_epoch()
+                    yield
+            if own.ends is not None:
+                own.ends.append(checkpoints.end_of(own))
+        own._after_training_exp()
+        own._after_training()
+        own._train_cleanup()
+
     def _train_exp(self, *experience: object, **options: object) -> None:
         captured = self._captured()
         if captured is None:
@@ -192,10 +243,11 @@ class Replaying:
         if key is None:
             return None
         lanes = Lanes.of(self.graphs, key)
-        shape = (len(self.seen.columns), *sorted({*loader.lengths}))
+        shape = (*self._kind.told, len(self.seen.columns), *sorted({*loader.lengths}))
         if shape not in lanes.refused:
+            lane = lanes.lane(self.lane, self.graphs, self.material.images.device)
             try:
-                return lanes.alone.get(self._kind, self.model, self.seen, loader.lengths, self.derived)
+                return lane.get(self._kind, self.model, self.seen, loader.lengths, self.derived)
             except RuntimeError as error:
                 lanes.refused[shape] = " ".join(str(error).split())[:300]
         self.uncaptured[number] = lanes.refused[shape]
@@ -207,7 +259,7 @@ class Replaying:
         finite, schedule = self._objective.finite, self._schedule
         with captured.begun([Member(self.model, self._kind.loss, self.derived)], self.recipe) as end_epoch:
             self._replay, self._schedule, self._objective.finite = captured.step, Ends(end_epoch), captured.job.finite
-            self.trained, self.mbatch = "captured", []
+            self.trained, self.mbatch = "captured" if self.lane is None else "side by side", []
             try:
                 yield
             finally:

@@ -190,6 +190,7 @@ class ResidentLoop:
     _mix: Mix | Paired | None = None
     #: Where captured steps are kept; how those of the stream were made; why some were not captured (`captured.Replaying`).
     graphs: Graphs | None = None
+    lane: int | None = None
     #: What tells which images its student gets right.
     tests: Tests = staticmethod(hits)
     trained: str = "alone"
@@ -199,6 +200,11 @@ class ResidentLoop:
         """Train on experiences, as Avalanche does, in the recipe's precision."""
         with arithmetic(self.material.images.device, self.recipe.precision):
             return super().train(*experiences, **options)  # type: ignore[misc]
+
+    def epochs(self, experience: object) -> Iterator[None]:
+        """Train on an experience in one piece; strategies that are captured yield after each epoch."""
+        self.train(experience, eval_streams=[])
+        yield
 
     # -- before a step of the stream -----------------------------------------------------------------------------------------
 

@@ -65,6 +65,8 @@ class Scenario:
             ask for it. A class with a `run`, `material` or `loss` of its own says False by that.
         runs_bundles: whether `run_bundle` goes through trials that differ only in their seed by itself; a class that has one of
             its own says so by that.
+        side_by_side: whether `run_bundle` makes trials that differ in seed and loss alone at the same time on a GPU, so that each
+            gives what it gives alone; such are handed to a worker together there.
         Options: what a board may say of it, `class Options(ScenarioOptions)`; none by default.
     """
 
@@ -78,6 +80,7 @@ class Scenario:
     trains_one_student: ClassVar[bool] = True
     trains_as_said: ClassVar[bool] = True
     runs_bundles: ClassVar[bool] = False
+    side_by_side: ClassVar[bool] = False
     Options: ClassVar[type[ScenarioOptions]] = ScenarioOptions
 
     def __init_subclass__(cls) -> None:

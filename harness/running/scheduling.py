@@ -93,7 +93,7 @@ def _bundled(trials: Sequence[Trial], costs: Costs, device: str, stack: int, pla
     for (how, _), members in groups.items():
         if how == "seeds":
             yield bundle(members)
-        elif how == "stack":
+        elif how in ("stack", "beside"):
             chunks = _evenly(members, limit(members[0], device, stack))
             yield from (bundle(chunk) for chunk in chunks if any(trial.id in missing for trial in chunk))
         else:
@@ -166,9 +166,12 @@ def _keys(costs: Costs, device: str, stack: int) -> Callable[[Trial], tuple[str,
         if setup.hash not in known:
             facts = costs.datasets[setup.dataset.digest]
             scenario = _scenario(setup.scenario)
-            stacked = group(trial, device, stack, facts.shape, facts.classes) if scenario.trains_one_student else ""
+            beside = scenario.side_by_side and device != "cpu"
+            together = scenario.trains_one_student or beside
+            stacked = group(trial, device, stack, facts.shape, facts.classes) if together else ""
             seeds = setup.hash if scenario.runs_bundles else ""
-            known[setup.hash] = ("seeds", seeds) if seeds else ("stack", stacked) if stacked else ("alone", "")
+            how = "beside" if beside else "stack"
+            known[setup.hash] = ("seeds", seeds) if seeds else (how, stacked) if stacked else ("alone", "")
         return known[setup.hash]
 
     return key

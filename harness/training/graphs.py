@@ -158,10 +158,10 @@ class Captured:
                 job.learn(self.given.of(size), 1.0)
 
         with torch_stream_kept(index), side_stream(index, self.stream):
-            drawn = _torch_state(index)
+            drawn = torch_state(index)
             for _ in range(WARMUPS):
                 step()
-            self.draws_from_torch |= not torch.equal(drawn, _torch_state(index))
+            self.draws_from_torch |= not torch.equal(drawn, torch_state(index))
         start()
         with torch_stream_kept(index), side_stream(index, self.stream):
             for _ in range(WARMUPS):
@@ -280,7 +280,7 @@ def torch_stream_kept(at: Tensor) -> Iterator[None]:
         yield
 
 
-def _torch_state(at: Tensor) -> Tensor:
+def torch_state(at: Tensor) -> Tensor:
     """Return the state of torch's own random streams."""
     states = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(at.device)] if at.is_cuda else [])
     return torch.cat(states)

@@ -202,6 +202,13 @@ class Graphs:
     latest: Any = None  # Captured, Overlapped, or what keeps captured steps of its own (`harness.continual.captured.Lanes`)
     kind: tuple[Any, ...] = ()
     refused: list[tuple[Any, ...]] = field(default_factory=list)
+    _streams: list[torch.cuda.Stream | None] = field(default_factory=list)
+
+    def side_streams(self, device: torch.device, count: int) -> Sequence[torch.cuda.Stream | None]:
+        """Return CUDA streams, always the same ones, on which captured steps are kept from those of others; None on the CPU."""
+        while len(self._streams) < count:
+            self._streams.append(new_stream(device))
+        return self._streams[:count]
 
     def get(
         self,

@@ -147,13 +147,18 @@ def test_the_lengths_of_batches_are_those_that_come() -> None:
         assert batches.lengths == [len(index) for index in batches.indices()] == [len(labels) for _, labels, _ in batches]
 
 
-def test_steps_of_other_kinds_take_the_place_of_those_that_are_kept(bench: Bench, steps: list[Step]) -> None:
+def test_steps_under_other_losses_are_kept_beside_each_other(bench: Bench, steps: list[Step]) -> None:
     trials, workbench = bench({"steps": 2}, losses=["kl", "ce"], model=MODEL, protocol={**SHORT, "epochs": 1})
     capturing(workbench)
     for trial in (*trials, trials[0]):
         named("class-incremental").run(trial, workbench)
-    assert len(steps) == 6
-    assert isinstance(workbench.graphs, Graphs) and isinstance(workbench.graphs.latest, captured.Lanes)
+    assert len(steps) == 4  # other losses are kept beside each other
+    first = workbench.graphs and workbench.graphs.latest
+    assert isinstance(first, captured.Lanes)
+    (other, *_), own = bench({"steps": 2}, losses=["kl"], model="convnet1(width=8)", protocol={**SHORT, "epochs": 1})
+    workbench._kept.update(own._kept)
+    named("class-incremental").run(other, workbench)
+    assert workbench.graphs and workbench.graphs.latest is not first  # those of another student take their place
 
 
 def test_so_many_captured_steps_are_kept_and_no_more(bench: Bench, steps: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,5 +167,5 @@ def test_so_many_captured_steps_are_kept_and_no_more(bench: Bench, steps: list[S
     capturing(workbench)
     named("class-incremental").run(trial, workbench)
     assert isinstance(workbench.graphs, Graphs)
-    kept = workbench.graphs.latest.alone.parts
-    assert sorted(kept) == [8, 10] and len(steps) == 5
+    kept = workbench.graphs.latest.lane(None, workbench.graphs, torch.device("cpu")).parts
+    assert sorted(count for count, *_ in kept) == [8, 10] and len(steps) == 5

@@ -153,7 +153,18 @@ def test_streams_that_ask_a_teacher_the_same_are_handed_out_together_and_others_
     assert frozenset({("GDumb", "ce")}) in together
     for bundle in made:
         assert len({(one.seed, one.options["steps"]) for one in bundle}) == 1
-    assert all(len(bundle) == 1 for bundle in bundles(trials, COSTS, "cuda:0", 0))
+
+
+def test_streams_that_a_gpu_may_have_side_by_side_are_handed_out_together_there_as_far_as_they_are_missing() -> None:
+    trials = [one for loss in ("gift", "kl", "ce") for one in streams((5, 10), ("GDumb", "Naive"), loss=loss)]
+    made = bundles(trials, COSTS, "cuda:0", 0)
+    assert ids(made) == ids([trials])
+    assert all(len({one.setup.together for one in bundle}) == 1 for bundle in made)
+    assert {len({one.seed for one in bundle}) for bundle in made} == {len({one.seed for one in trials})}
+    assert {frozenset(one.loss.name for one in bundle) for bundle in made} == {frozenset({"gift", "kl"}), frozenset({"ce"})}
+    missing = trials[1:]  # what has a record is not made again: each gives what it gives alone
+    assert ids(bundles(missing, COSTS, "cuda:0", 0, trials)) == ids([missing])
+    assert all(len(bundle) == 1 for bundle in bundles(trials, COSTS, "cuda:0", 1))
 
 
 def test_trials_in_turn_are_taken_for_as_dear_as_they_are_when_the_teacher_is_asked_once() -> None:
