@@ -27,8 +27,8 @@ from harness.losses.targets import Loss, Targets
 from harness.models.fitting import Renormalised
 from harness.planning.artefacts import Artefacts
 from harness.running import grouping, surroundings
-from harness.training.captured_tests import CapturedTests
 from harness.running.costs import Costs, one_training
+from harness.training.captured_tests import CapturedTests
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import Tests, evaluate, hits
