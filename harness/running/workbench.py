@@ -36,6 +36,7 @@ from harness.training.in_step import Part
 from harness.training.kept import KeptLabels
 from harness.training.label_files import LabelFiles
 from harness.training.overlap import Graphs, signature
+from harness.training.pilots import Pilots
 from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe
 
@@ -79,7 +80,8 @@ class Workbench:
         self.artefacts = artefacts
         self.data_dir = data_dir
         self.stack = stack
-        self._trainer = Trainer(self.device, stack, capture)
+        pilots = Pilots(torch.cuda.get_device_name(self.device)) if capture and self.device != "cpu" else None
+        self._trainer = Trainer(self.device, stack, capture, pilots)
         self.tests: Tests = CapturedTests() if capture and self.device != "cpu" else hits
         self._sets = dict(sets or {})
         self._kept: dict[Any, Any] = {}
@@ -322,6 +324,7 @@ class Workbench:
             self._kept_labels(trials),
             kind=kind,
             model=_architecture(first),
+            taught=" ".join(first.teacher),
             checkpoint=self.checkpoint(trials, losses),
         )
         for fit in fits or ():

@@ -12,6 +12,7 @@ from harness.training.graphs import Captured
 from harness.training.in_step import Part, fit_in_step
 from harness.training.loop import fit_together
 from harness.training.overlap import AskedTogether, Graphs, Overlapped, Way
+from harness.training.pilots import ALONE, Pilots, kind_of
 from harness.training.stack import agrees
 from harness.training.values import Fit, Material, Member, Recipe
 
@@ -27,10 +28,12 @@ class Trainer:
         device: `cpu`, `cuda` or `cuda:N`.
         stack: 0 has the faster way taken on a GPU; any other number, like the CPU, stacks what can be stacked.
         capture: whether steps on a GPU are captured as CUDA graphs.
+        pilots: where what was found out is kept for others, if anywhere.
     """
 
-    def __init__(self, device: str, stack: int = 0, capture: bool = True) -> None:
+    def __init__(self, device: str, stack: int = 0, capture: bool = True, pilots: Pilots | None = None) -> None:
         self.stack = stack
+        self.pilots = pilots
         self.graphs = Graphs() if capture and device != "cpu" else None
         self._stackable: dict[Hashable, bool] = {}
         self._ways: dict[Hashable, Way | None] = {}
@@ -72,6 +75,7 @@ class Trainer:
         *,
         kind: Hashable,
         model: Hashable,
+        taught: str = "",
         checkpoint: Checkpoint | None = None,
     ) -> list[Fit] | None:
         """Train members in place in one pass; None, and nothing trained, where each should be trained alone.
@@ -79,8 +83,9 @@ class Trainer:
         Args:
             kind: the same for trainings that differ in seed and loss alone.
             model: the same for students of one architecture.
+            taught: tells teachers apart in what is kept for other runs; empty for none.
         """
-        way = self.way(members, material, recipe, teacher, kind=kind, model=model)
+        way = self.way(members, material, recipe, teacher, kind=kind, model=model, taught=taught)
         if way is None:
             return None
         try:
@@ -110,17 +115,19 @@ class Trainer:
         *,
         kind: Hashable,
         model: Hashable,
+        taught: str = "",
     ) -> Way | None:
         """Return how these trainings are best made together, or None where they are best made one after the other.
 
-        On a GPU that is measured, once for trainings of a kind: what a captured step takes. What adds float noise, a stack and a
-        teacher that is asked for all at once, has to be the faster by a tenth. Arguments as of `train_together`.
+        On a GPU that is measured, once for trainings of a kind, and kept where there are `pilots`: what a captured step takes.
+        What adds float noise, a stack and a teacher that is asked for all at once, has to be the faster by a tenth. Arguments
+        as of `train_together`.
         """
         stackable = self.stackable(members, material, model)
         if self.graphs is None or self.stack:
             return "stacked" if stackable else None
         if kind not in self._ways:
-            self._ways[kind] = self._fastest(members, material, recipe, teacher, stackable)
+            self._ways[kind] = self._known(members, material, recipe, teacher, stackable, taught)
         return self._ways[kind]
 
     def stackable(self, members: Sequence[Member], material: Material, model: Hashable) -> bool:
@@ -129,9 +136,29 @@ class Trainer:
             self._stackable[model] = _stackable(members, material)
         return self._stackable[model]
 
+    def _known(
+        self,
+        members: Sequence[Member],
+        material: Material,
+        recipe: Recipe,
+        teacher: Teacher | None,
+        stackable: bool,
+        taught: str,
+    ) -> Way | None:
+        """Return the fastest way: as it was found out before, here or by another run, or measured now."""
+        name = None if self.pilots is None else kind_of(members, material, recipe, taught)
+        known = None if self.pilots is None or name is None else self.pilots.get(name)
+        if known is not None and (stackable or known != "stacked"):
+            return None if known == ALONE else known
+        way, measured = self._fastest(members, material, recipe, teacher, stackable)
+        if self.pilots is not None and name is not None and measured:
+            self.pilots.put(name, way)
+        return way
+
     def _fastest(
         self, members: Sequence[Member], material: Material, recipe: Recipe, teacher: Teacher | None, stackable: bool
-    ) -> Way | None:
+    ) -> tuple[Way | None, bool]:
+        """Return the fastest way, and whether that was measured; it is not where a step cannot be captured."""
         seconds: dict[Way | None, float] = {}
         ways: list[tuple[Way | None, Sequence[Member], float]] = [(None, members[:1], 1.0)]
         if stackable:
@@ -151,8 +178,8 @@ class Trainer:
                     raise
                 self._let_go()
         if None not in seconds:  # launched kernel by kernel, fewer kernels win
-            return "stacked" if stackable else None
-        return min(seconds, key=lambda way: seconds[way])
+            return "stacked" if stackable else None, False
+        return min(seconds, key=lambda way: seconds[way]), True
 
     def _captured(
         self, members: Sequence[Member], material: Material, recipe: Recipe, teacher: Teacher | None, way: Way

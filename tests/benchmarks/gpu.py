@@ -42,7 +42,7 @@ from harness.training.devices import arithmetic
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured
 from harness.training.loop import fit, fit_together
-from harness.training.overlap import Graphs, Overlapped
+from harness.training.overlap import AskedTogether, Graphs, Overlapped
 from harness.training.values import Material, Recipe
 from tests.benchmarks import loops
 from tests.benchmarks.gpu_sides import (
@@ -149,8 +149,9 @@ def together_and_alone(setting: Setting) -> Iterator[dict[str, Any]]:
             fit_together(group, data, steps, teacher=teacher)
         elif how == "stacked and captured":
             captured(group, data, steps, teacher).fit(group, steps)
-        elif how == "side by side":
-            overlapped(group, data, steps, teacher).fit(group, steps)
+        elif how in ("side by side", "asked together"):
+            kind = AskedTogether if how == "asked together" else Overlapped
+            overlapped(group, data, steps, teacher, kind).fit(group, steps)
         else:
             graphs = captured(group[:1], data, steps, teacher)
             for member in group:
@@ -158,7 +159,7 @@ def together_and_alone(setting: Setting) -> Iterator[dict[str, Any]]:
         return torch.cat([value.detach().flatten() for member in group for value in member.student.parameters()])
 
     expected = trained("step by step")
-    for how in ("captured", "side by side", "stacked", "stacked and captured"):
+    for how in ("captured", "side by side", "asked together", "stacked", "stacked and captured"):
         gap = float((trained(how) - expected).abs().max() / expected.abs().max())
         yield {"what": f"{how} against step by step: largest gap of weights, relative", "found": gap, "target": "≤ 1e-5"}
 
@@ -187,6 +188,7 @@ def three_seeds(setting: Setting) -> Iterator[dict[str, Any]]:
         made: dict[str, Captured | Overlapped] = {
             "one by one": captured(three[:1], data, steps, teacher),
             "side by side": overlapped(three, data, steps, teacher),
+            "side by side, asked together": overlapped(three, data, steps, teacher, AskedTogether),
             "stacked": captured(three, data, steps, teacher),
         }
         for way, graphs in made.items():

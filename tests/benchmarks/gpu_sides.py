@@ -99,9 +99,11 @@ def captured(members: Sequence[Member], given: Material, steps: Recipe, teacher:
     return Captured(members, given, steps, teacher, None if given.images.is_cuda else again)
 
 
-def overlapped(members: Sequence[Member], given: Material, steps: Recipe, teacher: nn.Module) -> Overlapped:
-    """Captured steps side by side, each on a stream of its own."""
-    return Overlapped(members, given, steps, teacher, None if given.images.is_cuda else again)
+def overlapped(
+    members: Sequence[Member], given: Material, steps: Recipe, teacher: nn.Module, kind: type[Overlapped] = Overlapped
+) -> Overlapped:
+    """Captured steps side by side, each on a stream of its own; of `AskedTogether`, the teacher once for all."""
+    return kind(members, given, steps, teacher, None if given.images.is_cuda else again)
 
 
 def again(step: Callable[[], None], streams: Iterable[torch.Generator]) -> Callable[[], None]:
