@@ -303,10 +303,15 @@ def _clones(students: Sequence[nn.Module]) -> list[Tensor]:
 
 
 def copied(places: Iterable[Tensor], values: Iterable[Tensor]) -> None:
-    """Give tensors the values of others, where they lie."""
+    """Give tensors the values of others, where they lie: all of a type at once, which a device is asked for in one go."""
+    kinds: dict[tuple[torch.dtype, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
+    for tensor, value in zip(places, values, strict=True):
+        own, given = kinds.setdefault((tensor.dtype, value.dtype), ([], []))
+        own.append(tensor)
+        given.append(value)
     with torch.no_grad():
-        for tensor, value in zip(places, values, strict=True):
-            tensor.copy_(value)
+        for own, given in kinds.values():
+            torch._foreach_copy_(own, given)
 
 
 def _ways(start: Sequence[Tensor], end: Sequence[Tensor]) -> list[Tensor]:
