@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from torch import nn
 from harness import models
 from harness.boards.trial import Trial
 from harness.continual import side_by_side
+from harness.continual.captured import Replaying
 from harness.continual.side_by_side import draws, in_turns
+from harness.running.executors.work import run_bundle
 from harness.running.scenario import named
 from harness.running.workbench import Workbench
 from harness.training.captured_tests import CapturedTests
@@ -59,6 +62,33 @@ def test_streams_in_turns_give_what_each_gives_alone_to_the_bit(
         assert [outcome.facts["trained"] for outcome in together] == ["side by side"] * 3 + ["captured"]
         counts.append(len(captures))
     assert counts[0] == counts[1] > 0
+
+
+class CutOff(BaseException):
+    """Stands for the end of a process."""
+
+
+def test_streams_in_turns_that_are_cut_off_are_taken_up_each_where_it_was(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(side_by_side, "WORTH", 1)
+    monkeypatch.setenv("GIFTBENCH_CHECKPOINT_SECONDS", "0")
+    trials, workbench = bench({"steps": 3}, losses=["ce"], seeds=2, model=MODEL, protocol={**SHORT, "epochs": 2})
+    alone = [SCENARIO.run(trial, workbench) for trial in trials]
+    capturing(workbench)._checkpoints = tmp_path
+    captured = Replaying._captured
+
+    def until(self: Any) -> Any:
+        if len(self.groups) == 3:
+            raise CutOff
+        return captured(self)
+
+    with monkeypatch.context() as patch, pytest.raises(CutOff):
+        patch.setattr(Replaying, "_captured", until)
+        [*run_bundle(trials, workbench)]
+    records = [*run_bundle(trials, workbench)]
+    assert [record.environment.taken_up for record in records] == [2, 2], [record.error for record in records]
+    assert [record.history for record in records] == [own.history for own in alone]
 
 
 def test_an_experience_in_pieces_calls_the_hooks_that_avalanche_calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
