@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ log = logging.getLogger("giftbench")
 FORMAT = "giftbench soft labels 1"
 #: Bytes of all files of a folder, at most.
 ON_DISK = 4 << 30
+#: Seconds after which a file that is still being written has lost its writer.
+ABANDONED = 3600.0
 
 
 class LabelFiles:
@@ -79,6 +82,10 @@ class LabelFiles:
             log.info("%s: soft labels are not kept: %s", self.path(stream), error)
 
     def _make_room(self, latest: Path) -> None:
+        for path in self.folder.glob(".labels-*.tmp"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > ABANDONED:  # by a process that was killed while it wrote
+                    path.unlink()
         sizes: dict[Path, tuple[int, int]] = {}
         for path in self.folder.glob("labels-*.safetensors"):
             with suppress(OSError):

@@ -105,3 +105,13 @@ def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path) -> None
     files = LabelFiles(tmp_path / "labels")
     files.write("stream", said(2))
     assert files.read("stream") == {}
+
+
+def test_what_a_killed_process_has_left_half_written_goes_with_the_next_file(tmp_path: Path) -> None:
+    files = LabelFiles(tmp_path)
+    left, writing = (files.path(name).with_name(f".{files.path(name).name}.0123abcd.tmp") for name in ("left", "writing"))
+    for path in (left, writing):
+        path.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    files.write("stream", said(2))
+    assert [path.exists() for path in (left, writing)] == [False, True]
