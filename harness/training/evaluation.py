@@ -18,7 +18,7 @@ from harness.training.values import NOT_FINITE, Material
 FOLDED_FROM = 6
 #: A margin is doubtful up to so many times the largest change that folding has made of one in the first batch, which is taken to
 #: be no less than what rounding may change the largest logit by, as a share of that.
-DOUBT: dict[Precision, float] = {"float32": 64.0, "bf16": 4.0}
+DOUBT: dict[Precision, float] = {"float32": 64.0, "bf16": 3.0}
 UNIT: dict[Precision, float] = {"float32": 2**-24, "bf16": 2**-9}
 #: How large that change may be, as a share of the largest logit, and which share of the first images may be in doubt.
 NOISE: dict[Precision, float] = {"float32": 1e-4, "bf16": 0.1}
