@@ -213,6 +213,7 @@ def _scores(here: Mapping[str, float]) -> dict[str, float]:
 def _with_scores(table: Table, ingredients: _Ingredients) -> Table:
     """Return the table, rows being sets, with the scores of each beside its accuracy."""
     entries: dict[str, dict[tuple[str, str, str], dict[str, Any]]] = {score: {} for score in NEEDED}
+    scored: dict[tuple[str, str, str, str], dict[int, float]] = {}
     lacking: dict[str, dict[str, None]] = {}
     assert table.records is not None
     cells = {(cell["method"], cell["row"], cell["ipc"]): cell for cell in table.cells.to_dict("records")}
@@ -222,12 +223,14 @@ def _with_scores(table: Table, ingredients: _Ingredients) -> Table:
         beside = {int(seed): ingredients.beside(name) for seed, name in zip(records["seed"], records["id"], strict=True)}
         facts = {name: cell[name] for name in ("dataset", "optimizer", "model", "distilled")}
         for score in NEEDED:
-            values = [value for here in beside.values() if math.isfinite(value := _scores(here)[score])]
-            entries[score][place] = {**facts, **_entry(values, len(beside))}
+            by_seed = {seed: value for seed, here in beside.items() if math.isfinite(value := _scores(here)[score])}
+            entries[score][place] = {**facts, **_entry([*by_seed.values()], len(beside))}
+            scored[(*place, score)] = by_seed
         for words in (words for here in beside.values() for words, accuracy in here.items() if math.isnan(accuracy)):
             lacking.setdefault(words, {})[place[1]] = None
     for score, column in entries.items():
         table = table.with_column(score, column)
+    table = table.ranked(scored, lowest=[HLR])
     table.notes[1:1] = [NOTES[0] + ingredients.real, NOTES[1], *(_lack(words, [*rows]) for words, rows in lacking.items())]
     return table
 

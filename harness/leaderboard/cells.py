@@ -171,8 +171,9 @@ def ranks(cells: pandas.DataFrame, lowest: Collection[str] | bool = ()) -> panda
 
     1 marks the best of two or more, 2 the second best of three or more: of two, the second best is the worst.
     """
-    printed = cells["mean"].map(lambda mean: float(fixed(mean, 1) or "nan"))
-    printed = printed * _signs(cells, lowest)
+    decimals = cells["decimals"].fillna(1).astype("int64") if "decimals" in cells else pandas.Series(1, cells.index)
+    values = [float(fixed(mean, places) or "nan") for mean, places in zip(cells["mean"], decimals, strict=True)]
+    printed = pandas.Series(values, cells.index, dtype="float64") * _signs(cells, lowest)
     group = printed.groupby([cells[name] for name in GROUP])
     rank, count = group.rank(method="dense", ascending=False), group.transform("count")
     marked = ((rank == 1) & (count >= 2)) | ((rank == 2) & (count >= 3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import pandas
@@ -13,6 +13,8 @@ from harness.leaderboard.statistics import LEVEL, smallest_p
 from harness.leaderboard.text import code, escape, fixed, letter, listed, runs
 
 MEASURE = "Accuracy in percent on the test split after the last epoch, mean ± standard deviation (ddof 1)."
+#: How the note on a table's sets begins, which comes after those on what can be told.
+SETS = ("Dataset: ", "Sets: ")
 #: The columns of records that notes are made of.
 FACTS = [*STATED, "row", "column", "distilled", "teacher_digest", "plugins", "device", "versions", "warnings"]
 
@@ -29,8 +31,7 @@ def notes(facts: pandas.DataFrame, seeds: Iterable[int], cells: pandas.DataFrame
     """
     lines = [
         f"{measure} {_seeds(seeds, cells)}",
-        legend(cells, compared),
-        _reach(cells),
+        *told(cells, compared),
         _sets(facts),
         _warnings(facts),
         _teachers(facts),
@@ -82,6 +83,18 @@ def _seeds(seeds: Iterable[int], cells: pandas.DataFrame) -> str:
         return f"No trial gave an accuracy; seeds {ran}."
     rest = "" if {*cells["n"]} <= {0, usual} else " unless a cell says otherwise"
     return f"n = {usual} seed{'s' if usual > 1 else ''} ({ran}){rest}{'' if usual > 1 else ', hence no deviation'}."
+
+
+def told(cells: pandas.DataFrame, compared: str, groups: str = "set") -> list[str]:
+    """Return the notes on which cells can be told from others: what the marks mean, and the smallest p that there can be."""
+    return [note for note in (legend(cells, compared, groups), _reach(cells)) if note]
+
+
+def told_anew(notes: Sequence[str], before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Return the notes of a table whose cells were ranked anew: `after`, of `told`, in the place of those `before`."""
+    kept = [note for note in notes if note not in before]
+    place = next((number for number, note in enumerate(kept) if note.startswith(SETS)), len(kept))
+    return [*kept[:place], *after, *kept[place:]]
 
 
 def legend(cells: pandas.DataFrame, compared: str, groups: str = "set") -> str:

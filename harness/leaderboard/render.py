@@ -32,6 +32,7 @@ from harness.leaderboard.page.drawings import inlined
 from harness.leaderboard.page.page import Chapter, Cover, Drawing, page
 from harness.leaderboard.papers import REPORTED, reported_tables
 from harness.leaderboard.prices import COLUMNS, Prices, beside, priced, unknown
+from harness.leaderboard.ranks import Scales, scales
 from harness.leaderboard.summary import Summary, summary
 from harness.leaderboard.tables import Table, pivot
 from harness.leaderboard.text import code, escape, paragraphs, short_error
@@ -89,10 +90,11 @@ def _pictures(figures: Sequence[Figure]) -> list[str]:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A leaderboard as it was written: its files, and what a list of boards says of it."""
+    """A leaderboard as it was written: its files, what a list of boards says of it, and how figures in table.csv are ordered."""
 
     files: list[Path]
     listed: Listed
+    scales: Scales
 
 
 def render(
@@ -133,9 +135,10 @@ def rendered(
         known = evidence(file.parent)
         frame = beside(tried_out_last(to_frame(shown, known)), prices(shown))
         sections = [*sections_of(board, frame, scenarios), *_of_papers(board, file.parent)]
-        overall = summary([table for section in sections for table in section.tables]) if len(frame) else None
+        overall = summary(table for section in sections for table in section.tables) if len(frame) else None
         price = Section("price", figures=worth(frame))
         _apart([price, *sections])
+        tables = [(section.name, table) for section in sections for table in section.tables]
         texts = {
             "README.md": _readme(
                 file,
@@ -147,8 +150,8 @@ def rendered(
                 overall,
                 joined.section(submissions.joined(file.parent), known),
             ),
-            "table.csv": table_csv([(section.name, table) for section in sections for table in section.tables]),
-            "table.tex": table_tex([(section.name, table) for section in sections for table in section.tables]),
+            "table.csv": table_csv(tables),
+            "table.tex": table_tex(tables),
             "timing.csv": timing_csv(frame),
         }
         drawn = draw_all([figure for section in [price, *sections] for figure in section.figures], file.parent / FOLDER)
@@ -161,7 +164,7 @@ def rendered(
     _remove_others(file.parent / FOLDER, drawn)
     cells = sum(len(chapter.table.rows) for chapter in chapters)
     listed = Listed(file.parent.name, cover.title, sentence or "No records yet.", len(shown), cells)
-    return Rendered([*(file.parent / name for name in texts), *drawn], listed)
+    return Rendered([*(file.parent / name for name in texts), *drawn], listed, scales(tables))
 
 
 def _contents(file: Path) -> Contents:

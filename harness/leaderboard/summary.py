@@ -160,12 +160,11 @@ def _cells(table: Table, asked: str) -> Iterable[_Cell]:
     if not own or {"loss", "optimizer", "model"} - {*table.cells.columns}:
         return
     setting = table.title.partition(" — ")[2]
-    lowest = table.lowest
     names = ["method", "row", "ipc", "column", "dataset", "loss", "optimizer", "model", "distilled_on"]
     places_of = each(table.cells.reindex(columns=names), *names)
     for method, row, ipc, column, dataset, loss, optimizer, model, distilled_on in places_of:
         seeds = table.seeds(method, row, ipc, column)
-        if not seeds or lowest is True or column in [*(lowest or ())]:
+        if not seeds or table.has_lowest(column):
             continue
         places = {"method": method, "row": row, "column": column}
         name, others = str(places[own]), {"set": places.get(sets, ""), "loss": loss} | {asked: ""}

@@ -13,7 +13,7 @@ import pandas
 
 from harness.leaderboard.cells import PLACE, cells_of, natives, standing
 from harness.leaderboard.columns import AXES, ascending, each
-from harness.leaderboard.notes import FACTS, MEASURE, footnotes, legend, notes, usual_count
+from harness.leaderboard.notes import FACTS, MEASURE, footnotes, notes, told, told_anew, usual_count
 from harness.leaderboard.settings import Setting, separate
 from harness.leaderboard.text import escape, fixed
 
@@ -65,6 +65,10 @@ class Table:
         """What the column labels are; `shows` where IPC alone made the columns, and others were added beside them."""
         return self.columns or ("shows" if any(column for _, column in self.column_labels) else "")
 
+    def has_lowest(self, column: str) -> bool:
+        """Return whether the lowest figure under a column label is the best one."""
+        return self.lowest is True or column in [*(self.lowest or ())]
+
     def with_column(self, label: str, entries: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> Table:
         """Return the table with one more column after those of each IPC.
 
@@ -87,22 +91,40 @@ class Table:
     def regrouped(self, groups: str) -> Table:
         """Return the table with rows and methods in each other's place, ranked anew; `groups` is what the rows were."""
         names = {"method": "row", "row": "method"}
-        cells = self.cells.rename(columns=names).assign(table=0).reset_index(drop=True)
-        numbers = {place: number for number, place in enumerate(each(cells, *PLACE))}
+        cells = self.cells.rename(columns=names)
         records = None if self.records is None else self.records.rename(columns=names)
-        seeds = pandas.DataFrame({"cell": [], "seed": [], "accuracy": []})
-        if records is not None:
-            seeds = records.assign(cell=[numbers.get(place, -1) for place in each(records, *PLACE)]).dropna(subset=["accuracy"])
-        anew = standing(cells, seeds, self.lowest)
-        cells[anew.columns] = anew
-        before, after = legend(self.cells, self.compared, self.groups), legend(cells, self.compared, groups)
-        notes = [after if note == before else note for note in self.notes]
         methods = list(dict.fromkeys(method for method, _ in self.row_labels))
         rows = list(dict.fromkeys(row for _, row in self.row_labels))
         labels = tuple((row, method) for row in rows for method in methods if (method, row) in {*self.row_labels})
-        return replace(
-            self, cells=cells, rows=self.groups, groups=groups, row_labels=labels, records=records, notes=[n for n in notes if n]
-        )
+        turned = replace(self, cells=cells, rows=self.groups, groups=groups, row_labels=labels, records=records)
+        return turned._ranked({}, before=told(self.cells, self.compared, self.groups))
+
+    def ranked(self, values: Mapping[tuple[str, str, str, str], Mapping[int, float]], lowest: Collection[str]) -> Table:
+        """Return the table with the cells of columns that were added to it ranked as the others are, all of them anew.
+
+        Args:
+            values: {(method, row, IPC, column): {seed: value}} of those cells.
+            lowest: labels, among these columns, under which the lowest figure is the best one.
+        """
+        added = {column for *_, column in values}
+        labels = {label for _, label in self.column_labels if self.has_lowest(label) and label not in added} | {*lowest}
+        before = told(self.cells, self.compared, self.groups)
+        return replace(self, lowest=tuple(sorted(labels)))._ranked(values, before)
+
+    def _ranked(self, values: Mapping[tuple[str, str, str, str], Mapping[int, float]], before: Sequence[str]) -> Table:
+        """Return the table ranked by the accuracies of its records, and by `values` where it has none.
+
+        Args:
+            before: the notes on what could be told.
+        """
+        cells = self.cells.assign(table=0).reset_index(drop=True)
+        numbers = {place: number for number, place in enumerate(each(cells, *PLACE))}
+        seeds = {place: {**self._seeds.get(place, {}), **values.get(place, {})} for place in numbers}
+        rows = [(numbers[place], seed, value) for place, own in seeds.items() for seed, value in own.items()]
+        anew = standing(cells, pandas.DataFrame(rows, columns=["cell", "seed", "accuracy"]), self.lowest)
+        cells[anew.columns] = anew
+        after = told(cells, self.compared, self.groups)
+        return replace(self, cells=cells, notes=told_anew(self.notes, before, after))
 
     def shown(self, *names: str) -> dict[tuple[str, str, str, str], tuple[Any, ...]]:
         """Return {(method, row, IPC, column): what these columns hold} of the cells that the labels show, row by row.

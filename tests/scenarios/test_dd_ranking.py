@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 
 import pytest
@@ -155,6 +156,28 @@ def test_accuracies_of_two_setups_make_no_score(plan: Planner) -> None:
     (table,) = tables_of(fake(trials, accuracy))
     assert cell(table, method="gift", row="RDED", column="HLR")["value"] == "—"
     assert cell(table, method="gift", row="RDED", column="IOR")["mean"] == pytest.approx(0.1)
+
+
+def test_scores_are_ranked_as_accuracies_are_and_the_recovery_by_the_lowest(plan: Planner) -> None:
+    trials = plan(seeds=3, losses=["gift"], sets=[RDED, RANDOM], scenarios=[SCENARIO])
+    noise = {t.id: random.Random(t.id).uniform(-0.5, 0.5) for t in trials}
+    (table,) = tables_of(fake(trials, lambda trial: accuracy(trial) + noise[trial.id]))
+    for score in ("accuracy in %", "HLR", "IOR", "LRS", "ARS"):
+        rows = {row: cell(table, method="gift", row=row, column=score) for row in ("RDED", "Random")}
+        best, other = sorted(rows, key=lambda row: rows[row]["mean"], reverse=score != "HLR")
+        assert (rows[best]["rank"], rows[best]["tied"], best) == (1, True, "Random" if score == "HLR" else "RDED"), score
+        gap = rows[other]["best_gap"]
+        assert gap == pytest.approx(rows[other]["mean"] - rows[best]["mean"]) and math.isnan(rows[best]["best_gap"])
+        assert rows[other]["tied"] == (not rows[other]["best_gap_p"] < 0.05)
+    assert table.has_lowest("HLR") and not any(map(table.has_lowest, ("accuracy in %", "IOR", "LRS", "ARS")))
+    assert any("Holm-corrected over the table, comparisons: 5" in note for note in table.notes)
+
+
+def test_of_one_set_or_one_seed_no_score_is_the_best(plan: Planner) -> None:
+    (table,) = tables_of(fake(plan(seeds=3, losses=["gift"], sets=[RANDOM], scenarios=[SCENARIO]), accuracy))
+    assert not table.cells["tied"].any()
+    (table,) = tables_of(fake(plan(losses=["gift"], sets=[RDED, RANDOM], scenarios=[SCENARIO]), accuracy))
+    assert table.cells["tied"].all()  # one seed tells nothing
 
 
 def test_scores_count_in_no_summary_show_their_decimals_on_the_page_and_leave_prices_to_accuracy(plan: Planner) -> None:

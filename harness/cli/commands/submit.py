@@ -37,7 +37,7 @@ def submit(
     from harness.cli.commands.verify import again
     from harness.files import atomic
     from harness.leaderboard.ranks import changes
-    from harness.leaderboard.render import render
+    from harness.leaderboard.render import rendered
     from harness.running.opening import open_board, read_board
     from harness.running.options import Options
     from harness.running.plugged import outdated
@@ -70,13 +70,14 @@ def submit(
     if check:
         return
     table = file.parent / "table.csv"
-    render(file, named, outdated=outdated, prices=prices)
+    earlier = rendered(file, named, outdated=outdated, prices=prices)
     before = table.read_text("utf-8")
     for path in join(brought, file):
         print(path)
     keep(file.parent, done)
-    for path in render(file, named, outdated=outdated, prices=prices):
+    later = rendered(file, named, outdated=outdated, prices=prices)
+    for path in later.files:
         print(path)
     if ranks is not None:
-        atomic.write(ranks, changes(before, table.read_text("utf-8")))
+        atomic.write(ranks, changes(before, table.read_text("utf-8"), {**earlier.scales, **later.scales}))
         print(ranks)
