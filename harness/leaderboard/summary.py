@@ -224,7 +224,7 @@ def _entrants(names: list[str], rows: list[list[_Cell]], of: Whole, asked: str) 
     ranks = mean_ranks(-numpy.round(means, 9))
     printed = numpy.array([[float(fixed(mean, 1)) for mean in row] for row in means])
     wins = (printed == printed.max(axis=1, keepdims=True)).sum(axis=0)
-    improvement = numpy.array([[_above(row, i) for i in range(len(names))] for row in values])
+    improvement = numpy.array([_above(row) for row in values])
     draws = numpy.random.default_rng(SEED)
     drawn = draws.integers(of.max() + 1, size=(DRAWS, of.max() + 1))
     ranks_at, improvement_at = _interval(ranks, of, drawn), _interval(improvement, of, drawn)
@@ -241,10 +241,16 @@ def _entrants(names: list[str], rows: list[list[_Cell]], of: Whole, asked: str) 
     return tuple(sorted(entrants, key=lambda entrant: (entrant.rank, -entrant.middle)))
 
 
-def _above(row: Sequence[Numbers], i: int) -> float:
-    """Return the probability that a seed of the i-th is above one of a rival's: Mann and Whitney's U over the number of pairs."""
-    pairs = [numpy.sign(row[i][:, None] - other[None, :]).mean() for j, other in enumerate(row) if j != i]
-    return float((numpy.mean(pairs) + 1) / 2)
+def _above(row: Sequence[Numbers]) -> Numbers:
+    """Return the probability that a seed of each is above one of a rival's: Mann and Whitney's U over the number of pairs."""
+    bounds = numpy.cumsum([0, *map(len, row)])[:-1]
+    every = numpy.concatenate(row)
+    signs = numpy.sign(every[:, None] - every[None, :])
+    sums = numpy.add.reduceat(numpy.add.reduceat(signs, bounds, axis=0), bounds, axis=1)
+    sizes = numpy.array([*map(len, row)], dtype="float64")
+    rivals = (sums / (sizes[:, None] * sizes[None, :]))[~numpy.eye(len(row), dtype=bool)].reshape(len(row), -1)
+    chances: Numbers = (rivals.mean(axis=1) + 1) / 2
+    return chances
 
 
 def _by_block(values: Numbers, of: Whole) -> Numbers:

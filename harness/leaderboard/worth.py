@@ -12,7 +12,7 @@ import pandas
 from harness.leaderboard.columns import LABELS, OTHER, each, labels
 from harness.leaderboard.figures import Figure, Line, Panel
 from harness.leaderboard.prices import COLUMNS, MEASURES, Measure, amount
-from harness.leaderboard.statistics import Summary, half_width, summaries
+from harness.leaderboard.statistics import Summary, half_widths, summaries
 from harness.leaderboard.text import escape, fixed
 
 #: From so many times the lowest price on, an axis is logarithmic; up to so many tens of it, it has ticks at 2 and 5, too.
@@ -95,17 +95,21 @@ def _points(frame: pandas.DataFrame) -> Iterator[_Point]:
     if measured.empty:
         return
     samples = summaries(measured, ["setup"], "accuracy")
-    costs = measured.groupby("setup", sort=False)[COLUMNS].mean()
+    halves = half_widths(samples["n"], samples["std"]).tolist()
+    of_setup = dict(zip(samples.index, zip(each(samples, "n", "mean", "std"), halves, strict=True), strict=True))
+    means = measured.groupby("setup", sort=False)[COLUMNS].mean()
+    costs = dict(zip(means.index, means.to_dict("records"), strict=True))
     differing = _differing(measured)
     facts = labels(measured, ["dataset", "setup", *NAMES, *differing]).drop_duplicates("setup")
     points: dict[tuple[str, ...], _Point] = {}
     for dataset, setup, method, ipc, *rest in each(facts, "dataset", "setup", *NAMES, *differing):
-        sample = Summary(int(samples["n"][setup]), float(samples["mean"][setup]), float(samples["std"][setup]))
+        values, half = of_setup[setup]
+        sample = Summary(*values)
         usual, own = rest[: len(NAMES) - 2], zip(differing, rest[len(NAMES) - 2 :], strict=True)
         words = [f"{label} {text}" if text.replace(".", "").isdecimal() else text for label, text in own if text]
         name = ", ".join(filter(None, dict.fromkeys((method, f"IPC {ipc}" if ipc else "", *usual, *words))))
-        prices = {column: float(costs[column][setup]) for column in COLUMNS}
-        point = _Point(dataset, method, name, prices, sample.mean, half_width(sample))
+        prices = {str(column): price for column, price in costs[setup].items()}
+        point = _Point(dataset, method, name, prices, sample.mean, half)
         points.setdefault((dataset, name, repr(sample)), point)
     yield from points.values()
 

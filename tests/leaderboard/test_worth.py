@@ -152,3 +152,29 @@ def test_points_are_drawn_one_by_one_and_the_front_as_steps_through_rings(plante
     counts = sorted(len([c for c in group if c.tag.endswith("}use")]) for group in groups)
     assert counts[:2] == [2, 3], "two on the front, three setups"
     assert png.stat().st_size > 5000
+
+
+def test_how_often_frames_are_asked_does_not_grow_with_the_setups(new_planter, monkeypatch):
+    asked: list[int] = []
+    kept = pandas.Series.__getitem__, pandas.DataFrame.__getitem__
+
+    def counting(kept):
+        def ask(self, key):
+            asked[-1] += 1
+            return kept(self, key)
+
+        return ask
+
+    frames = []
+    for count in (4, 24):
+        planter = new_planter()
+        for ipc in range(1, count + 1):
+            planter.cell(50.0 + ipc, 51.0 + ipc, ipc=ipc)
+        frames.append(priced(planter, steps=lambda row: 10.0 * row["ipc"]))
+    for of, method in zip((pandas.Series, pandas.DataFrame), kept, strict=True):
+        monkeypatch.setattr(of, "__getitem__", counting(method))
+    for frame in frames:
+        asked.append(0)
+        (figure,) = worth(frame)
+        assert len(figure.panels[0].lines[0].x) == len(frame) / 2
+    assert 0 < asked[0] == asked[1]
