@@ -69,8 +69,9 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
     import matplotlib
 
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # nobody's own settings
-        matplotlib.rcParams.update(STYLE)
+        # nobody's own settings; `rcdefaults` would give them too, and load all styles that there are
+        usual: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+        matplotlib.rcParams.update({**usual, **STYLE})
         drawing = _drawing(figure)
         contents: dict[str, bytes] = {}
         engine = drawing.get_layout_engine()
@@ -89,8 +90,13 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
 
 def draw_all(figures: Sequence[Figure], folder: Path) -> list[Path]:
     """Draw figures as `draw` does, on all cores where that can be."""
-    if len(figures) > 1:
-        import matplotlib.backends.backend_svg  # noqa: F401  # what is loaded before the fork need not be loaded after
+    if len(figures) > 1:  # what is loaded before the fork need not be loaded after
+        from matplotlib.backends import backend_agg, backend_svg  # noqa: F401
+        from PIL import Image
+
+        from harness.leaderboard import panels  # noqa: F401
+
+        Image.preinit()
     return [path for paths in on_cores([partial(draw, figure, folder) for figure in figures]) for path in paths]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from io import BytesIO
@@ -158,3 +160,27 @@ def test_an_axis_looks_for_its_ticks_once_whenever_a_panel_is_measured_or_drawn(
 def test_no_panel_asks_the_others_how_far_they_reach() -> None:
     for place in drawing._drawing(figure(1, points=2, panels=4)).axes:
         assert place.get_shared_x_axes().get_siblings(place) == place.get_shared_y_axes().get_siblings(place) == [place]
+
+
+def test_what_drawing_loads_is_loaded_once_for_all_processes(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from harness.leaderboard import drawing
+from tests.leaderboard.looking import figure
+
+def one_by_one(work):
+    before = {*sys.modules}
+    paths = [draw() for draw in work]
+    late = {name for name in {*sys.modules} - before if name.partition(".")[0] in {"matplotlib", "PIL", "numpy", "harness"}}
+    assert not late, late
+    return paths
+
+drawing.on_cores = one_by_one
+assert len(drawing.draw_all([figure(1, points=2, panels=1)] * 2, Path(sys.argv[1]))) == 4
+assert "matplotlib.style" not in sys.modules, "it reads the files of all styles"
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
