@@ -56,6 +56,7 @@ class Environment(Stated):
         taken_from: the id of the record of the same training, asked for by another scenario, whose numbers these are; else empty.
         taken_up: how many epochs, or steps of a stream, were made by a run that was cut off.
         deterministic: whether torch was held to operations that repeat themselves.
+        compiled: whether the student's training passes were torch.compile's.
     """
 
     versions: dict[str, str] = Field(default_factory=dict)
@@ -69,6 +70,7 @@ class Environment(Stated):
     taken_from: str = ""
     taken_up: int = 0
     deterministic: bool = False
+    compiled: bool = False
 
 
 class Provenance(Stated):

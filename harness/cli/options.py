@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -80,6 +80,14 @@ TeacherOption = Annotated[
 RetryOption = Annotated[bool, typer.Option("--retry", help="run failed trials again")]
 DeterministicOption = Annotated[
     bool, typer.Option("--deterministic", help="operations that repeat themselves to the bit, where torch has such")
+]
+CompileOption = Annotated[
+    Literal["auto", "never"],
+    typer.Option(
+        "--compile",
+        help="auto: torch.compile a student on the CPU where one training is long enough to pay for it, and note that; or never",
+        metavar="auto|never",
+    ),
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="take distilled sets though another order of their classes fits far better")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.boards.records import Record
 from harness.boards.selection import Selection
@@ -15,6 +15,9 @@ from harness.core.cores import cores
 from harness.core.resolved import Resolved
 from harness.planning.supplies import Supplies
 from harness.running.estimate import Estimate
+
+if TYPE_CHECKING:
+    from harness.training.compiling import Compiling
 
 
 class Named(Protocol):
@@ -69,10 +72,11 @@ class Options:
     worker's; results on a CPU depend on them in the last digits and never on `jobs`, so one thread is the default. `stack` is how
     many trainings are made in one pass, at most; 0 leaves that to `harness.running.grouping`. `retry` runs failed trials again,
     `rerun` all. `force` takes distilled sets whose classes another order fits far better. `deterministic` holds torch to
-    operations that repeat themselves. `shard` (I, N) is the I-th of N shares of the board, the first being 0; `wait` says whether
-    a run lasts until other runners have ended what they have claimed. `allow_plugins` lets the board's own plugin files run.
-    `executor` names what carries bundles to where they run (`harness.running.executors`). `selection` says which of the board's
-    trials are run, where not all are. `keep_labels` says that the trials' soft labels are to be published when they are done.
+    operations that repeat themselves. `compiling` is "auto" where students are compiled when that pays, else "never". `shard`
+    (I, N) is the I-th of N shares of the board, the first being 0; `wait` says whether a run lasts until other runners have ended
+    what they have claimed. `allow_plugins` lets the board's own plugin files run. `executor` names what carries bundles to where
+    they run (`harness.running.executors`). `selection` says which of the board's trials are run, where not all are.
+    `keep_labels` says that the trials' soft labels are to be published when they are done.
     """
 
     device: str = "auto"
@@ -86,6 +90,7 @@ class Options:
     supplies: Supplies = field(default_factory=Supplies)
     force: bool = False
     deterministic: bool = False
+    compiling: Compiling = "never"
     shard: tuple[int, int] | None = None
     wait: bool = True
     allow_plugins: bool = False

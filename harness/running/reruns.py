@@ -137,7 +137,15 @@ def _repeat(
     except BoardError as error:
         why = unsaid = str(error).removeprefix(f"record {record.id}: ").removeprefix(f"record {record.id} ")
         way = likely(record, known) or Way((record.trial,), 1)
-    workbench = Workbench(device, artefacts, data_dir, stack=way.stack, deterministic=stated.deterministic, keep_students=keep)
+    workbench = Workbench(
+        device,
+        artefacts,
+        data_dir,
+        stack=way.stack,
+        deterministic=stated.deterministic,
+        compiling="always" if stated.compiled else "never",
+        keep_students=keep,
+    )
     here = versions(type(named(record.trial.scenario)).packages)
     if device != "cpu":
         why = why or "a GPU's sums come in another order each time"

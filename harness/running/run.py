@@ -128,6 +128,7 @@ def run_board(
         checkpoints=held,
         deterministic=options.deterministic,
         labels=None if options.rerun else home() / "labels",
+        compiling=options.compiling,
     )
     errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files), unused=unused)
     with Claims(file.parent / CLAIMS) as claims, executors.create(options.executor)(errand) as workers:
@@ -384,6 +385,7 @@ def words(overrides: Overrides, options: Options, plugins: Sequence[str]) -> tup
         "jobs": [options.jobs],
         "threads": [options.threads],
         "stack": [options.stack],
+        "compile": [options.compiling] if options.compiling != "never" else [],
         "data-dir": [] if options.data_dir is None else [options.data_dir.absolute()],
         "plugin": plugins,
         "set": [*(supply.text for supply in supplies.sets), *options.selection.set],

@@ -207,6 +207,7 @@ def _outcome(fit: Fit, together: tuple[str, ...] = ()) -> Outcome:
             "trained": fit.way,
             **({"trained_with": together} if together else {}),
             **({"taken_up": fit.taken_up} if fit.taken_up else {}),
+            **({"compiled": True} if fit.compiled else {}),
         },
     )
 

@@ -28,8 +28,10 @@ from harness.models.fitting import Renormalised
 from harness.planning.artefacts import Artefacts
 from harness.running import grouping, surroundings
 from harness.running.costs import Costs, one_training
+from harness.training.batches import batch_sizes
 from harness.training.captured_tests import CapturedTests
 from harness.training.checkpoints import Checkpoint
+from harness.training.compiling import Compiler, Compiling, pays
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import Tests, evaluate, hits
 from harness.training.in_step import Part
@@ -62,6 +64,8 @@ class Workbench:
         deterministic: whether trials are held to operations that repeat themselves (`harness.training.devices.deterministic`).
         labels: the folder that soft labels are kept in where asking for them is a good part of a trial's work, for other trials
             that ask the same; None where each asks for itself.
+        compiling: which students' passes are compiled on the CPU: none, those whose training is long enough to pay for it, or
+            all that are trained alone.
         keep_students: whether `students` holds the network of each trial, by its id; they stay on the device.
     """
 
@@ -75,6 +79,7 @@ class Workbench:
         capture: bool = True,
         checkpoints: Path | None = None,
         deterministic: bool = False,
+        compiling: Compiling = "never",
         keep_students: bool = False,
         labels: Path | None = None,
     ) -> None:
@@ -88,6 +93,8 @@ class Workbench:
         self._sets = dict(sets or {})
         self._kept: dict[Any, Any] = {}
         self.deterministic = deterministic
+        self._compiling = compiling
+        self._compiler = Compiler()
         self._checkpoints = checkpoints
         self._trainings: Counter[str] = Counter()
         self._keep_students = keep_students
@@ -295,8 +302,24 @@ class Workbench:
         teacher = given.pop("teacher") if "teacher" in given else self.soft_labels(trial)
         own = "teacher" not in changes
         kept = self.checkpoint([trial], [given["loss"]]) if changes.keys() <= {"loss", "seed"} else None
-        member = Member(student, **given)
-        return self._trainer.train([member], material, recipe(trial), teacher, capture=own, checkpoint=kept)[0]
+        member = Member(student, **given, forward=self._forward(trial, student, material))
+        fit = self._trainer.train([member], material, recipe(trial), teacher, capture=own, checkpoint=kept)[0]
+        fit.compiled = member.forward is not None
+        return fit
+
+    def _forward(self, trial: Trial, student: nn.Module, material: Material) -> Callable[[Tensor], Tensor] | None:
+        """Return what gives the logits of a student that is compiled for one training of a trial; None where it is not.
+
+        What is asked of is the trial alone, so that its number does not depend on which others are trained.
+        """
+        protocol = trial.protocol
+        if self._compiling == "never" or self.device != "cpu" or material.replay is not None or protocol.accumulation > 1:
+            return None
+        sizes, shape = {*batch_sizes(len(material.labels), protocol.batch_size)}, tuple(material.images.shape[1:])
+        passed = protocol.epochs * len(material.labels)
+        if self._compiling == "auto" and not pays(str(trial.model), shape[-1], passed, sizes):
+            return None
+        return self._compiler.forward(student, shape, sizes, protocol.precision)
 
     def fit_together(self, trials: Sequence[Trial], material: Material, losses: Sequence[Loss]) -> list[Fit] | None:
         """Train fresh students for several trials at once, each under its loss; None where each should be trained alone.
@@ -346,13 +369,16 @@ class Workbench:
             members = self._members([trials[number] for number in stack], [losses[number] for number in stack])
             if len(members) > 1 and not self._trainer.stackable(members, material, _architecture(first)):
                 return None
+            if len(members) == 1:
+                members[0].forward = self._forward(first, members[0].student, material)
             parts.append(Part(members, recipe(first)))
         teacher = self._kept_labels(trials)
         trained = self._trainer.train_in_step(parts, material, teacher, self.checkpoint(trials, losses))
         fits = dict(zip((number for stack in stacks for number in stack), trained, strict=True))
-        for stack in stacks:
+        for part, stack in zip(parts, stacks, strict=True):
             for number in stack:
                 fits[number].stack = tuple(stack) if len(stack) > 1 else ()
+                fits[number].compiled = part.members[0].forward is not None
         return [fits[number] for number in range(len(trials))]
 
     def _members(self, trials: Sequence[Trial], losses: Sequence[Loss]) -> list[Member]:

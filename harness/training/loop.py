@@ -151,7 +151,7 @@ class Job:
         self.place = members[-1].place
         self.network: Alone | Stacked
         if len(members) == 1:
-            self.network = Alone(members[0].student)
+            self.network = Alone(members[0].student, members[0].forward)
         elif recipe.optimizer.name not in optimizers.ELEMENTWISE:
             raise DataError(f"trainings under {recipe.optimizer.name!r} are made one at a time: it may look at whole tensors")
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
@@ -34,12 +34,17 @@ def undisturbed() -> Iterator[None]:
 
 
 class Alone:
-    """One student, which needs no stacking."""
+    """One student, which needs no stacking.
+
+    Args:
+        forward: what gives its logits, where that is not the student itself.
+    """
 
     streams: tuple[Generator, ...] = ()
 
-    def __init__(self, student: nn.Module) -> None:
+    def __init__(self, student: nn.Module, forward: Callable[[Tensor], Tensor] | None = None) -> None:
         self.students = (student,)
+        self._forward = student if forward is None else forward
 
     @property
     def weights(self) -> list[Tensor]:
@@ -48,7 +53,7 @@ class Alone:
 
     def __call__(self, images: Tensor) -> Sequence[Tensor]:
         """Return the logits of images [B, C, H, W], as the one member of a sequence, [B, K]."""
-        return (self.students[0](images),)
+        return (self._forward(images),)
 
     def train(self) -> None:
         self.students[0].train()

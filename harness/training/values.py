@@ -119,7 +119,7 @@ class Fit:
     A training has diverged when a loss was not finite, or when the last update left a weight, or an answer of the last
     evaluation, that is not. `taken_up` is how many of its epochs a run before has made, that was cut off; `way` how it was
     made: alone, stacked, captured, captured stacked, side by side; `stack` which of the trainings that were asked for at once
-    shared its tensors, in their order, its own among them, where there were several.
+    shared its tensors, in their order, its own among them, where there were several; `compiled` whether its passes were.
     """
 
     diverged: bool = False
@@ -131,12 +131,14 @@ class Fit:
     taken_up: int = 0
     way: str = ""
     stack: tuple[int, ...] = ()
+    compiled: bool = False
 
 
 @dataclass
 class Member:
     """One of several trainings that are made together, as `fit` takes it.
 
+    `forward` gives the student's logits in a training step, where that is not the student itself but what it was compiled to.
     `place` is its own in the streams that all code shares, where trainings take turns (`harness.training.in_step.fit_in_step`).
     """
 
@@ -145,3 +147,4 @@ class Member:
     seed: int
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None
     place: seeds.Place | None = None
+    forward: Callable[[Tensor], Tensor] | None = None

@@ -377,6 +377,12 @@ def test_a_runner_elsewhere_is_told_to_be_deterministic_where_this_one_is() -> N
     assert "--deterministic" not in words(Overrides(), Options(), ())
 
 
+def test_a_runner_elsewhere_is_told_to_compile_where_this_one_does() -> None:
+    told = words(Overrides(), Options(compiling="auto"), ())
+    assert told[told.index("--compile") + 1] == "auto"
+    assert "--compile" not in words(Overrides(), Options(), ())
+
+
 def test_words_for_a_runner_elsewhere_say_that_links_may_be_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIFTBENCH_FOLLOW_LINKS", "0")
     assert "--follow-links" not in words(Overrides(), Options(), ())

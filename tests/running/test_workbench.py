@@ -23,7 +23,10 @@ from harness.running import workbench
 from harness.running.executors.work import run_bundle
 from harness.running.workbench import Workbench, recipe
 from harness.teachers.teacher import Teacher
+from harness.training import compiling as compiler
 from harness.training import loop
+from harness.training.batches import batch_sizes
+from harness.training.compiling import Compiling, Gain
 from harness.training.values import Recipe
 from tests.boards.trials import changed
 from tests.conftest import Planner
@@ -442,3 +445,28 @@ def test_what_is_kept_is_not_read_under_other_threads_or_another_plugin(
         assert Workbench("cpu", artefacts, labels=tmp_path)._name(trial, "stream") != names[0]
     finally:
         torch.set_num_threads(threads)
+
+
+# -- compiled students -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "gain", "compiled"), [("never", 9.0, False), ("auto", 9.0, True), ("auto", 1.0, False), ("always", 0.0, True)]
+)
+def test_a_student_is_compiled_where_its_own_training_pays_for_it_and_the_record_says_so(
+    artefacts: Artefacts, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, asked: Compiling, gain: float, compiled: bool
+) -> None:
+    """A gain of nine seconds in all of the training against four of compiling; one of one second."""
+    trial = trials[0]
+    plain = Workbench("cpu", artefacts, stack=1)
+    material = plain.material(trial)
+    passed, side = trial.protocol.epochs * len(material.labels), material.images.shape[-1]
+    sizes = {*batch_sizes(len(material.labels), trial.protocol.batch_size)}
+    monkeypatch.setattr(compiler, "GAINS", {str(trial.model): Gain(side, 1, 4.0 / len(sizes), gain / passed, 0.0)})
+    bench = Workbench("cpu", artefacts, stack=1, compiling=asked)
+    monkeypatch.setattr(torch, "compile", lambda student, **_: student.forward)
+    (record,) = run_bundle([trial], bench)
+    (own,) = run_bundle([trial], plain)
+    assert record.environment.compiled == compiled
+    assert record.id == own.id
+    assert record.metrics == own.metrics

@@ -13,6 +13,7 @@ from harness.cli.options import (
     AllowPluginsOption,
     ArrayOption,
     BoardArgument,
+    CompileOption,
     DataOption,
     DeterministicOption,
     DeviceOption,
@@ -75,6 +76,7 @@ def run(
             help="publish the soft labels that trainings asked for, in FKD's format; `true`: beside the board", metavar="FOLDER"
         ),
     ] = None,
+    compile_: CompileOption = "never",
     watch: Annotated[bool, typer.Option("--watch", help="only show what others do on the board; nothing is trained")] = False,
 ) -> None:
     """Run a board's missing trials, then write its leaderboard. Stop it at any time; the same command goes on."""
@@ -105,6 +107,7 @@ def run(
     options = Options(
         *(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, rerun, supplies, force),
         deterministic=deterministic,
+        compiling=compile_,
         allow_plugins=allow_plugins,
         selection=selection,
         executor=carried,

@@ -10,6 +10,7 @@ import typer
 from harness.cli.options import (
     AllowPluginsOption,
     BoardArgument,
+    CompileOption,
     DataOption,
     DeterministicOption,
     DeviceOption,
@@ -56,6 +57,7 @@ def work(
     retry: RetryOption = False,
     force: ForceOption = False,
     deterministic: DeterministicOption = False,
+    compile_: CompileOption = "never",
 ) -> None:
     """Train one share of a board's missing trials, or all that nobody has begun, and end; `giftbench run` renders."""
     from harness.cli.progress import Reporter
@@ -71,6 +73,7 @@ def work(
     options = Options(
         *(device, jobs, threads, stack, data_dir, tuple(plugin or ()), retry, False, supplies, force),
         deterministic=deterministic,
+        compiling=compile_,
         shard=parsed(shard) if shard else None,
         wait=False,
         allow_plugins=allow_plugins,

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 from harness.boards.records import Record
 from harness.boards.trial import Trial
+
+if TYPE_CHECKING:
+    from harness.training.compiling import Compiling
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Settings:
     `stack` is how trainings are made together, as `harness.running.grouping.group` takes it. `timeout` is how many seconds a
     trial may take, 0 for any number: one that takes longer is ended and failed, and not tried again. `checkpoints` is the folder
     that long trials are kept in while they last; `deterministic` holds torch to operations that repeat themselves;
-    `labels` is the folder of soft labels that other trials ask for, too.
+    `labels` is the folder of soft labels that other trials ask for, too; `compiling` says which students are compiled
+    (`harness.training.compiling`).
     """
 
     device: str
@@ -33,6 +37,7 @@ class Settings:
     checkpoints: Path | None = None
     deterministic: bool = False
     labels: Path | None = None
+    compiling: Compiling = "never"
 
 
 @dataclass(frozen=True)

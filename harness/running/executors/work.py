@@ -46,6 +46,7 @@ def bench(settings: Settings) -> Workbench:
         checkpoints=settings.checkpoints,
         deterministic=settings.deterministic,
         labels=settings.labels,
+        compiling=settings.compiling,
     )
 
 
