@@ -73,7 +73,7 @@ def paired(records: pandas.DataFrame, against: pandas.Series[int], name: str, ce
         cells: how many there are.
     """
     here = records[records["cell"].isin(against.index)][["cell", "seed", "accuracy"]]
-    here = here.assign(other=here["cell"].map(against))
+    here = here.assign(other=here["cell"].map(against).astype(records["cell"].dtype))  # of no records, too
     there = records[["cell", "seed", "accuracy"]].rename(columns={"cell": "other", "accuracy": "base"})
     both = here.merge(there, on=["other", "seed"])
     difference = summaries(both.assign(difference=both["accuracy"] - both["base"]), ["cell"], "difference")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_the_table_sets_both_versions_and_both_calls_beside_each_other(monkeypat
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("GIFTBENCH_LARGE"), reason="a whole run: GIFTBENCH_LARGE=1, as `tox run -e large`")
 def test_what_comes_before_the_first_step_is_counted_and_what_follows_is_not(tmp_path: Path) -> None:
     whole = startup.cost([sys.executable, "-c", "import torch"], tmp_path)
     (first,) = startup.first_step(tmp_path, 1)

@@ -17,7 +17,7 @@ from harness.leaderboard import render as rendering
 from harness.running.scenario import named
 from tests.large_boards import fill, large_board, parts_of, planned, records_for
 
-SIZES = (400, 1200, 2000)
+SIZES = (400, 800, 1200)
 
 
 class Calls(Counter[str]):
@@ -87,12 +87,12 @@ def test_a_record_of_a_large_board_is_rendered_with_no_more_work(
 ) -> None:
     monkeypatch.setattr(rendering, "_figures", lambda scenario, tables: ([], ""))  # a figure's work is that of its lines
     small, middle, large = totals(boards, lambda file: rendering.render(file, named))
-    assert large - middle == pytest.approx(middle - small, rel=0.03)
+    assert large - middle <= 1.03 * (middle - small)
 
 
 def test_writing_a_record_looks_at_no_other(boards: dict[int, tuple[Path, list[Trial]]]) -> None:
     written = []
-    for size in (400, 2000):
+    for size in (400, 1200):
         file, trials = boards[size]
         store, (record,) = RecordStore(file.parent / "records"), records_for(trials[:1])
         with Calls() as calls:
@@ -104,11 +104,11 @@ def test_writing_a_record_looks_at_no_other(boards: dict[int, tuple[Path, list[T
 
 
 def test_reading_lists_the_folder_once_and_opens_every_file_once(boards: dict[int, tuple[Path, list[Trial]]]) -> None:
-    file, _ = boards[2000]
+    file, _ = boards[1200]
     store = RecordStore(file.parent / "records")
     with Calls() as calls:
-        assert len(store.read()) == 2000
-    assert (calls["scandir"], calls["listdir"], calls["open"], calls["stat"]) == (1, 0, 2000, 0)
+        assert len(store.read()) == 1200
+    assert (calls["scandir"], calls["listdir"], calls["open"], calls["stat"]) == (1, 0, 1200, 0)
 
 
 def test_what_records_share_is_checked_once(boards: dict[int, tuple[Path, list[Trial]]], monkeypatch: pytest.MonkeyPatch) -> None:
