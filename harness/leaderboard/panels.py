@@ -8,18 +8,20 @@ from functools import cache
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure as Drawing
+from matplotlib.transforms import Bbox
 
 
 class PanelAxes(Axes):
     """Axes that are measured and drawn in a third of the time: each axis looks for its ticks once, where it would nine times."""
 
-    def get_tightbbox(self, *renderer: Any, **how: Any) -> Any:
+    def get_tightbbox(self, renderer: RendererBase | None = None, **how: Any) -> Bbox | None:
         """Return the box around the axes and all that stands beside them, in pixels; None where they are not visible."""
         with _ticks_kept(self):
-            return super().get_tightbbox(*renderer, **how)
+            return super().get_tightbbox(renderer, **how)
 
-    def draw(self, renderer: Any) -> None:
+    def draw(self, renderer: RendererBase) -> None:
         """Draw the axes and all that stands in and beside them."""
         with _ticks_kept(self):
             super().draw(renderer)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 import numpy.typing
 import pandas
+from numpy.typing import ArrayLike
 
 from harness.leaderboard.text import fixed
 
@@ -96,7 +96,7 @@ def half_width(sample: Summary, confidence: float = 0.95) -> float:
     return float(half_widths([sample.n], [sample.std], confidence)[0])
 
 
-def half_widths(n: Any, std: Any, confidence: float = CONFIDENCE) -> Numbers:
+def half_widths(n: ArrayLike, std: ArrayLike, confidence: float = CONFIDENCE) -> Numbers:
     """Return half the width of Student's t interval of each mean, t(n - 1) · std / √n; NaN for fewer than two values.
 
     Source: Student (1908), The probable error of a mean, Biometrika 6. It covers the mean of what is normal so often, at any n.
@@ -113,7 +113,7 @@ def half_widths(n: Any, std: Any, confidence: float = CONFIDENCE) -> Numbers:
     return numpy.where(several, half, math.nan)
 
 
-def paired_p(n: Any, mean: Any, std: Any) -> Numbers:
+def paired_p(n: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Numbers:
     """Return the two-sided p of each mean difference, by Student's paired t test: 2 · P(T(n - 1) > |mean| · √n / std).
 
     NaN for fewer than two pairs. Where all differences of a sample are the same, 1 when they are 0 and 0 when they are not.
@@ -131,7 +131,7 @@ def paired_p(n: Any, mean: Any, std: Any) -> Numbers:
     return numpy.where((pairs >= 2) & numpy.isfinite(means), p, math.nan)
 
 
-def holm(p: Any) -> Numbers:
+def holm(p: ArrayLike) -> Numbers:
     """Return p-values corrected for how many they are: the i-th smallest of m times m - i + 1, none below the one before it.
 
     Source: Holm (1979), A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6. Of all true hypotheses

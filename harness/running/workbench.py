@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,9 @@ from harness.training.values import Fit, Material, Member, Recipe
 WORTH_A_FILE = 0.3
 #: Kinds of plugins that a teacher's answers do not depend on.
 UNASKED = ("loss ", "optimizer ", "schedule ", "scenario ")
+
+
+T = TypeVar("T")
 
 
 class Workbench:
@@ -108,10 +111,11 @@ class Workbench:
         """Where captured steps are kept, one kind at a time; None where nothing is captured, as on the CPU."""
         return self._trainer.graphs
 
-    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
         if key not in self._kept:
             self._kept[key] = make()
-        return self._kept[key]
+        kept: T = self._kept[key]
+        return kept
 
     def dataset(self, trial: Trial) -> Dataset:
         """Return the trial's dataset. Raises DataError when the files here are not the ones that the trial names."""

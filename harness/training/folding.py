@@ -170,7 +170,7 @@ class Folded(TorchFunctionMode):
         self._folds = {id(fold.convolution.weight): fold for fold in folds}
         self._unread = 0
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         super().__exit__(kind, *rest)  # type: ignore[no-untyped-call]
         if kind is None and self._unread:
             raise Astray("the maps of a convolution were not read by its batch norm")
@@ -210,7 +210,7 @@ def _asks_form(function: Function) -> bool:
     return name in FORM or (name == "__get__" and getattr(getattr(function, "__self__", None), "__name__", "") in ATTRIBUTES)
 
 
-def _staged(values: Any) -> Iterator[tuple[Tensor, Any]]:
+def _staged(values: object) -> Iterator[tuple[Tensor, Any]]:
     """Yield the maps among a function's arguments that say what has to read them, and what they say."""
     if isinstance(values, Tensor):
         stage = getattr(values, STAGE, None)
