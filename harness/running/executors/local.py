@@ -99,7 +99,9 @@ class Workers:
             from harness.running.executors import libraries  # noqa: F401
 
             gc.freeze()  # what is loaded is never garbage: no worker looks through it, which would make its pages its own
-            self._ready = [self._begin(number, "fork") for number in reversed(range(self.jobs))]
+            for number in reversed(range(self.jobs)):
+                with suppress(OSError):  # no room for another process: what is missing is started when it is needed
+                    self._ready.append(self._begin(number, "fork"))
             self.unused = False
         elif self._forked:
             preload(self.settings.device, self.settings.threads)

@@ -397,6 +397,24 @@ def test_a_process_that_has_computed_nothing_forks_all_workers_itself_and_those_
     assert set(forking) == {("cpu", 1)}
 
 
+def test_a_process_that_cannot_be_forked_again_has_the_missing_workers_come_of_a_server(
+    forking: list[tuple[str, int]], processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begin = Workers._begin
+
+    def refused(workers: Workers, number: int, method: Any) -> Any:
+        if method == "fork":
+            raise BlockingIOError("no more processes")
+        return begin(workers, number, method)
+
+    monkeypatch.setattr(Workers, "_begin", refused)
+    with Workers(Settings("cpu", 1, tmp_path), 2, unused=True) as workers:
+        workers.prepare()
+        events = list(workers.run(iter([[TRIALS[0]], [TRIALS[1]]])))
+    assert sorted(seed for kind, seed in told(events) if kind == "done") == [0, 1]
+    assert set(METHODS) == {"forkserver"}
+
+
 @pytest.mark.parametrize(("unused", "threads"), [(False, 1), (True, 2)])
 def test_a_process_that_may_have_computed_forks_no_worker(
     forking: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused: bool, threads: int
