@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import harness
+from harness import losses
 from harness.boards.records import RecordStore
 from harness.cli.registries import LISTED
 from harness.files import decoding
@@ -168,11 +170,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def board(prepared: Path, tmp_path: Path) -> Path:
+def board(prepared: Path, tmp_path: Path) -> Iterator[Path]:
+    """Give a board with a plugin that this process loads when it plans, and forgets: another test's has the same loss."""
     folder = Path(shutil.copytree(prepared, tmp_path / "board"))
     (folder / "board.toml").write_text(BOARD)
     (folder / "plugin.py").write_text(PLUGIN)
-    return folder
+    yield folder
+    losses.registry.remove("telling")
 
 
 def workers(board: Path) -> list[set[str]]:
