@@ -555,7 +555,9 @@ from harness import executors
 # giftbench run BOARD --plugin {stem}.py --executor "{name}(workers=2)"
 @executors.register("{name}")
 def {stem}(
-    errand: executors.Errand, *, workers: int = 1
+    errand: executors.Errand,
+    *,
+    workers: int = 1,
 ) -> executors.Executor:
     """Worker processes on this machine, so many and no more.
 

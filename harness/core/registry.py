@@ -190,6 +190,11 @@ class Registry(Generic[T]):
         entry.source = sources.of_package(entry.origin, entry.target.partition(":")[0])
         return entry.source
 
+    def module(self, name: str) -> str | None:
+        """Return the module that an object that ships is imported from on first use; None of others. Raises UnknownName."""
+        entry, _ = self._find(name)
+        return entry.target.partition(":")[0] if entry.target is not None and entry.origin == "giftbench" else None
+
     def version(self, name: str) -> int:
         """Return how often a name's object has been made to compute something else, and 1. Raises UnknownName."""
         return 1 if self.others is not None and name not in self else self._find(name)[0].version

@@ -24,6 +24,7 @@ from harness.datasets import links
 from harness.files.claims import Claims, Holder
 from harness.planning.artefacts import Artefacts
 from harness.running import executors, label_streams, plugged, readiness
+from harness.running.ahead import modules
 from harness.running.costs import Costs
 from harness.running.estimate import Estimate
 from harness.running.executors import local
@@ -130,7 +131,8 @@ def run_board(
         labels=None if options.rerun else home() / "labels",
         compiling=options.compiling,
     )
-    errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files), unused=unused)
+    ahead = modules(board) if hurried else ()
+    errand = Errand(settings, options.jobs, file, words(overrides, options, plugin_files), unused, ahead)
     with Claims(file.parent / CLAIMS) as claims, executors.create(options.executor)(errand) as workers:
         if options.rerun and isinstance(workers, Runners):
             raise BadOption(

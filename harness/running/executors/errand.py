@@ -23,6 +23,7 @@ class Errand:
             runners of their own.
         unused: whether this process had computed nothing when it began the run, and will not before workers are prepared: they
             may be forked from it.
+        modules: what its trials load, for processes that workers are forked from.
     """
 
     settings: Settings
@@ -30,6 +31,7 @@ class Errand:
     board: Path
     words: tuple[str, ...] = ()
     unused: bool = False
+    modules: tuple[str, ...] = ()
 
 
 class NotInstalled(GiftbenchError):

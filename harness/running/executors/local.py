@@ -52,7 +52,8 @@ def local(errand: Errand) -> Workers:
     """Worker processes on this machine: one a core on the CPU, one a GPU."""
     settings = errand.settings
     devices = visible(settings.device)
-    return Workers(settings, workers(settings.device, errand.jobs, settings.threads, devices), devices, errand.unused)
+    jobs = workers(settings.device, errand.jobs, settings.threads, devices)
+    return Workers(settings, jobs, devices, errand.unused, errand.modules)
 
 
 def workers(device: str, jobs: int, threads: int, devices: Sequence[str] = ()) -> int:
@@ -71,11 +72,18 @@ class Workers:
         jobs: how many; with devices, of all together.
         devices: as CUDA_VISIBLE_DEVICES names them, among which workers are divided: each sees one of them and no other, from
             before torch loads. Empty where all see what this process sees.
-        unused: whether this process computes nothing before `prepare`, as `harness.running.executors.errand.Errand` has it.
+        unused, modules: as `harness.running.executors.errand.Errand` has them; nothing is computed before `prepare`.
     """
 
-    def __init__(self, settings: Settings, jobs: int, devices: Sequence[str] = (), unused: bool = False) -> None:
-        self.settings, self.jobs, self.devices, self.unused = settings, jobs, tuple(devices), unused
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: int,
+        devices: Sequence[str] = (),
+        unused: bool = False,
+        modules: Sequence[str] = (),
+    ) -> None:
+        self.settings, self.jobs, self.devices, self.unused, self.modules = settings, jobs, tuple(devices), unused, modules
         self._forked = forks(settings.device)
         self._ready: list[_Worker] = []
         self._workers: dict[Connection, _Worker] = {}
@@ -96,8 +104,10 @@ class Workers:
         Returns at once, unless workers are forked from this process: it has then loaded the libraries, which it needs as well.
         """
         if self._forked and self.unused and threading.active_count() == 1:
-            from harness.running.executors import libraries  # noqa: F401
+            from harness.running.executors import libraries
 
+            with _threads(self.settings.threads):
+                libraries.load(self.modules)
             gc.freeze()  # what is loaded is never garbage: no worker looks through it, which would make its pages its own
             for number in reversed(range(self.jobs)):
                 with suppress(OSError):  # no room for another process: what is missing is started when it is needed
@@ -265,9 +275,9 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
     os.environ.clear()
     os.environ.update(environment)  # which may have changed since the process was started that this one is forked from
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from harness.running.executors import work
+    from harness.running.executors import memory, work
 
-    workbench = work.bench(settings)
+    workbench, freed = work.bench(settings), memory.Freed()
     while True:
         try:
             message = pipe.recv()
@@ -279,6 +289,7 @@ def _work(pipe: Connection, settings: Settings, environment: dict[str, str]) -> 
             pipe.send(word)
             if word[0] == "lost":
                 return
+        freed.give_back()
         pipe.send(("idle", None))
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 
 import pytest
 
+from harness.running.executors import libraries
 from tests.processes import loaded_by
 
 PROGRAM = """
@@ -37,3 +39,15 @@ def test_what_is_broken_is_said_by_who_needs_it(monkeypatch: pytest.MonkeyPatch)
     importlib.import_module(name)
     with pytest.raises(ImportError, match=r"harness\.running\.workbench"):
         importlib.import_module("harness.running.workbench")
+
+
+def test_what_a_board_loads_besides_is_loaded_and_what_is_broken_of_it_passed_over(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "ahead_broken.py").write_text("raise OSError('planted')\n")
+    (tmp_path / "ahead_noisy.py").write_text("import warnings\nwarnings.warn('planted')\n")
+    libraries.load(["ahead_broken", "ahead_absent", "ahead_noisy"])
+    assert "ahead_noisy" in sys.modules
+    assert not recwarn.list
+    del sys.modules["ahead_noisy"]

@@ -397,6 +397,18 @@ def test_a_process_that_has_computed_nothing_forks_all_workers_itself_and_those_
     assert set(forking) == {("cpu", 1)}
 
 
+def test_what_the_trials_load_is_loaded_before_workers_are_forked_and_left_to_them_elsewhere(
+    forking: list[tuple[str, int]], processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loaded: list[tuple[str, int]] = []
+    note = "harness.running.executors.libraries.load"
+    monkeypatch.setattr(note, lambda modules: loaded.extend((module, len(processes)) for module in modules))
+    for unused in (False, True):
+        with Workers(Settings("cpu", 1, tmp_path), 1, unused=unused, modules=("one", "two")) as workers:
+            workers.prepare()
+    assert loaded == [("one", 0), ("two", 0)]
+
+
 def test_a_process_that_cannot_be_forked_again_has_the_missing_workers_come_of_a_server(
     forking: list[tuple[str, int]], processes: list[Process], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
