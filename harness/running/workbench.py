@@ -39,6 +39,7 @@ from harness.training.kept import KeptLabels
 from harness.training.label_files import LabelFiles
 from harness.training.overlap import Graphs, signature
 from harness.training.pilots import Pilots
+from harness.training.products import as_products
 from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe
 
@@ -229,6 +230,8 @@ class Workbench:
         student: nn.Module = models.build(trial.model, dataset.shape, len(dataset.classes))
         seeds.begin(trial.seed, "dropout")
         student = on_device(student, self.device)
+        if self.device == "cpu":
+            student = as_products(student)
         if self._keep_students:
             self.students[trial.id] = student
         return student
