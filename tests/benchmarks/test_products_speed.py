@@ -1,0 +1,53 @@
+"""A step of timm's students on the CPU, convolutions as products against convolutions as they come (`harness.training.products`).
+
+pytest tests/benchmarks/test_products_speed.py --benchmark-only -p no:xdist
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from harness import models, optimizers
+from harness.running.executors import memory
+from harness.training.devices import on_device
+from harness.training.products import as_products
+from tests.benchmarks import limits
+from tests.benchmarks.ratios import paired
+
+STEPS = [
+    ("resnet18", 16, 10),
+    ("resnet18", 32, 50),
+    ("resnet101", 16, 10),
+    ("resnet101", 32, 50),
+    ("mobilenet-v2", 32, 50),
+    ("efficientnet-b0", 32, 50),
+]
+
+
+@pytest.mark.benchmark(group="convolutions as products")
+@pytest.mark.parametrize(("model", "side", "batch"), STEPS)
+def test_a_step(benchmark: Any, model: str, side: int, batch: int) -> None:
+    shape = (3, side, side)
+    images = torch.randn(batch, *shape).contiguous(memory_format=torch.channels_last)
+    memory.keep_freed()
+    threads = torch.get_num_threads()
+    plain = on_device(models.build(model, shape, 10), "cpu")
+    ours = as_products(on_device(models.build(model, shape, 10), "cpu"))
+    made_by = {student: optimizers.create("adamw", student) for student in (plain, ours)}
+
+    def step(student: nn.Module) -> None:
+        made_by[student].zero_grad(set_to_none=True)
+        student(images).square().mean().backward()
+        made_by[student].step()
+
+    torch.set_num_threads(1)  # as the harness's workers have it
+    try:
+        most = limits.product(batch * limits.step(limits.forward(model, shape, 10), 0))
+        what = f"{model}, {side} px, batch {batch}: a step with products / with convolutions as they come"
+        paired(benchmark, what, lambda: step(ours), lambda: step(plain), rounds=7, warmups=2, limit=most)
+    finally:
+        torch.set_num_threads(threads)
