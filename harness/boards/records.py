@@ -78,12 +78,13 @@ class Provenance(Stated):
 
     Attributes:
         warnings: what the checks of the distilled set warn of, a line each.
-        image_bytes, label_bytes: of a distilled set that has files of its authors, or is not 8-bit pixels and classes alone;
-            None of others.
+        image_bytes, pixel_bytes, label_bytes: of a distilled set that has files of its authors, or is not 8-bit pixels and
+            classes alone, or is of a dataset that does not ship; None of others.
     """
 
     warnings: Annotated[tuple[str, ...], Field(strict=False)] = ()
     image_bytes: int | None = None
+    pixel_bytes: int | None = None
     label_bytes: int | None = None
 
 

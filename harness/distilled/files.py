@@ -31,22 +31,24 @@ class SetFile:
     def ipc(self) -> float:
         return per_class(self.images, int(self.metadata["classes"]), self.metadata.get("provenance", {}))
 
-    def stored_bytes(self) -> dict[str, int]:
-        """Return the bytes of a set's images and labels, `image_bytes` and `label_bytes` of `DistilledSet`, from its header.
+    def stored_bytes(self, plain: bool = False) -> dict[str, int]:
+        """Return `image_bytes`, `pixel_bytes` and `label_bytes` of `DistilledSet`, from a set's header.
 
-        Nothing is said of 8-bit pixels and classes alone, as most sets that are made here are; nor of a set that is planned and
-        not made yet.
+        Nothing is said of 8-bit pixels and classes alone, as most sets that are made here are, unless `plain` asks for it; nor of
+        a set that is planned and not made yet.
         """
         if not self.path.is_file():
             return {}
         tensors = safetensors.read_header(self.path).tensors
         labels = sum(stored.nbytes for name, stored in tensors.items() if name not in ("images", "labels"))
         published = published_bytes(self.metadata["provenance"])
-        if not published and not labels and tensors["images"].nbytes == prod(tensors["images"].shape):
+        values = prod(tensors["images"].shape)
+        if not plain and not published and not labels and tensors["images"].nbytes == values:
             return {}
         classes = self.images * class_bytes(int(self.metadata["classes"]))
         own = {"images": tensors["images"].nbytes, "labels": labels + classes} | published
-        return {"image_bytes": own["images"], "label_bytes": own["labels"]}
+        pixels = values // made_of_each(self.metadata["provenance"])
+        return {"image_bytes": own["images"], "pixel_bytes": pixels, "label_bytes": own["labels"]}
 
     def class_counts(self) -> list[int]:
         """Return how many images each class has; the mean, rounded down, of a set that is planned and not made yet."""
@@ -68,11 +70,16 @@ def per_class(images: int, classes: int, provenance: Mapping[str, object]) -> fl
     """Return how many images a class has as they are stored: a whole number, else the mean over the classes.
 
     Args:
-        images: to train on; `decoded` of the provenance is how many were made of each that is stored.
+        images: to train on.
     """
-    decoded = provenance.get("decoded")
-    mean = images / classes / (decoded if type(decoded) is int and decoded > 0 else 1)
+    mean = images / classes / made_of_each(provenance)
     return int(mean) if mean == int(mean) else round(mean, 2)
+
+
+def made_of_each(provenance: Mapping[str, object]) -> int:
+    """Return how many images to train on were made of each that is stored: `decoded` of a set's provenance."""
+    decoded = provenance.get("decoded")
+    return decoded if type(decoded) is int and decoded > 0 else 1
 
 
 def class_bytes(classes: int) -> int:

@@ -39,7 +39,8 @@ def describe(distilled: DistilledSet) -> str:
         "classes": f"{distilled.classes}, {spread}",
         "soft labels": soft,
         "bytes": f"images {distilled.image_bytes:,}, labels {distilled.label_bytes:,}, as they are stored"
-        + (" by its authors" if published_bytes(distilled.provenance) else ""),
+        + (" by its authors" if published_bytes(distilled.provenance) else "")
+        + (f"; images as 8-bit pixels {distilled.pixel_bytes:,}" if distilled.pixel_bytes != distilled.image_bytes else ""),
         "mosaic factor": str(distilled.factor),
         "native loss": distilled.native_loss or "none stated",
         "provenance": json.dumps(distilled.provenance, sort_keys=True),

@@ -16,7 +16,7 @@ from torch import Tensor
 from harness import datasets
 from harness.core.digests import digest
 from harness.core.errors import DataError, GiftbenchError
-from harness.distilled.files import FORMAT, class_bytes, per_class, published_bytes
+from harness.distilled.files import FORMAT, class_bytes, made_of_each, per_class, published_bytes
 from harness.files import safetensors
 from harness.files.paths import UNFIT, line
 from harness.training.replay import Replay
@@ -215,6 +215,11 @@ class DistilledSet:
     def image_bytes(self) -> int:
         """Bytes of the images in their authors' files, where these are known; else one a value of 8-bit pixels, four a float."""
         return published_bytes(self.provenance).get("images", self.images.nbytes)
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of the images that are stored as 8-bit pixels, one a value, however they lie in their authors' files."""
+        return self.images.numel() // made_of_each(self.provenance)
 
     @property
     def plain(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas
 
 from harness.leaderboard.columns import AXES, labels
-from harness.leaderboard.prices import COLUMNS, TIME
+from harness.leaderboard.prices import ALIKE, COLUMNS, TIME, told
 from harness.leaderboard.tables import Table
 from harness.leaderboard.text import csv_cell, fixed, without_paths
 
@@ -33,10 +33,10 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
     differences paired by seed; `_low` and `_high` are their 95 % interval, `_p` the p of the paired t test, for `best_gap`
     Holm-corrected within the table, `_pairs` how many seeds are paired. `rank` is 1 for the best and 2 for the second best of a
     set and column, else 0; `tied` is 1 for the best and all that cannot be told from it. The last columns are what a trial of the
-    cell cost, the mean over its records: what they mean is said in `harness.leaderboard.prices.MEASURES`. Seconds stand in
-    timing.csv: they are not the same when trials run again. `evidence` is `verified` where all its records were trained again
-    and came out the same, `verified 1 of 3` where some were, and else `claimed`; `reported` where a paper says so, whose figure
-    is a `best_on_test_mean`.
+    cell cost, the mean over its records: what they mean is said in `harness.leaderboard.prices.MEASURES`; `pixel_bytes` is there
+    where any differ from `image_bytes`. Seconds stand in timing.csv: they are not the same when trials run again. `evidence` is
+    `verified` where all its records were trained again and came out the same, `verified 1 of 3` where some were, and else
+    `claimed`; `reported` where a paper says so, whose figure is a `best_on_test_mean`.
     """
     own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.told_by) if axis and axis not in LABELS))
     figures = [column for name in FIGURES for column in (name, *([PAIRS[name]] if name in PAIRS else []))]
@@ -54,9 +54,10 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
                 cells[axis] = cells[name]
         parts.append(cells.reindex(columns=names).astype("object"))
     rows = pandas.concat(parts, ignore_index=True)
+    rows = rows.drop(columns=[name for name in ALIKE if not told(rows, name)])
     for name in FIGURES:
         rows[name] = [fixed(float(value), 4) if pandas.notna(value) else "" for value in rows[name]]
-    for name in PRICES:
+    for name in [name for name in PRICES if name in rows]:
         rows[name] = [f"{float(value):.4f}".rstrip("0").rstrip(".") if pandas.notna(value) else "" for value in rows[name]]
     for name in PAIRS.values():
         rows[name] = [str(int(value)) if pandas.notna(value) else "" for value in rows[name]]

@@ -28,6 +28,7 @@ class Measure(NamedTuple):
 #: What a trial costs. Columns of the frame that `Prices` gives, NaN where a price is not known.
 MEASURES = (
     Measure("image_bytes", "images", "bytes of the set's images in its authors' files, else as 8-bit pixels, one a value"),
+    Measure("pixel_bytes", "images as 8-bit pixels", "bytes of these images as 8-bit pixels, one a value, however they lie"),
     Measure("label_bytes", "labels", "bytes of its labels in its authors' files (a class: as few whole bytes as tell it)"),
     Measure(
         "needed_label_bytes",
@@ -41,8 +42,15 @@ MEASURES = (
     Measure(TIME, "worker seconds", "of the whole trial, on the device of its record"),
 )
 COLUMNS = [measure.column for measure in MEASURES]
+#: What is shown only where it is not the same as another price: sets of files are beside sets of pixels there.
+ALIKE = {"pixel_bytes": "image_bytes"}
 #: Gives the prices of records: a frame with the columns `COLUMNS`, whose index is their ids.
 Prices = Callable[[Sequence[Record]], pandas.DataFrame]
+
+
+def told(cells: pandas.DataFrame, column: str) -> bool:
+    """Whether a price says more of any cell than the one that it is usually the same as."""
+    return column not in ALIKE or bool((cells[column] != cells[ALIKE[column]])[cells[column].notna()].any())
 
 
 def unknown(records: Sequence[Record]) -> pandas.DataFrame:
@@ -86,7 +94,8 @@ def _keys(table: Table, frame: pandas.DataFrame) -> dict[str, str]:
 def _note(cells: pandas.DataFrame, table: Table) -> str:
     """Return what the cells cost: one figure where all cost the same, else the least and the most, and by what they differ."""
     counted = cells[cells["n"] > 0] if "n" in cells else cells
-    parts = [part for measure in MEASURES if measure.column != TIME and (part := _range(counted, measure, table))]
+    shown = [measure for measure in MEASURES if measure.column != TIME and told(counted, measure.column)]
+    parts = [part for measure in shown if (part := _range(counted, measure, table))]
     return f"Price: {'; '.join(parts)}." if parts else ""
 
 

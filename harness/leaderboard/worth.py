@@ -11,7 +11,7 @@ import pandas
 
 from harness.leaderboard.columns import LABELS, OTHER, each, labels
 from harness.leaderboard.figures import Figure, Line, Panel
-from harness.leaderboard.prices import COLUMNS, MEASURES, Measure, amount
+from harness.leaderboard.prices import COLUMNS, MEASURES, Measure, amount, told
 from harness.leaderboard.statistics import Summary, half_widths, summaries
 from harness.leaderboard.text import escape, fixed
 
@@ -42,6 +42,7 @@ class Price(NamedTuple):
 
 PRICES = (
     Price("bytes", "bytes of images and labels", ("image_bytes", "label_bytes")),
+    Price("pixels", "bytes of images as 8-bit pixels and labels", ("pixel_bytes", "label_bytes")),
     Price("operations", "operations of training", ("operations",)),
     Price("steps", "steps", ("steps",)),
 )
@@ -49,6 +50,8 @@ PRICES = (
 
 def worth(frame: pandas.DataFrame) -> list[Figure]:
     """Return a figure of accuracy against each price that differs between setups of one dataset.
+
+    Bytes of images as pixels have one only where these lie otherwise in some of the sets' files.
 
     A panel has one point a setup: the mean over its seeds of the accuracy at the end, whatever the student, optimizer and loss,
     for that is what could be had at each price. On the front are those than which no other is as good at a lower price, nor
@@ -60,7 +63,8 @@ def worth(frame: pandas.DataFrame) -> list[Figure]:
     if frame.empty or not {"accuracy", "setup", *COLUMNS} <= {*frame.columns}:
         return []
     points = [*_points(frame)]
-    figures = (_figure(price, points) for price in PRICES)
+    shown = [price for price in PRICES if all(told(frame, column) for column in price.columns)]
+    figures = (_figure(price, points) for price in shown)
     return [figure for figure in figures if figure is not None]
 
 

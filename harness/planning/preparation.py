@@ -15,7 +15,7 @@ from harness.core.digests import digest_json
 from harness.core.errors import DataError, NotAtHand, at
 from harness.core.resolved import Resolved
 from harness.core.spec import Spec
-from harness.datasets.cards import Card
+from harness.datasets.cards import Card, known
 from harness.distilled import distillers, readers
 from harness.distilled.files import SetFile, set_blueprint
 from harness.distilled.order import WAYS, Order
@@ -99,6 +99,12 @@ class Preparation:
     @property
     def needs(self) -> Needs:
         return Needs(self.board, self.folder, self.data_dir, self.supplies, self.ambiguous)
+
+    @property
+    def _ships(self) -> bool:
+        """Whether the dataset is one that ships: the shape of its images is known without its files, when records are priced."""
+        spec = datasets.registry.as_written(self.board.dataset)
+        return spec is not None and known(spec) is not None
 
     @property
     def dataset(self) -> Dataset:
@@ -246,7 +252,8 @@ class Preparation:
         self._check(file, lambda: distilled, "", "State its order in its provenance, or give force=True")
         self._kept["sets"] = [self._prepared(distilled.method, file, None)]
         if not distilled.plain:
-            self.stored[file.digest] = {"image_bytes": distilled.image_bytes, "label_bytes": distilled.label_bytes}
+            names = ("image_bytes", "pixel_bytes", "label_bytes")
+            self.stored[file.digest] = {name: getattr(distilled, name) for name in names}
 
     def _prepare(self, spec: SetSpec, place: str) -> Iterator[PreparedSet]:
         native = spec.native
@@ -355,7 +362,7 @@ class Preparation:
     def _prepared(
         self, name: str, file: SetFile, native: Spec | None, spec: SetSpec | None = None, code: Code | None = None
     ) -> PreparedSet:
-        self.stored[file.digest] = file.stored_bytes()
+        self.stored[file.digest] = file.stored_bytes(plain=not self._ships)
         if native is None and file.metadata.get("native_loss"):
             native = Spec.model_validate(file.metadata["native_loss"])
         on, protocol = (spec.distilled_on, spec.protocol) if spec is not None else ("", {})

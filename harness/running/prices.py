@@ -57,8 +57,9 @@ def _price(record: Record) -> tuple[float, ...]:
     each_label = float(class_bytes(card.classes)) if card else nan
     values = card.shape[0] * card.shape[1] * card.shape[2] if card else nan
     stated = record.provenance.stated()
-    image_bytes, label_bytes = (
+    image_bytes, pixel_bytes, label_bytes = (
         _number(stated.get("image_bytes"), images * values),
+        _number(stated.get("pixel_bytes"), images * values),
         _number(stated.get("label_bytes"), images * each_label),
     )
     parts = [images for images, _ in trainings(trial, 0)]
@@ -73,7 +74,7 @@ def _price(record: Record) -> tuple[float, ...]:
     if card is not None:
         teachers = sum(_forward(_spec(name), card) for name in taught)
         operations = PASSES * seen * _forward(trial.model, card) + labelled * teachers
-    return image_bytes, label_bytes, max(needed, label_bytes), steps, labelled * len(taught), operations
+    return image_bytes, pixel_bytes, label_bytes, max(needed, label_bytes), steps, labelled * len(taught), operations
 
 
 def _number(stated: object, usual: float) -> float:

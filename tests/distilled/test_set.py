@@ -299,8 +299,12 @@ def test_the_bytes_of_a_set_are_those_of_its_tensors_in_memory_and_in_its_file(t
     assert distilled.image_bytes == PIXELS.numel() * (4 if floats else 1)
     assert distilled.label_bytes == len(LABELS) * 1 + (LOGITS.numel() * 4 if soft else 0)
     stored = read_set_header(distilled.save(tmp_path / "set.safetensors")).stored_bytes()
-    bytes_of_both = {"image_bytes": distilled.image_bytes, "label_bytes": distilled.label_bytes}
-    assert stored == (bytes_of_both if floats or soft else {})
+    assert distilled.pixel_bytes == PIXELS.numel()
+    names = ("image_bytes", "pixel_bytes", "label_bytes")
+    bytes_of_all = {name: getattr(distilled, name) for name in names}
+    assert stored == (bytes_of_all if floats or soft else {})
+    assert read_set_header(tmp_path / "set.safetensors").stored_bytes(plain=True) == bytes_of_all
     assert distilled.plain == (not floats and not soft)
     assert f"images {distilled.image_bytes:,}, labels {distilled.label_bytes:,}" in describe(distilled)
+    assert (f"images as 8-bit pixels {PIXELS.numel():,}" in describe(distilled)) == floats
     assert [class_bytes(count) for count in (1, 2, 256, 257, 21_841, 65_537)] == [1, 1, 1, 2, 2, 3]

@@ -54,6 +54,29 @@ def test_cells_have_the_mean_of_their_records_and_the_csv_has_what_is_the_same_i
     assert "worker_seconds" not in rows["ce"]
 
 
+def test_images_of_files_and_of_pixels_are_priced_alike_beside_what_they_are_where_any_lie_in_files(planter):
+    for method, ipc in (("Random", 1), ("RDED", 1)):
+        planter.cell(80.0, 82.0, method=method, ipc=ipc)
+
+    def shown(files):
+        table = sold(
+            planter,
+            image_bytes=lambda row: 300.0 if row["method"] in files else 2560.0,
+            pixel_bytes=lambda row: 2560.0,
+            label_bytes=lambda row: 10.0,
+        )
+        return note(table), [*csv.DictReader(io.StringIO(table_csv([("planted", table)])))]
+
+    words, rows = shown({"RDED"})
+    assert words == "Price: images 300 B to 2.56 kB (by set); images as 8-bit pixels 2.56 kB; labels 10 B."
+    assert {row["method"]: (row["image_bytes"], row["pixel_bytes"]) for row in rows} == {
+        "Random": ("2560", "2560"),
+        "RDED": ("300", "2560"),
+    }
+    words, rows = shown(set())
+    assert words == "Price: images 2.56 kB; labels 10 B." and "pixel_bytes" not in rows[0]
+
+
 def test_a_scenarios_own_axis_tells_cells_apart(planter):
     for steps in (5, 10):
         planter.cell(70.0, 71.0, stream=f"{steps} steps", options={"steps": steps})

@@ -61,6 +61,23 @@ def test_only_prices_that_differ_have_a_figure_and_a_point_is_a_setup(planter):
     assert "RDED, IPC 1, kl, adamw, convnet3 (51.0 %, 1.01 kB); RDED, IPC 10, kl, adamw, convnet3 (81.0 %, 10 kB)." in caption
 
 
+def test_images_as_pixels_have_a_figure_where_some_lie_in_files_and_none_elsewhere(planter):
+    for method, ipc in (("Random", 1), ("RDED", 1), ("RDED", 10)):
+        planter.cell(50.0 + ipc, 52.0 + ipc, method=method, ipc=ipc)
+
+    def names(files):
+        frame = priced(
+            planter,
+            image_bytes=lambda row: row["ipc"] * (300.0 if row["method"] in files else 2560.0),
+            pixel_bytes=lambda row: row["ipc"] * 2560.0,
+            label_bytes=lambda row: 10.0,
+        )
+        return {figure.name: [line.x for line in figure.panels[0].lines] for figure in worth(frame)}
+
+    assert names({"RDED"}) == {"price-bytes": [(2570,), (310, 3010)], "price-pixels": [(2570,), (2570, 25610)]}
+    assert [*names(set())] == ["price-bytes"]
+
+
 def test_failed_trainings_are_no_points_datasets_are_panels_and_a_training_of_two_scenarios_is_one(planter):
     steps = {"steps": lambda row: 10.0 * row["ipc"]}
     for dataset, digest in (("digits", "d" * 64), ("fashion-mnist", "f" * 64)):

@@ -101,6 +101,7 @@ def test_a_record_says_the_bytes_of_a_set_that_is_not_pixels_and_classes_alone(m
     (plain,), (other,) = (harness.evaluate(d, loss="ce", seeds=1, **SMALL).records for d in (mine, labelled))
     assert (plain.provenance.image_bytes, plain.provenance.label_bytes) == (None, None)
     assert (other.provenance.image_bytes, other.provenance.label_bytes) == (20 * 256, 20 + 20 * 10 * 4)
+    assert (plain.provenance.pixel_bytes, other.provenance.pixel_bytes) == (None, 20 * 256)
 
 
 def test_the_callers_random_streams_are_left_alone(mine: harness.DistilledSet) -> None:

@@ -46,6 +46,7 @@ def price(made: Record) -> dict[str, float]:
 def test_a_trial_under_a_teacher() -> None:
     assert price(record()) == {
         "image_bytes": 25 * 256,
+        "pixel_bytes": 25 * 256,
         "label_bytes": 25,
         "needed_label_bytes": 25 + 3 * 25 * 10 * 2,
         "steps": 3 * 3,
@@ -69,6 +70,14 @@ def test_labels_that_are_given_once_cost_one_pass_an_image_and_each_network_coun
 def test_a_set_that_is_stored_otherwise_says_so_in_its_record() -> None:
     found = price(record(teacher="", provenance={"image_bytes": 25_600, "label_bytes": 1025}))
     assert (found["image_bytes"], found["label_bytes"], found["needed_label_bytes"]) == (25_600, 1025, 1025)
+    assert found["pixel_bytes"] == 25 * 256, "of a record that says nothing of them, those of the images that it trained on"
+
+
+def test_a_record_says_what_its_images_are_as_pixels_where_they_were_made_of_fewer_or_their_shape_is_not_known() -> None:
+    stated = {"image_bytes": 900, "pixel_bytes": 6 * 256, "label_bytes": 25}
+    assert price(record(provenance=stated))["pixel_bytes"] == 6 * 256
+    found = price(record(dataset={"name": "folder(path=pets)", "digest": "d" * 64}, provenance=stated))
+    assert (found["image_bytes"], found["pixel_bytes"], found["label_bytes"]) == (900, 6 * 256, 25)
 
 
 def test_steps_of_stored_batches_are_those_that_were_made() -> None:

@@ -223,7 +223,7 @@ def test_labels_cost_the_bytes_of_their_files(tmp_path: Path) -> None:
     pictures = sum(file.stat().st_size for file in (tmp_path / "images").rglob("*") if file.is_file())
     assert (made.image_bytes, made.label_bytes) == (pictures, lie)
     header = read_set_header(made.save(tmp_path / "file.safetensors"))
-    assert header.stored_bytes() == {"image_bytes": made.image_bytes, "label_bytes": made.label_bytes}
+    assert header.stored_bytes() == {"image_bytes": pictures, "pixel_bytes": made.images.numel(), "label_bytes": lie}
 
 
 def test_options_out_of_range_are_refused(tmp_path: Path) -> None:

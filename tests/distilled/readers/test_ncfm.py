@@ -57,7 +57,11 @@ def test_its_ipc_and_its_bytes_are_those_of_the_stored_images_on_disk_too(tmp_pa
     made = read("ncfm", tmp_path / "data_1.pt", CARD)
     assert (len(made), made.image_bytes, made.label_bytes) == (80, 20 * 3 * 64 * 4, 20 * 8)
     header = read_set_header(made.save(tmp_path / "set.safetensors"))
-    assert header.ipc == 2 and header.stored_bytes() == {"image_bytes": 20 * 3 * 64 * 4, "label_bytes": 160}
+    assert header.ipc == 2 and header.stored_bytes() == {
+        "image_bytes": 20 * 3 * 64 * 4,
+        "pixel_bytes": 20 * 3 * 64,
+        "label_bytes": 160,
+    }
     assert DistilledSet.load(header.path).ipc == 2
     assert read("ncfm", tmp_path / "data_1.pt", CARD, ipc=1).image_bytes == 10 * 3 * 64 * 4
 
