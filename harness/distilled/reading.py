@@ -23,6 +23,7 @@ class Reading:
         workers: processes that decode images; 0 takes one a core.
         say: is told, in one line each, what the reader found or assumed that its user should know.
         order: of the set's classes, where its user states one; None leaves that to what the files show.
+        origin: what `path` was unpacked from, beside which more of the set may lie; None where nothing was.
     """
 
     path: Path
@@ -31,3 +32,4 @@ class Reading:
     workers: int = 0
     say: Callable[[str], None] = field(default=lambda line: None, repr=False)
     order: Order | None = None
+    origin: Path | None = None

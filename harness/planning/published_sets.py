@@ -14,15 +14,15 @@ from harness.core.errors import DataError
 from harness.core.home import home
 from harness.core.spec import Spec
 from harness.datasets.cards import Card
-from harness.distilled import readers
+from harness.distilled import places, readers
 from harness.distilled.files import SetFile, read_set_header
 from harness.distilled.order import Order
+from harness.distilled.places import Place
 from harness.distilled.reading import Reading
 from harness.distilled.set import DistilledSet
 from harness.files import atomic, paths
-from harness.planning import fetching
+from harness.files.hub import is_remote
 from harness.planning.artefacts import Artefacts
-from harness.planning.fetching import Place
 from harness.planning.needs import read_places
 
 Say = Callable[[str], None]
@@ -43,15 +43,15 @@ def read(
         order: of the set's classes, where the user states one.
     Raises: UnknownName and BadOption for the format; DataError, in one line, when the files are not such a set.
     """
-    return _read(spec, fetching.fetched(path, say), card, ipc, say, workers, order)
+    return _read(spec, places.fetched(path, say), card, ipc, say, workers, order)
 
 
 def _read(
     spec: Spec, place: Place, card: Card, ipc: int | None, say: Say, workers: int = 0, order: Order | None = None
 ) -> DistilledSet:
     """Return the set of `read` from where it lies on this machine."""
-    with fetching.unpacked(place, say) as here:
-        distilled = readers.create(spec)(Reading(here.path, card, ipc, workers, say, order))
+    with places.unpacked(place, say) as here:
+        distilled = readers.create(spec)(Reading(here.path, card, ipc, workers, say, order, place.path))
     if not isinstance(distilled, DistilledSet):
         raise DataError(f"reader {spec.name!r} returned {type(distilled).__name__}, not a DistilledSet")
     distilled.provenance |= here.facts
@@ -119,8 +119,8 @@ def kept(
     spec: Spec, path: Path, card: Card, ipc: int | None, artefacts: Artefacts, say: Say, order: Order | None = None
 ) -> SetFile:
     """Return the set of `read` beside a board, read at most once as long as the files stay as they are."""
-    place = fetching.fetched(path, say)
-    note = home() / "imports" / f"{_key(spec, place.path, card, ipc, order)}.json"
+    place = places.fetched(path, say)
+    note = home() / "imports" / f"{_key(spec, place.path, card, ipc, order, say)}.json"
     try:
         known = json.loads(note.read_text("utf-8"))
         file = read_set_header(artefacts.find("set", known["digest"]))
@@ -142,11 +142,13 @@ def kept(
     return file
 
 
-def _key(spec: Spec, path: Path, card: Card, ipc: int | None, order: Order | None) -> str:
+def _key(spec: Spec, path: Path, card: Card, ipc: int | None, order: Order | None, say: Say) -> str:
     """Return a hash of what is read, how, and of the names, sizes and times of all its files."""
+    named = [Path(value) for value in spec.options.values() if isinstance(value, str) and is_remote(Path(value))]
     about = [card.name, card.shape, card.classes, card.mean, card.std, card.names]
     stated = [order.way, order.lines] if order is not None else None
     facts = [VERSION, readers.resolve(spec).spec.model_dump(), about, ipc, stated]
     code = Code.of((readers.registry, spec)).facts
     facts += [code] if code else []
+    facts += [places.fetched(remote, say).facts for remote in named]
     return digest_json([facts, [[str(place), *paths.stamps(place)] for place in read_places(spec, path)]])[:32]

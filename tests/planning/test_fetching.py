@@ -1,9 +1,8 @@
-"""Archives and places on the Hub are read as the folders that they are, and a set says which it comes from."""
+"""Places on the Hub are read as the files that they are; a set says which it comes from, a teacher is put into its model."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,13 @@ from safetensors.torch import save_file
 
 from harness import models, teachers
 from harness.core.errors import DataError
-from harness.core.home import home
 from harness.core.spec import Spec
 from harness.planning import fetching
 from harness.planning.artefacts import Artefacts
 from harness.planning.published_sets import kept, read
 from tests.conftest import Giftbench, board_text, toml
-from tests.distilled.readers.layouts import folder_tar, rethinkdc, sre2l_zip
-from tests.distilled.readers.published_files import DIGITS, write
+from tests.distilled.readers.layouts import rethinkdc
+from tests.distilled.readers.published_files import DIGITS
 from tests.files.hub_server import Repository, serving
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -27,43 +25,6 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 def quiet(line: str) -> None:
     pass
-
-
-@pytest.mark.parametrize(("layout", "reader"), [(sre2l_zip, "cda"), (folder_tar, "folder")])
-def test_a_set_from_an_archive_is_that_of_its_folder_and_names_the_archive(tmp_path: Path, layout, reader: str) -> None:
-    path = layout(tmp_path / "set", DIGITS, 2)
-    shutil.unpack_archive(path, tmp_path / "by-hand")
-    spec, said = Spec(name=reader), []
-    made, by_hand = read(spec, path, DIGITS, None, said.append), read(spec, tmp_path / "by-hand", DIGITS, None, quiet)
-    assert made.digest == by_hand.digest and made.provenance["sha256"] == by_hand.provenance["sha256"]
-    assert made.provenance["archive"] == {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
-    assert made.provenance["folder"] in ("syn", "set")
-    assert any("passed over, such as thumbnails and logs" in line for line in said) == (reader == "cda")
-    assert [*(home() / "unpacked").iterdir()] == []
-
-
-@pytest.mark.parametrize("form", ["datm", "gift", "dc", "npz", "ncfm", "rded"])
-def test_every_reader_is_given_what_is_in_an_archive(tmp_path: Path, form: str) -> None:
-    write(form, tmp_path / "set", DIGITS, 2)
-    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "set"))
-    made = read(Spec(name=form), archive, DIGITS, None, quiet)
-    assert made.digest == read(Spec(name=form), tmp_path / "set", DIGITS, None, quiet).digest
-
-
-def test_an_error_in_an_archive_names_it_and_not_where_it_was_unpacked(tmp_path: Path, refused) -> None:
-    (tmp_path / "set" / "0").mkdir(parents=True)
-    for label in range(10):
-        (tmp_path / "set" / f"{label}").mkdir(exist_ok=True)
-        (tmp_path / "set" / f"{label}" / "0.png").write_bytes(b"no image")
-    archive = Path(shutil.make_archive(str(tmp_path / "packed"), "gztar", tmp_path, "set"))
-    with refused(DataError, f"{archive}/set/0/0.png: not a readable image"):
-        read(Spec(name="folder"), archive, DIGITS, None, quiet)
-    assert [*(home() / "unpacked").iterdir()] == []
-
-
-def test_what_is_absent_is_refused(tmp_path: Path, refused) -> None:
-    with refused(DataError, tmp_path / "absent.zip", "no such file or folder"):
-        fetching.fetched(tmp_path / "absent.zip", quiet)
 
 
 def test_a_board_reads_a_set_from_the_hub_and_its_record_says_which(

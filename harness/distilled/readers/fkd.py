@@ -34,7 +34,8 @@ def fkd(reading: Reading, *, images: str, images_format: str = "sre2l", epochs: 
 
     Args:
         reading: its path is the folder of the epochs.
-        images: the folder of the images that were labelled; a relative one is looked for from the labels' folder.
+        images: of what was labelled, a folder, a zip or tar of it, or hub:USER/NAME[/FILE]; a relative path is looked
+            for from the labels' folder.
         images_format: the reader of these images.
         epochs: how many to take, from the first; 0 takes all.
     Returns: the images with a `replay`; the native loss is kl. The order of the images is the files' own where they store it

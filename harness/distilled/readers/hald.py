@@ -37,7 +37,8 @@ def hald(
 
     Args:
         reading: its path is the folder of the labels.
-        images: the folder of the images that were labelled; a relative one is looked for from the labels' folder.
+        images: of what was labelled, a folder, a zip or tar of it, or hub:USER/NAME[/FILE]; a relative path is looked
+            for from the labels' folder.
         images_format: the reader of these images.
         epochs: how many to take, from the first; 0 takes all.
         temperature: at which the probabilities were taken.

@@ -70,7 +70,8 @@ def lpld(
 
     Args:
         reading: its path is the folder of the labels.
-        images: the folder of the images that were labelled; a relative one is looked for from the labels' folder.
+        images: of what was labelled, a folder, a zip or tar of it, or hub:USER/NAME[/FILE]; a relative path is looked
+            for from the labels' folder.
         images_format: the reader of these images.
         batches: how many to take, from the first; 0 takes all.
         fill: of labels of which only the largest are stored, what the other classes have: `mr` no share (softmax over what is
@@ -80,7 +81,7 @@ def lpld(
     Returns: the images with a `replay`; the native loss is kl. What was assumed is said.
     Raises: DataError that names the file or folder.
     """
-    return _read(reading, "lpld", images, images_format, batches, fill, temperature)
+    return _read(reading, "lpld", "kl", images, images_format, batches, fill, temperature)
 
 
 def lpqld(
@@ -93,11 +94,18 @@ def lpqld(
     temperature: float = 20.0,
 ) -> DistilledSet:
     """LPQLD: pruned and quantised soft labels, batch_{b}.tar with the largest logits and their classes; as `lpld` otherwise."""
-    return _read(reading, "lpqld", images, images_format, batches, fill, temperature)
+    return _read(reading, "lpqld", "kl", images, images_format, batches, fill, temperature)
 
 
 def _read(
-    reading: Reading, method: str, images: str, images_format: str, batches: int, fill: str, temperature: float
+    reading: Reading,
+    method: str,
+    native_loss: str,
+    images: str,
+    images_format: str,
+    batches: int,
+    fill: str,
+    temperature: float,
 ) -> DistilledSet:
     if fill and fill not in FILLS:
         raise BadOption(f"reader {method!r}: no fill {fill!r}; {suggest(fill, FILLS)}")
@@ -149,7 +157,7 @@ def _read(
         )
     assumed = {"order": order, **({"fill": f"{fill} ({filled})"} if filled else {})}
     facts: dict[str, object] = {"batches": len(files), **({"fill": fill} if fill else {}), **ledger.facts}
-    return labelled.set(method, pool.replay, facts | {"assumed": assumed})
+    return labelled.set(method, pool.replay, facts | {"assumed": assumed}, native_loss)
 
 
 # -- which files, and of which images --------------------------------------------------------------------------------------

@@ -17,12 +17,14 @@ from torch import Tensor
 from torch.utils.data import RandomSampler
 
 from harness.core.errors import DataError
-from harness.distilled import readers
+from harness.distilled import places, readers
 from harness.distilled.order import number_of
+from harness.distilled.places import Place
 from harness.distilled.readers import image_folders
 from harness.distilled.reading import Reading
 from harness.distilled.set import MAX_BYTES, DistilledSet
 from harness.files import paths
+from harness.files.hub import is_remote
 from harness.files.tensors import load_tensors
 from harness.training.replay import Replay, Rule
 
@@ -93,9 +95,11 @@ class Labelled:
     def of(cls, reading: Reading, images: str, images_format: str) -> Labelled:
         """Return what the options of a reader name. Raises DataError."""
         root = paths.folder(reading.path)
-        pictures = replace(reading, path=_images(root, images))
-        distilled = readers.create(images_format)(pictures)
-        return cls(root, distilled, _layout(distilled, pictures, images_format))
+        with places.unpacked(_images(reading, root, images), reading.say) as here:
+            pictures = replace(reading, path=here.path)
+            distilled = readers.create(images_format)(pictures)
+            distilled.provenance |= here.facts
+            return cls(root, distilled, _layout(distilled, pictures, images_format))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,7 +110,7 @@ class Labelled:
         within(file, "index", index, 0, len(self.layout.images) - 1)
         return self.layout.images[index]
 
-    def set(self, method: str, replay: Replay, facts: dict[str, object]) -> DistilledSet:
+    def set(self, method: str, replay: Replay, facts: dict[str, object], native_loss: str = "kl") -> DistilledSet:
         """Return the images with what is stored of them; `facts` are what its provenance states beside the images'."""
         distilled = self.distilled
         stated, of_labels = distilled.provenance.get("bytes"), facts.get("bytes")
@@ -121,7 +125,7 @@ class Labelled:
                 method=method,
                 classes=distilled.classes,
                 factor=distilled.factor,
-                native_loss="kl",
+                native_loss=native_loss,
                 replay=replay,
                 provenance={"format": method, "folder": self.root.name}
                 | facts
@@ -133,13 +137,19 @@ class Labelled:
             raise DataError(f"{self.root}: {error}") from None
 
 
-def _images(root: Path, images: str) -> Path:
-    """Return the images' folder, which the user names: it need not lie in the labels' folder."""
+def _images(reading: Reading, root: Path, images: str) -> Place:
+    """Return where the images lie, which the user names: a folder, an archive of one, a file, a place on the Hub.
+
+    They need not lie in the labels' folder: a relative path is looked for there, beside it, beside the labels' archive, and here.
+    """
     path = Path(images).expanduser()
-    for place in (root / path, root.parent / path, path):
-        if place.is_dir():
-            return place.resolve()
-    raise DataError(f"{root}: images = {images!r}: no such folder there, beside it or here")
+    if is_remote(path):
+        return places.fetched(path, reading.say)
+    beside = () if reading.origin is None else (reading.origin.parent,)
+    for start in (root, root.parent, *beside, Path()):
+        if (start / path).exists():
+            return Place((start / path).resolve())
+    raise DataError(f"{root}: images = {images!r}: no such folder or archive there, beside it or here")
 
 
 def _layout(distilled: DistilledSet, reading: Reading, images_format: str) -> Layout:
