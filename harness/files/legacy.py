@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from typing import Protocol
 
 from harness.core.errors import DataError
-from harness.files import pickles
+from harness.files import pickles, transcribing
 
-#: The pickles of torch's magic number and of the format's version, as torch.save writes them.
-START = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03."
+#: torch's magic number and the format's version, each a pickle of its own, as torch.save writes them in each protocol.
+MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
+STARTS = {protocol: pickle.dumps(MAGIC, protocol) + pickle.dumps(VERSION, protocol) for protocol in (2, *transcribing.PROTOCOLS)}
+START = STARTS[2]
+#: Pickles that a file begins with: magic number, version, facts of the machine, the object, the keys of its storages.
+PICKLES = 5
 MAX_PICKLE = 16 << 20
 MAX_INFO = 1 << 10
 
@@ -19,6 +24,24 @@ class Content(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, place: slice, /) -> bytes: ...
+
+
+def protocol(content: Content) -> int:
+    """Return the protocol of the pickles of a file in this format, by how it begins; 0 for any other file."""
+    return next((number for number, start in STARTS.items() if content[: len(start)] == start), 0)
+
+
+def transcribed(content: Content) -> tuple[bytes, int]:
+    """Return the pickles of a file of a later protocol, written in protocol 2, and the place where these end in the file.
+
+    Raises: DataError, without the file's name, as `transcribing.first`.
+    """
+    parts, place = [], 0
+    for _ in range(PICKLES):
+        part, end = transcribing.first(content[place : place + MAX_PICKLE], MAX_PICKLE)
+        parts.append(part)
+        place += end
+    return b"".join(parts), place
 
 
 def check(content: Content) -> set[str]:

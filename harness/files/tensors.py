@@ -55,16 +55,25 @@ def load_tensors(path: Path, *, limit: int = MAX_BYTES, values: int = MAX_VALUES
 def _is_older(path: Path) -> bool:
     """Return whether a file begins as those of torch.save do from before version 1.6, whatever comes then."""
     with path.open("rb") as file:
-        return file.read(len(legacy.START)) == legacy.START
+        return legacy.protocol(file.read(max(map(len, legacy.STARTS.values())))) > 0
 
 
 def _older(path: Path) -> object:
     """Return what torch makes of a checked file from before version 1.6.
 
-    It is given a map of the file, and not the file, which it would first try to read as an archive of yet another format.
+    It is given a map of the file, and not the file, which it would first try to read as an archive of yet another format. A file
+    whose pickles have a later protocol is copied with others.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return _load(cast("IO[bytes]", content), legacy.check(content))
+        if legacy.protocol(content) not in transcribing.PROTOCOLS:
+            return _load(cast("IO[bytes]", content), legacy.check(content))
+        pickled, end = legacy.transcribed(content)
+        with _temporary() as copy:
+            file.seek(end)
+            copy.write(pickled)
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            return _older(Path(copy.name))
 
 
 def _newer(path: Path, size: int) -> object:
@@ -81,9 +90,7 @@ def _newer(path: Path, size: int) -> object:
 @contextmanager
 def _with_pickle(path: Path, content: bytes) -> Iterator[Path]:
     """Give a copy of a checked archive that has another pickle, for as long as it is opened: a map of it outlasts its name."""
-    folder = home() / "temporary"
-    atomic.make_folder(folder)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".pt") as copy:
+    with _temporary() as copy:
         shutil.copyfile(path, copy.name)
         with zipfile.ZipFile(copy.name, "a") as archive:
             (old,) = (entry for entry in archive.filelist if entry.filename.partition("/")[2].casefold() == "data.pkl")
@@ -91,6 +98,15 @@ def _with_pickle(path: Path, content: bytes) -> Iterator[Path]:
             del archive.NameToInfo[old.filename]
             archive.writestr(zipfile.ZipInfo(old.filename), content)
         yield Path(copy.name)
+
+
+@contextmanager
+def _temporary() -> Iterator[IO[bytes]]:
+    """Give a new file in the cache folder, which goes when the block ends."""
+    folder = home() / "temporary"
+    atomic.make_folder(folder)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".pt") as copy:
+        yield cast("IO[bytes]", copy)
 
 
 def _archive(path: Path, size: int) -> tuple[bytes, dict[str, int]]:

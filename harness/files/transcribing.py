@@ -31,7 +31,12 @@ def protocol(content: bytes) -> int:
 
 
 def transcribed(content: bytes, limit: int) -> bytes:
-    """Return a pickle of protocol 2 that says what `content` does, of a later protocol.
+    """Return a pickle of protocol 2 that says what `content` does, of a later protocol. As `first`."""
+    return first(content, limit)[0]
+
+
+def first(content: bytes, limit: int) -> tuple[bytes, int]:
+    """Return a pickle of protocol 2 that says what the one does that `content` begins with, and the place where that one ends.
 
     Args:
         limit: bytes of the result above which it is refused: a text that is named often is written out each time.
@@ -50,7 +55,8 @@ def transcribed(content: bytes, limit: int) -> bytes:
         raise
     except (ValueError, KeyError, IndexError, EOFError, OverflowError, struct.error, UnicodeError) as error:
         raise DataError(f"its pickle is damaged ({type(error).__name__})") from None
-    return pickle.PROTO + b"\x02" + b"".join(pen.parts) + pickle.STOP  # which ends what genops goes through
+    assert waiting is not None  # genops goes through to a STOP, or raises
+    return pickle.PROTO + b"\x02" + b"".join(pen.parts) + pickle.STOP, waiting[2] + 1
 
 
 @dataclass

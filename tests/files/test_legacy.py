@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import struct
@@ -18,9 +19,9 @@ from harness.core.errors import DataError
 from harness.files.tensors import load_tensors
 
 
-def saved(path: Path, content: Any) -> Path:
+def saved(path: Path, content: Any, protocol: int = 2) -> Path:
     """Save as torch does in its older format."""
-    torch.save(content, path, _use_new_zipfile_serialization=False)
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=False)
     return path
 
 
@@ -38,6 +39,13 @@ def published() -> dict[str, Any]:
     images = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     accuracies = {"ConvNet": [numpy.float64(0.123456789), numpy.float32(0.5), numpy.int64(7), numpy.bool_(True)]}
     return {"data": [[images, torch.arange(6)], [images.transpose(2, 3), torch.arange(6) // 2]], "accs_all_exps": accuracies}
+
+
+class Trap:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch sentinel",)
 
 
 def refusal(path: Path) -> str:
@@ -58,6 +66,35 @@ def test_a_set_with_numbers_of_numpy_is_read(tmp_path: Path, old: bool) -> None:
         assert torch.equal(run[0], images) and torch.equal(run[1], labels)
     numbers = content["accs_all_exps"]["ConvNet"]
     assert numbers == [0.123456789, 0.5, 7, True] and [type(number) for number in numbers] == [float, float, int, bool]
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_what_was_saved_with_a_later_protocol_is_the_same_and_leaves_nothing(cache: Path, tmp_path: Path, protocol: int) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    whole = torch.arange(12.0).view(3, 4)
+    content = {"state_dict": network.state_dict(), "epoch": 3, "shared": [whole, whole[1:]], **published()}
+    expected: Any = load_tensors(saved(tmp_path / "two.pt", content))
+    read: Any = load_tensors(saved(tmp_path / "later.pt", content, protocol))
+    assert read["state_dict"].keys() == expected["state_dict"].keys() == network.state_dict().keys()
+    assert all(torch.equal(read["state_dict"][name], tensor) for name, tensor in network.state_dict().items())
+    assert torch.equal(read["shared"][1], whole[1:]) and torch.equal(read["data"][1][0], expected["data"][1][0])
+    assert (read["epoch"], read["accs_all_exps"]) == (3, expected["accs_all_exps"])
+    assert [*(cache / "temporary").iterdir()] == []
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_what_runs_or_is_damaged_is_refused_before_torch_sees_it_whatever_its_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
+    whole = saved(tmp_path / "a.pt", {"weight": torch.ones(4)}, protocol).read_bytes()
+    saved(tmp_path / "a.pt", {"weight": torch.ones(4), "trap": Trap()}, protocol)
+    running = (tmp_path / "a.pt").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch, "load", lambda *given, **named: pytest.fail("torch was asked"))
+    for content in (running, whole[:-3], whole[: len(whole) // 2], whole + b"more", whole[:60]):
+        (tmp_path / "a.pt").write_bytes(content)
+        refusal(tmp_path / "a.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
 def test_a_state_dict_and_every_plain_dtype_are_read(tmp_path: Path) -> None:

@@ -69,9 +69,12 @@ def test_weights_of_half_precision_become_float32(tmp_path: Path) -> None:
     assert found["classifier.weight"].dtype == torch.float32
 
 
-def test_a_checkpoint_of_a_later_pickle_protocol_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_checkpoint_of_either_format_and_a_later_pickle_protocol_is_read(tmp_path: Path, protocol: int, zipped: bool) -> None:
     state = network().state_dict()
-    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "four.pth", pickle_protocol=4)
+    content = {"state_dict": state, "epoch": 3}
+    torch.save(content, tmp_path / "four.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
     assert torch.equal(fitted(tmp_path / "four.pth").state["classifier.bias"], state["classifier.bias"])
 
 
