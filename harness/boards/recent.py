@@ -169,9 +169,9 @@ def lpqld(case: Case) -> NativeProtocol:
     """LPQLD: AdamW, a cosine, batches of 128, crops, CutMix, on stored labels that were pruned and quantised.
 
     Source: he-y/soft-label-pruning-quantization-for-dataset-distillation (train_FKD_LPQLD.py, cfg/reproduce). Every epoch its
-    batches are drawn anew from those that are stored. The loss is KL; the temperature of the labels falls from 20 to 2 by a
-    factor of 0.7 every 30 epochs, that of the student is searched after each epoch, between 0.01 and 1, on its last batch. A loss
-    here has one temperature all along, under which the numbers are others.
+    batches are drawn anew from those that are stored. The loss is `calibrated_kl`: KL, the temperature of the labels falls from
+    20 to 2 by a factor of 0.7 every 30 epochs, that of the student is searched after each epoch, between 0.01 and 1, on its last
+    batch. On Tiny-ImageNet that code takes logarithms for its labels, a slip that is not followed.
     """
     normalisation = "sre2l" if case.family == "tiny-imagenet" else "dataset"
     return NativeProtocol(300, 128, adamw(lr=1e-3), schedule("cosine"), CROP_FLIP, CUTMIX, normalisation)

@@ -219,6 +219,8 @@ class ResidentLoop:
         self._draws = seeds.generator(self.derived, "augmentation", device)
         self._epoch = 0
         self._objective.finite.fill_(True)
+        for memory in self._objective.criterion.memories:
+            memory.clear()
         super()._before_training_exp(**kwargs)  # type: ignore[misc]
         self._take_over()
 

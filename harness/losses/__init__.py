@@ -20,6 +20,7 @@ for _name, _target in {
     "soft_ce_ce": "classic:soft_ce_ce",
     "kl": "classic:kl",
     "kl_ce": "classic:kl_ce",
+    "calibrated_kl": "calibrated:calibrated_kl",
     "cosine": "gift:cosine",
     "gift": "gift:gift",
     "gift_reference": "gift:gift_reference",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.core.errors import DataError, GiftbenchError, PluginError
 from harness.core.resolved import Resolved, resolved_from
-from harness.losses.targets import Loss, Targets
+from harness.losses.targets import Loss, Memory, Targets
 
 #: Shares of a training already done at which a loss is asked.
 PROGRESS = (0.0, 0.1, 0.5, 1.0)
@@ -19,12 +19,16 @@ PROGRESS = (0.0, 0.1, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Looks:
-    """What a loss looks at: its value changes with soft labels, hard labels, progress; and whether it needs soft labels."""
+    """What a loss looks at: its value changes with soft labels, hard labels, progress; and whether it needs soft labels.
+
+    `remembers` says whether it keeps anything of one batch for the next.
+    """
 
     needs_soft: bool = True
     soft: bool = True
     hard: bool = True
     progress: bool = True
+    remembers: bool = False
 
 
 def probe(loss: Loss, logits: Tensor, targets: Targets) -> Looks:
@@ -37,13 +41,13 @@ def probe(loss: Loss, logits: Tensor, targets: Targets) -> Looks:
         logits, targets: of the batch, [B, C], with hard and soft labels; the progress of `targets` does not matter.
     Raises: what the loss raises with hard and soft labels; DataError for a value that is no scalar.
     """
-    logits, hard = logits.detach(), targets.labels()
+    logits, hard, memory = logits.detach(), targets.labels(), Memory()
     others = (hard + 1) % logits.shape[1]
     with torch.random.fork_rng([logits.device.index] if logits.is_cuda else []):  # a loss that draws leaves what follows alone
-        usual = _values(loss, logits, targets)
-        changed = _values(loss, logits, replace(targets, hard=others))
+        usual = _values(loss, logits, replace(targets, memory=memory))
+        changed = _values(loss, logits, replace(targets, hard=others, memory={}))
         try:
-            without = _values(loss, logits, replace(targets, soft=None))
+            without = _values(loss, logits, replace(targets, soft=None, memory={}))
         except Exception:  # MissingTargets from ours; whatever None does to somebody else's
             without = None
     return Looks(
@@ -51,6 +55,7 @@ def probe(loss: Loss, logits: Tensor, targets: Targets) -> Looks:
         soft=without is None or not torch.equal(usual, without),
         hard=logits.shape[1] == 1 or not torch.equal(usual, changed),  # of one class there is no other label to try
         progress=not all(torch.equal(value, usual[0]) for value in usual),
+        remembers=bool(memory),
     )
 
 

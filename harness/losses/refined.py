@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -45,7 +46,7 @@ def refined(
     labels = temperature * mixed.clamp_min(torch.finfo(z.dtype).tiny).log()
     level = torch.where(taught.isfinite(), taught, labels)  # a class that the teacher rules out, -inf, has no part in the mean
     shift = level.mean(dim=1, keepdim=True) - labels.mean(dim=1, keepdim=True)
-    return loss(logits, Targets(targets.hard, labels + shift, "logits", targets.progress))
+    return loss(logits, replace(targets, soft=labels + shift, kind="logits"))
 
 
 @cache

@@ -11,6 +11,8 @@ from torch import Tensor
 from harness.core.errors import MissingTargets
 
 Kind = Literal["logits", "probabilities"]
+#: What a loss keeps of a training from one batch to the next, by names of its own.
+Memory = dict[str, Tensor | float]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Targets:
             out and stored as 0 (LPQLD's MS), to less.
         progress: share of the training already done, in [0, 1]; for losses that warm up.
         temperature: at which probabilities were taken: they are softmax(logits / temperature).
+        memory: what the loss has kept of this very training, which it may read and write; a training that is cut off is taken up
+            with it. None where batches are no training's.
     """
 
     hard: Tensor | None = None
@@ -31,6 +35,7 @@ class Targets:
     kind: Kind = "logits"
     progress: float = 1.0
     temperature: float = 1.0
+    memory: Memory | None = None
 
     def labels(self) -> Tensor:
         """Return the hard labels, [B]. Raises MissingTargets when there are none."""

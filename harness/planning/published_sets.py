@@ -27,7 +27,7 @@ from harness.planning.needs import read_places
 
 Say = Callable[[str], None]
 #: Raised whenever a reader would make another set of the same files.
-VERSION = 4
+VERSION = 5
 
 
 def read(

@@ -18,10 +18,11 @@ from harness.augmentation import Crops, Mix, augmentation, mirrored, resized, st
 from harness.augmentation.mixing import Paired, mixing
 from harness.augmentation.words import STORED
 from harness.core.errors import DataError
+from harness.core.resolved import resolved_from
 from harness.core.seeds import derive
 from harness.losses.classic import full_precision
-from harness.losses.looks import probe
-from harness.losses.targets import Kind, Loss, Targets
+from harness.losses.looks import looks, probe
+from harness.losses.targets import Kind, Loss, Memory, Targets
 from harness.training.replay import rand_augmented, soft_labels
 
 if TYPE_CHECKING:
@@ -43,18 +44,19 @@ class Batch:
     final: bool = False
     temperature: float = 1.0
 
-    def targets(self, progress: float, taught: Tensor | None) -> tuple[Targets, Targets | None]:
+    def targets(self, progress: float, taught: Tensor | None, memory: Memory | None = None) -> tuple[Targets, Targets | None]:
         """Return the targets of the images and of their partners, which are None when nothing is mixed.
 
         Args:
             progress: share of the training already done.
             taught: what the teacher says of the images, [B, C] logits, or None.
+            memory: of the training's loss.
         """
         final = self.final or taught is not None
         if taught is None:
-            own = Targets(self.labels, self.soft, self.kind, progress, self.temperature)
+            own = Targets(self.labels, self.soft, self.kind, progress, self.temperature, memory)
         else:
-            own = Targets(self.labels, taught, "logits", progress)
+            own = Targets(self.labels, taught, "logits", progress, memory=memory)
         return own, None if self.mix is None else partners(own, self.mix, final)
 
 
@@ -69,8 +71,11 @@ class Criterion:
     """
 
     def __init__(self, losses: Sequence[Loss]) -> None:
+        #: What the loss of each training has kept of its batches.
+        self.memories: list[Memory] = [{} for _ in losses]
         neighbours = [list(members) for _, members in groupby(range(len(losses)), key=lambda index: id(losses[index]))]
-        self._groups = [Shared(losses[members[0]], range(members[0], members[-1] + 1)) for members in neighbours]
+        ranges = [range(members[0], members[-1] + 1) for members in neighbours]
+        self._groups = [Shared(losses[members[0]], members, self.memories[members.start : members.stop]) for members in ranges]
 
     def __call__(self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Tensor | None) -> Tensor:
         """Return the loss of each training, [S].
@@ -86,17 +91,20 @@ class Criterion:
 
 
 class Shared:
-    """One loss of the trainings in `members`, called for all at once where that can be."""
+    """One loss of the trainings in `members`, called for all at once where that can be: not where it remembers what was."""
 
-    def __init__(self, loss: Loss, members: range) -> None:
-        self.loss, self.members = MixedLoss(loss), members
-        self._vectorised = len(members) > 1
+    def __init__(self, loss: Loss, members: range, memories: Sequence[Memory]) -> None:
+        self.loss, self.members, self.memories = MixedLoss(loss), members, memories
+        self._vectorised = len(members) > 1 and not (resolved_from(loss) is not None and looks(loss).remembers)
 
     def __call__(
         self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Sequence[Tensor | None]
     ) -> Tensor:
         """Return the loss of each of the members, [M]; the arguments are those of all trainings."""
-        given = [(logits[index], *batches[index].targets(progress, taught[index]), batches[index].mix) for index in self.members]
+        given = [
+            (logits[index], *batches[index].targets(progress, taught[index], memory), batches[index].mix)
+            for index, memory in zip(self.members, self.memories, strict=True)
+        ]
         if self._vectorised and given[0][3] is None:
             try:
                 return self._at_once(cast(Tensor, logits), [own for _, own, _, _ in given])
@@ -111,7 +119,7 @@ class Shared:
         soft = None if first.soft is None else torch.stack([own.soft for own in targets if own.soft is not None])
 
         def value(z: Tensor, hard: Tensor | None, soft: Tensor | None) -> Tensor:
-            return self.loss.loss(full_precision(z), replace(first, hard=hard, soft=soft))
+            return self.loss.loss(full_precision(z), replace(first, hard=hard, soft=soft, memory=None))
 
         in_dims = (0, None if hard is None else 0, None if soft is None else 0)
         values: Tensor = vmap(value, in_dims)(mine, hard, soft)
@@ -146,11 +154,11 @@ class MixedLoss:
         return share * self.loss(logits, own) + (1 - share) * self.loss(logits, partner)
 
     def _each(self, logits: Tensor, targets: Targets) -> Tensor:
-        """Return what the loss says of each image alone, [B]."""
+        """Return what the loss says of each image alone, [B]; of these it is not to keep anything."""
 
         def value(z: Tensor, hard: Tensor | None, soft: Tensor | None) -> Tensor:
             own_hard, own_soft = (None if part is None else part[None] for part in (hard, soft))
-            return self.loss(z[None], replace(targets, hard=own_hard, soft=own_soft))
+            return self.loss(z[None], replace(targets, hard=own_hard, soft=own_soft, memory=None))
 
         hard, soft = targets.hard, targets.soft
         if self._vectorised:
@@ -204,10 +212,10 @@ class Part(Batch):
     start: int = 0
     stop: int = 0
 
-    def targets(self, progress: float, taught: Tensor | None) -> tuple[Targets, Targets | None]:
+    def targets(self, progress: float, taught: Tensor | None, memory: Memory | None = None) -> tuple[Targets, Targets | None]:
         """Return the targets of these images and of their partners; `taught` is said of these images alone."""
         assert self.whole is not None
-        own, partner = (self._cut(targets) for targets in self.whole.targets(progress, None))
+        own, partner = (self._cut(targets) for targets in self.whole.targets(progress, None, memory))
         assert own is not None
         if taught is not None:
             own = replace(own, soft=taught, kind="logits", temperature=1.0)

@@ -25,6 +25,7 @@ from harness.core import seeds
 from harness.core.digests import digest
 from harness.core.errors import DataError
 from harness.files import safetensors
+from harness.losses.targets import Memory
 from harness.training.averages import Averages
 from harness.training.batches import Replayed, Shuffled
 from harness.training.stack import Alone, Stacked
@@ -157,6 +158,9 @@ class Job(Protocol):
     @property
     def finite(self) -> Tensor: ...
 
+    @property
+    def memories(self) -> Sequence[Memory]: ...
+
 
 def keep(jobs: Sequence[Job], fits: Sequence[Fit]) -> State:
     """Return the state of trainings at the end of an epoch. Raises CannotKeep."""
@@ -167,6 +171,10 @@ def keep(jobs: Sequence[Job], fits: Sequence[Fit]) -> State:
         for name, stream in _streams(job):
             state.add(f"{number}.{name}", stream.get_state())
         _keep_optimizer(state, f"{number}.optimizer", job)
+        for place, memory in _memories(number, job):
+            state.add(f"{place}#", [*memory])
+            for name, value in memory.items():
+                state.add(f"{place}.{name}", value)
         if job.place is not None:
             with job.place:
                 keep_streams(state, job.finite.device, f"{number}.")
@@ -197,6 +205,10 @@ def take_up(state: State, jobs: Sequence[Job], fits: Sequence[Fit], end_epoch: C
             for name, stream in _streams(job):
                 stream.set_state(state.tensors[f"{number}.{name}"])
             _take_up_optimizer(state, f"{number}.optimizer", job)
+            for place, memory in _memories(number, job):
+                for name in state.facts[f"{place}#"]:
+                    key = f"{place}.{name}"
+                    memory[name] = state.tensor(key, job.finite.device) if key in state.tensors else state.facts[key]
             if job.place is not None:
                 with job.place:
                     take_up_streams(state, job.finite.device, f"{number}.")
@@ -217,6 +229,11 @@ def weights(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, Tensor]
     """Yield parameters and buffers by name."""
     for kind, tensors in (("parameter", network.named_parameters()), ("buffer", network.named_buffers())):
         yield from ((f"{prefix}{kind}.{name}", tensor) for name, tensor in tensors)
+
+
+def _memories(number: int, job: Job) -> Iterator[tuple[str, Memory]]:
+    """Yield what the loss of each training has kept of its batches, and a name for it."""
+    yield from ((f"{number}.memory.{place}", memory) for place, memory in enumerate(job.memories))
 
 
 def _streams(job: Job) -> Iterator[tuple[str, torch.Generator]]:

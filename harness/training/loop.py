@@ -15,7 +15,7 @@ from harness import optimizers
 from harness.boards.protocol import Precision
 from harness.core import seeds
 from harness.core.errors import DataError
-from harness.losses.targets import Loss
+from harness.losses.targets import Loss, Memory
 from harness.training import checkpoints
 from harness.training.averages import Averages
 from harness.training.batches import Batch, Criterion, Given, Replayed, Shuffled, Step, parts
@@ -183,6 +183,10 @@ class Job:
         return self.feed.epoch(number)
 
     @property
+    def memories(self) -> Sequence[Memory]:
+        return self.objective.criterion.memories
+
+    @property
     def jobs(self) -> Sequence[Job]:
         return (self,)
 
@@ -246,6 +250,8 @@ class Job:
                 if isinstance(value, Tensor):
                     value.zero_()
         self.finite.fill_(True)
+        for memory in self.memories:
+            memory.clear()
 
 
 class Trained(Protocol[Given_co]):

@@ -19,6 +19,7 @@ TABLE = {  # name: (what it needs, its parameters and their defaults)
     "mse": ({SOFT}, {}),
     "soft_ce": ({SOFT}, {"temperature": 1}),
     "kl_ce": ({HARD, SOFT}, {"temperature": 20, "rescale": False, "weight": 0.1}),
+    "calibrated_kl": ({SOFT}, {"temperature": 20, "lowest": 2, "decay": 0.7, "every": 30, "epochs": 300}),
     "mse_ce": ({HARD, SOFT}, {"weight": 0.1}),
     "soft_ce_ce": ({HARD, SOFT}, {"temperature": 1, "weight": 0.1}),
     "cosine": ({SOFT}, {}),
@@ -91,6 +92,10 @@ WRONG = {
     "refined gamma": (NEGATIVE, 1.01, NAN),
     "refined alpha": (NEGATIVE, 1.0, NAN),
     "kd alpha": (NEGATIVE, 1.01, NAN),
+    "lowest": (0.0, NEGATIVE, NAN, INFINITE),
+    "decay": (0.0, NEGATIVE, 1.01, NAN),
+    "every": (0.5, NEGATIVE, NAN, INFINITE),
+    "epochs": (0.5, NEGATIVE, NAN, INFINITE),
     "gamma": (NEGATIVE, NAN, INFINITE),
     "alpha": (NEGATIVE, NAN, INFINITE),
 }

@@ -15,7 +15,7 @@ from harness.core.errors import BadOption, DataError, PluginError
 from harness.losses.looks import PROGRESS, Looks, bears_absent, looks, probe, probe_small
 from harness.losses.targets import Kind, Targets
 
-SOFT_ALONE = {"kl", "mse", "soft_ce", "cosine"}
+SOFT_ALONE = {"kl", "calibrated_kl", "mse", "soft_ce", "cosine"}
 
 
 @pytest.fixture
@@ -34,8 +34,12 @@ def batch(classes: int, kind: Kind = "logits") -> tuple[Tensor, Targets]:
 @pytest.mark.parametrize("name", losses.names())
 def test_the_losses_of_giftbench(name: str) -> None:
     found = looks(losses.create(name))
-    assert found == Looks(needs_soft=name != "ce", soft=name != "ce", hard=name not in SOFT_ALONE, progress=False)
-    assert found == probe(losses.create(name), *batch(10)) == probe(losses.create(name), *batch(5, "probabilities"))
+    moves = name == "calibrated_kl"
+    soft, hard = name != "ce", name not in SOFT_ALONE
+    assert found == Looks(needs_soft=soft, soft=soft, hard=hard, progress=moves, remembers=moves)
+    stored = probe(losses.create(name), *batch(5, "probabilities"))
+    assert found == probe(losses.create(name), *batch(10)) == replace(stored, progress=moves)
+    assert not stored.progress, "probabilities are taken as they are"
 
 
 def test_parameters_decide_too() -> None:

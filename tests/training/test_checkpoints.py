@@ -142,6 +142,23 @@ def test_means_parts_and_stages_are_taken_up_where_they_were(
     )
 
 
+@pytest.mark.parametrize("seeds_together", [1, 2])
+def test_what_a_loss_keeps_of_its_training_is_taken_up(material: Material, tmp_path: Path, seeds_together: int) -> None:
+    """The labels are what the first student says at its beginning, a hundred times surer: its temperature falls below 1."""
+    with torch.no_grad():
+        soft = 100 * member(material, 0).student.train()(material.images)
+    loss = losses.create("calibrated_kl")
+
+    def make() -> list[Member]:
+        return [replace(member(material, seed), loss=loss) for seed in range(seeds_together)]
+
+    check(make, plain, replace(material, soft=soft), replace(RECIPE, mixing="none"), tmp_path)
+    kept = Checkpoint(tmp_path / "3" / "checkpoints" / "abc.safetensors", lambda: {"trials": ["abc"]}).load()
+    assert kept is not None
+    temperatures = [float(kept.tensors[f"0.memory.{place}.temperature"]) for place in range(seeds_together)]
+    assert 0 < temperatures[0] < 1
+
+
 @pytest.mark.parametrize("train", [plain, captured, side_by_side])
 def test_several_that_are_made_together_are_taken_up_together(material: Material, tmp_path: Path, train: Any) -> None:
     recipe = replace(RECIPE, mixing="none")

@@ -93,8 +93,11 @@ def lpqld(
     fill: str = "",
     temperature: float = 20.0,
 ) -> DistilledSet:
-    """LPQLD: pruned and quantised soft labels, batch_{b}.tar with the largest logits and their classes; as `lpld` otherwise."""
-    return _read(reading, "lpqld", "kl", images, images_format, batches, fill, temperature)
+    """LPQLD: pruned and quantised soft labels, batch_{b}.tar with the largest logits and their classes; as `lpld` otherwise.
+
+    The native loss is `calibrated_kl`, whose temperatures move as its authors' do.
+    """
+    return _read(reading, "lpqld", "calibrated_kl", images, images_format, batches, fill, temperature)
 
 
 def _read(

@@ -118,6 +118,39 @@ def test_training_is_the_authors_loop(tmp_path: Path, form: str, how: dict[str, 
     assert not torch.equal(found, trained(made, "kl", 3, seed=6)[0])
 
 
+@pytest.mark.parametrize(
+    ("how", "fill", "epochs"),
+    [({"topk": 3}, "mr", 15), ({"topk": 3, "lowest": True}, "mrs", 15), ({"topk": 3, "probabilities": 20.0}, "ms", 5)],
+)
+def test_the_native_loss_of_lpqld_moves_both_temperatures_as_the_authors_loop_does(
+    tmp_path: Path, how: dict[str, Any], fill: str, epochs: int
+) -> None:
+    """A few epochs stand for 300: the temperature of the labels is that of the epochs 1, 21, 41 and so on, of fifteen.
+
+    It is a tenth of the authors', for these labels are few: the student's is within what is searched.
+    """
+    stored, steps = published(tmp_path, **how), IMAGES // 4
+    made = imported(tmp_path / "labels", fill=fill)
+    searched: list[float] = [1.0]
+    taken: list[Tensor] = []
+
+    def value(logits: Tensor, parts: list[Any]) -> Tensor:
+        epoch = 300 // epochs * (len(taken) // steps) + 1
+        target = soft_target(parts, fill, max(0.2, 2 * 0.7 ** (epoch // 30)))
+        taken.append(target)
+        if len(taken) % steps == 0:  # an epoch's last: the next one has the temperature that is best here
+            tried = numpy.linspace(0.01, 1, 100)
+            with torch.no_grad():
+                found = [F.kl_div((logits / t).log_softmax(1), target, reduction="batchmean").item() for t in tried]
+            searched.append(float(tried[numpy.argmin(found)]))
+        return F.kl_div((logits / searched[(len(taken) - 1) // steps]).log_softmax(1), target, reduction="batchmean")
+
+    expected, _ = reference(made, stored, sampled(len(stored), steps, epochs, seed=5), value)
+    found, _ = trained(made, f"{made.native_loss}(temperature=2.0, lowest=0.2)", epochs, seed=5)
+    assert made.native_loss == "calibrated_kl" and min(searched) < 1, searched
+    assert torch.allclose(found, expected, atol=1e-4) and not torch.allclose(found, weights(student()), atol=1e-2)
+
+
 @pytest.mark.parametrize("topk", [0, 3])
 def test_rounds_of_rand_augment_are_replayed_as_timm_does_them(tmp_path: Path, topk: int) -> None:
     """Every operation is stored somewhere; where pixels move, those at the border of what is filled may be off."""
