@@ -119,6 +119,20 @@ def test_gdumb_is_fit_on_each_steps_memory_to_the_bit(bench: Bench, loss: str, m
             assert torch.equal(ours, theirs)
 
 
+def test_what_a_loss_keeps_of_its_batches_ends_with_the_step(bench: Bench) -> None:
+    (trial,), workbench = bench({"steps": 5}, losses=["calibrated_kl"], protocol={"name": "smoke", "epochs": 1})
+    weights = []
+    for kept in ({}, {"temperature": 0.01}):
+        strategy, experiences = learner(trial, workbench)
+        strategy.train(experiences[0], eval_streams=[])
+        (memory,) = strategy._objective.criterion.memories
+        assert memory["progress"] == 0
+        memory |= kept
+        strategy.train(experiences[1], eval_streams=[])
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in strategy.model.parameters()]))
+    assert torch.equal(*weights)
+
+
 def test_a_step_does_not_wait_for_the_device(bench: Bench) -> None:
     """No operation whose result the host must see, and no sample by itself, while an epoch runs."""
     (trial,), workbench = bench({"steps": 5}, losses=["gift"], protocol={"name": "smoke", "epochs": 2})
