@@ -1,6 +1,8 @@
 """A set of ImageNet-1K's size fits: 10,000 JPEG files of 224 px, imported by the command line in a process of its own.
 
-Takes a minute or two and 3.5 GB of disk: GIFTBENCH_LARGE=1 pytest tests/distilled/readers/test_imagenet_sized.py
+And a parquet set of a thousand classes has its row beside random images under both neutral protocols.
+
+Takes some minutes and 3.5 GB of disk: GIFTBENCH_LARGE=1 pytest tests/distilled/readers/test_imagenet_sized.py
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -91,3 +95,60 @@ def test_a_student_trains_an_epoch_on_it_within_8_gb(place: Path) -> None:
     (record,) = RecordStore(place / "board" / "records")
     assert record.status == "done" and record.metrics["steps"] == 100
     assert memory < 2 * MOST_MEMORY
+
+
+NEUTRAL = """
+dataset = "imagenet-1k"
+model = "convnet6(width=4)"
+teacher = { model = "resnet18", checkpoint = "../resnet18.pth" }
+losses = ["kl"]
+seeds = 1
+sets = [{ format = "parquet", path = "../parquet", title = "published", ipc = 1 }, { method = "random", ipc = 1 }]
+
+[[scenarios]]
+name = "loss-comparison"
+protocol = { name = "neutral:soft", epochs = 1, evaluations = 1 }
+
+[[scenarios]]
+name = "loss-comparison"
+protocol = { name = "neutral:hard", epochs = 1, evaluations = 1 }
+losses = ["ce"]
+"""
+
+
+def test_a_parquet_set_has_a_row_beside_random_under_both_neutral_protocols_within_8_gb(place: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+    import timm.data
+    import torch
+
+    images = [(place / f"{number}.jpg").read_bytes() for number in range(DISTINCT)]
+    rows = [{"bytes": images[label % DISTINCT], "path": f"{label}.jpg"} for label in range(CLASSES)]
+    (place / "parquet" / "data").mkdir(parents=True)
+    labels = pyarrow.array(range(CLASSES), pyarrow.int32())
+    file = place / "parquet" / "data" / "train-00000-of-00001-0123456789abcdef.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"image": rows, "class_id": labels}), file, row_group_size=100)
+    info: Any = timm.data
+    for number, name in enumerate(sorted(info.ImageNetInfo("imagenet-1k").label_names())):
+        for split in ("train", "val"):
+            folder = place / "data" / "imagenet-1k" / split / name
+            folder.mkdir(parents=True)
+            (folder / "ILSVRC2012_val_00000001.JPEG").hardlink_to(place / f"{(number + (split == 'val')) % DISTINCT}.jpg")
+    torch.save(timm.create_model("resnet18").state_dict(), place / "resnet18.pth")
+    (place / "board").mkdir()
+    (place / "board" / "board.toml").write_text(NEUTRAL)
+    memory = peak("run", str(place / "board"), "--jobs", "1", "--data-dir", str(place / "data"))
+    print(f"both neutral protocols, peak memory of one process: {memory / 1e9:.2f} GB")
+    assert memory < 2 * MOST_MEMORY
+    records = [*RecordStore(place / "board" / "records")]
+    assert {(record.trial.labels.method, record.trial.labels.protocol.split("(")[0].strip()) for record in records} == {
+        (name, protocol) for name in ("published", "random") for protocol in ("neutral:soft", "neutral:hard")
+    }
+    table = pandas.read_csv(place / "board" / "table.csv")
+    pixels = CLASSES * 3 * SIDE**2
+    weigh = sum(len(images[label % DISTINCT]) for label in range(CLASSES))
+    assert {*zip(table["method"], table["image_bytes"], table["pixel_bytes"], strict=True)} == {
+        ("published", weigh, pixels),
+        ("random", pixels, pixels),
+    }
+    assert (table["label_bytes"] > 0).all() and (table["n"] == 1).all() and len(table) == 4
