@@ -107,7 +107,8 @@ def delt(case: Case) -> NativeProtocol:
 
     Source: VILA-Lab/DELT (evaluation/argument.py, validation/main.py, scripts). The batch is RDED's; half of it for ResNet-101 on
     ImageNet-1K and ImageNet-100. CIFAR's images are normalised by ImageNet's statistics there. Its loop, as RDED's, calls the
-    student once more in every step. The loss is KL at temperature 20.
+    student once more in every step. Its RandAugment states no interpolation, so that timm draws bilinear or bicubic for each
+    operation; here pixels move bilinearly. The loss is KL at temperature 20.
     """
     batch = 10 if case.ipc <= 1 else 50 if case.ipc <= 20 else 100
     batch = 100 if case.family == "tiny-imagenet" else batch * 2 if case.classes in (100, 1000) else batch

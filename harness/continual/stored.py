@@ -145,7 +145,7 @@ class StoredBatches:
         def cut(image: Tensor, shares: Tensor, flips: Tensor, operations: Tensor | None, arguments: Tensor | None) -> Tensor:
             crops, images = Crops.of_shares(shares, height, width, truncated=rule.edges == "truncated"), material.batch(image)
             if operations is not None and arguments is not None:
-                images = rand_augmented(images, operations, arguments, material.statistics)
+                images = rand_augmented(images, operations, arguments, material.statistics, rule.resample)
             return mirrored(resized(images, crops), flips)
 
         own = own_share(views.lam, views.box, height, width)

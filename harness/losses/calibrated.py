@@ -31,7 +31,7 @@ def calibrated_kl(
     Mean over B of KL(q_T(t) || q_S(z)), where q_T(.) = softmax(. / T). In epoch e, 1 the first, T = max(lowest, temperature *
     decay ** (e // every)). S is 1 in the first epoch, and in each other one that of a hundred numbers from 0.01 to 1 at which the
     divergence on the last batch of the epoch before was least, by the logits that the student gave in that step. No factor of T
-    makes up for either. Probabilities that are stored (MS) are taken as they are.
+    makes up for either. Probabilities that are stored (MS) that code takes as they are: `calibrated_kl(decay=1)`.
 
     Source: he-y/soft-label-pruning-quantization-for-dataset-distillation (train_FKD_LPQLD.py, scripts/reproduce/lpqld_in1k.sh).
 
@@ -52,9 +52,8 @@ def calibrated_kl(
     for name, value in (("lowest", lowest), ("temperature", temperature)):
         require(0 < value < math.inf, name, value, "a finite number above 0")
     fallen = temperature * decay ** (int(targets.progress * epochs + 1 + 1e-6) // every)
-    of_labels = targets.temperature if targets.kind == "probabilities" else max(lowest, fallen)
     z = full_precision(logits)
-    labels = targets.probabilities(of_labels).to(z.dtype)
+    labels = targets.probabilities(max(lowest, fallen)).to(z.dtype)
     memory = targets.memory
     if memory is None:
         return kl_divergence(labels, scaled(z, 1.0).log_softmax(dim=1))

@@ -365,7 +365,8 @@ class Replayed:
             mix = stored(passage.partners[here], passage.lam[step], passage.boxes[step], height, width)
             whole = material.batch(at)
             if passage.operations is not None and passage.arguments is not None:
-                whole = rand_augmented(whole, passage.operations[here], passage.arguments[here], material.statistics)
+                operations, arguments = passage.operations[here], passage.arguments[here]
+                whole = rand_augmented(whole, operations, arguments, material.statistics, rule.resample)
             images = mix.apply(mirrored(resized(whole, Crops(*places[:, here])), passage.flips[here]))
             topk, lowest = (None if part is None else part[here] for part in (passage.topk, passage.lowest))
             soft = soft_labels(passage.logits[here], topk, lowest, rule)

@@ -22,6 +22,7 @@ from harness.losses.targets import Kind
 Order = Literal["stored", "sampled", "drawn", "permuted"]
 Edges = Literal["rounded", "truncated"]
 Fill = Literal["", "mr", "ms", "mrs"]
+Resample = Literal["bilinear", "bicubic"]
 #: The seed of the first permutation of all batches; each that follows has the next one (HALD).
 PERMUTED_SEED = 42
 #: What arguments of RandAugment's operations may be: degrees, bits, a threshold, what is added, a factor, a share of the side.
@@ -52,6 +53,7 @@ class Rule:
         fill: what those classes have whose numbers are not stored: `mr` none of the teacher's confidence at any temperature,
             `ms` probability 0, `mrs` the lowest logit of the image; "" where all are stored.
         classes: how many there are in all, where not all are stored; else 0.
+        resample: how pixels are taken that a stored RandAugment moves.
     """
 
     order: Order = "stored"
@@ -61,9 +63,10 @@ class Rule:
     temperature: float = 1.0
     fill: Fill = ""
     classes: int = 0
+    resample: Resample = "bilinear"
 
     def __post_init__(self) -> None:
-        words = ((self.order, Order), (self.edges, Edges), (self.kind, Kind), (self.fill, Fill))
+        words = ((self.order, Order), (self.edges, Edges), (self.kind, Kind), (self.fill, Fill), (self.resample, Resample))
         good = all(isinstance(word, str) and word in get_args(allowed) for word, allowed in words)
         number = isinstance(self.temperature, (int, float)) and 0 < self.temperature < float("inf")
         counts = type(self.steps) is int and type(self.classes) is int
@@ -141,14 +144,17 @@ def amiss(operations: Tensor, arguments: Tensor) -> str:
     return ""
 
 
-def rand_augmented(images: Tensor, operations: Tensor, arguments: Tensor, statistics: Statistics | None) -> Tensor:
+def rand_augmented(
+    images: Tensor, operations: Tensor, arguments: Tensor, statistics: Statistics | None, resample: Resample
+) -> Tensor:
     """Return normalised images, [B, C, H, W], after stored rounds of RandAugment, [B, R].
 
     Args:
         statistics: mean and std that they were normalised by. Where nothing comes from when pixels move, the mean stands.
     Raises: DataError where there are none.
     """
-    return RandAugment(rand_augment("rand-m10"), statistics).apply(images, Rounds(operations.long(), arguments.float()))
+    operation = RandAugment(rand_augment("rand-m10"), statistics, resample == "bicubic")
+    return operation.apply(images, Rounds(operations.long(), arguments.float()))
 
 
 @dataclass(frozen=True)

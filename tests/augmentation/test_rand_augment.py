@@ -20,6 +20,7 @@ from harness.augmentation.rand_augment import (
     OPERATIONS,
     TIMM,
     TORCHVISION,
+    Manner,
     RandAugment,
     Rounds,
     done_everywhere,
@@ -76,9 +77,9 @@ def pixels_of(images: Tensor) -> Tensor:
     return ((images * std + mean) * 255).round()
 
 
-def done(pixels: Tensor, name: str, argument: float, policy: Policy | None = None) -> Tensor:
+def done(pixels: Tensor, name: str, argument: float, policy: Policy | None = None, bicubic: bool = False) -> Tensor:
     """What one round of one operation makes of all images."""
-    ours = RandAugment(policy or rand_augment(DELT), STATISTICS)
+    ours = RandAugment(policy or rand_augment(DELT), STATISTICS, bicubic)
     shape = (len(pixels), 1)
     rounds = Rounds(torch.full(shape, OPERATIONS.index(name)), torch.full(shape, float(argument)))
     return pixels_of(ours.apply(normalised(pixels), rounds))
@@ -90,13 +91,22 @@ def by_pillow(pixels: Tensor, operation: Any, *arguments: Any, **options: Any) -
     return torch.from_numpy(numpy.stack(results)).permute(0, 3, 1, 2).float()
 
 
-@pytest.mark.parametrize(("name", "argument"), [(name, argument) for name, values in ARGUMENTS.items() for argument in values])
-def test_an_operation_gives_what_timms_gives(name: str, argument: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "argument", "bicubic"),
+    [
+        (name, argument, bicubic)
+        for name, values in ARGUMENTS.items()
+        for argument in values
+        for bicubic in ((False, True) if name in MOVING else (False,))
+    ],
+)
+def test_an_operation_gives_what_timms_gives(name: str, argument: float, bicubic: bool) -> None:
     pixels = photographs()
-    fill = {"fillcolor": (124, 116, 104), "resample": Image.Resampling.BILINEAR}
+    resample = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
+    fill = {"fillcolor": (124, 116, 104), "resample": resample}
     arguments = () if name in ("autocontrast", "equalize", "invert") else (argument,)
     expected = by_pillow(pixels, THEIRS[name], *arguments, **fill)
-    apart = (done(pixels, name, argument) - expected).abs()
+    apart = (done(pixels, name, argument, bicubic=bicubic) - expected).abs()
     if name in MOVING:
         assert apart.median() == 0
         assert (apart > 1).float().mean() < 0.02, "a pixel at the border comes from inside, or does not"
@@ -207,9 +217,9 @@ def test_a_step_asks_for_nothing_on_the_host(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_done_on_a_gpu_is_what_is_done_on_the_cpu(text: str) -> None:
     made: Any = augmentation(f"{text}+flip", statistics=STATISTICS)
     rounds, pixels = made.steps[0].draw(60, generator=torch.Generator().manual_seed(0)), photographs(60)
-    fill = torch.tensor([124.0, 116.0, 104.0]).view(1, 3, 1, 1)
+    manner = Manner(torch.tensor([124.0, 116.0, 104.0]).view(1, 3, 1, 1), whole=True)
     for operation, argument in zip(rounds.operation.unbind(1), rounds.argument.unbind(1), strict=True):
-        both = [done(pixels, operation, argument.view(-1, 1, 1, 1), fill, True) for done in (done_everywhere, done_where_drawn)]
+        both = [done(pixels, operation, argument.view(-1, 1, 1, 1), manner) for done in (done_everywhere, done_where_drawn)]
         assert torch.equal(*both)
         assert not torch.equal(both[0], pixels)
 

@@ -135,6 +135,7 @@ def _read(
         temperature=temperature if fill == "ms" else 1.0,
         fill=cast(Fill, fill),
         classes=labelled.distilled.classes if fill else 0,
+        resample="bicubic" if first.rounds else "bilinear",
     )
     if len(files) < rule.steps:
         raise DataError(f"{root}: {len(files)} batches of {len(first)} images; an epoch of {method.upper()} takes {rule.steps}")
@@ -156,10 +157,12 @@ def _read(
     if first.rounds:
         reading.say(
             f"{root.name}: {first.rounds} rounds of RandAugment, done where the stored draw is below {DONE}; pixels that move "
-            "are taken bilinearly, where the authors' code takes them bicubically"
+            "are taken bicubically"
         )
     assumed = {"order": order, **({"fill": f"{fill} ({filled})"} if filled else {})}
     facts: dict[str, object] = {"batches": len(files), **({"fill": fill} if fill else {}), **ledger.facts}
+    if native_loss == "calibrated_kl" and fill == "ms":  # which its authors' code takes as they are, all along
+        native_loss = f"calibrated_kl(temperature={temperature!r}, decay=1.0)"
     return labelled.set(method, pool.replay, facts | {"assumed": assumed}, native_loss)
 
 

@@ -80,17 +80,14 @@ def rand_augment(count: int, draws: numpy.random.RandomState, rounds: int = 2) -
 
 
 def rand_augmented(pixels: Tensor, stored: list[list[Tensor]], place: int, fill: int) -> Tensor:
-    """Return uint8 pixels, [1, H, W], after the stored rounds of the image at a place, by timm's operations on Pillow's images.
-
-    Moved pixels are taken bilinearly: the one thing that the code has otherwise.
-    """
+    """Return uint8 pixels, [1, H, W], after the stored rounds of the image at a place, by timm's operations on an image."""
     image = Image.fromarray(pixels[0].numpy())
     for operations, chances, arguments in stored:
         name, argument = _RAND_TRANSFORMS[int(operations[place])], arguments[place].item()
         if chances[place].item() < 0.5:
             whole = name in ("Posterize", "Solarize", "SolarizeAdd")
             given = [] if argument == -99 else [int(argument) if whole else argument]
-            image = NAME_TO_OP[name](image, *given, fillcolor=fill, resample=Image.Resampling.BILINEAR)
+            image = NAME_TO_OP[name](image, *given, fillcolor=fill, resample=Image.Resampling.BICUBIC)
     return torch.from_numpy(numpy.array(image))[None]
 
 
