@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.boards.board import board_path
 from harness.boards.evidence import Evidence, evidence
-from harness.boards.records import Record, RecordStore, uncollected
+from harness.boards.records import LOSS, Record, RecordStore, uncollected
 
 if TYPE_CHECKING:
     import pandas
@@ -18,7 +19,7 @@ FACTS = (
     *("scenario", "scenario_version", "dataset_digest", "distilled", "teacher_digest", "plugins", "setup"),
     *("status", "error", "device", "versions", "id"),
 )
-REST = ("options", "seed", "seconds", "history", "warnings", "evidence")
+REST = ("options", "seed", "seconds", "history", "training_loss", "warnings", "evidence")
 
 
 def records(board: str | Path) -> pandas.DataFrame:
@@ -38,7 +39,8 @@ def to_frame(records: list[Record], known: Mapping[str, Evidence] | None = None)
     """Return one row a record: the trial's labels, `FACTS` and `REST`, and metrics.
 
     `dataset_digest`, `distilled` and `teacher_digest` are of the data, `plugins` of code, `setup` is the hash of all but the
-    seed: labels that look alike may hide that these differ. Sorted by the order in which the board planned the trials, then by
+    seed: labels that look alike may hide that these differ. `training_loss` is the mean of the last steps, since the evaluation
+    before the last one, NaN where a record does not hold it. Sorted by the order in which the board planned the trials, then by
     id, so that the same records give the same frame. `evidence` is how far a record is to be believed
     (`harness.boards.evidence`): what `known` says of its id, and else claimed.
     """
@@ -68,6 +70,7 @@ def _row(record: Record, evidence: Evidence) -> dict[str, Any]:
         "seed": trial.seed,
         "seconds": record.timing.get("total", 0.0),
         "history": record.history,
+        "training_loss": record.history[-1].get(LOSS, math.nan) if record.history else math.nan,
         "warnings": "; ".join(record.provenance.warnings),
         "evidence": evidence,
         **record.metrics,

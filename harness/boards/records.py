@@ -33,6 +33,8 @@ SCHEMA = "giftbench.record/1"
 ABANDONED = 600.0
 #: What every schema of records, a later one's too, is called before its number.
 FAMILY = "giftbench.record/"
+#: What an entry of a history calls the mean training loss of the steps before it.
+LOSS = "loss"
 #: Bytes of a record's file; one of a thousand evaluations has a tenth of a megabyte.
 MAX_BYTES = 64 << 20
 #: Digits of a number that nobody has measured, and that Python does not write.
@@ -94,8 +96,9 @@ class Record(BaseModel):
     Attributes:
         metrics: `accuracy` (last epoch, percent), `best_accuracy` (best of those evaluated), `top5_accuracy`, and the
             scenario's own.
-        history: one entry an evaluation: epoch, accuracy, top5_accuracy; `not_finite`, how many images of the test split had
-            logits that are not finite, where there were any.
+        history: one entry an evaluation: epoch, accuracy, top5_accuracy; `loss`, the mean training loss of the steps since the
+            entry before it, which records from before this was noted lack, and those of streams; `not_finite`, how many images
+            of the test split had logits that are not finite, where there were any.
         error: what went wrong, when the status is `failed`.
         timing: seconds by phase.
         environment: where it was made.

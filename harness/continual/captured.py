@@ -256,14 +256,14 @@ class Replaying:
     @contextmanager
     def _replayed(self, captured: Captured) -> Iterator[None]:
         """Have the epochs of this step of the stream made by captured steps."""
-        finite, schedule = self._objective.finite, self._schedule
+        total, schedule = self._objective.total, self._schedule
         with captured.begun([Member(self.model, self._kind.loss, self.derived)], self.recipe) as end_epoch:
-            self._replay, self._schedule, self._objective.finite = captured.step, Ends(end_epoch), captured.job.finite
+            self._replay, self._schedule, self._objective.total = captured.step, Ends(end_epoch), captured.job.total
             self.trained, self.mbatch = "captured" if self.lane is None else "side by side", []
             try:
                 yield
             finally:
-                self._replay, self._schedule, self._objective.finite = None, schedule, finite
+                self._replay, self._schedule, self._objective.total = None, schedule, total
 
     def training_epoch(self, **options: object) -> None:
         """Make an epoch's steps: by Avalanche's loop, or replayed."""

@@ -218,7 +218,7 @@ class ResidentLoop:
         self._order = seeds.generator(self.derived, "order")
         self._draws = seeds.generator(self.derived, "augmentation", device)
         self._epoch = 0
-        self._objective.finite.fill_(True)
+        self._objective.total.zero_()
         for memory in self._objective.criterion.memories:
             memory.clear()
         super()._before_training_exp(**kwargs)  # type: ignore[misc]
@@ -302,7 +302,8 @@ class ResidentLoop:
         self.steps += batches
         if is_checked(self._epoch, self.recipe.epochs, batches):
             last = self._epoch == self.recipe.epochs
-            finite = bool(self._objective.finite & finite_weights(self.model) if last else self._objective.finite)
+            sound = self._objective.total.isfinite()
+            finite = bool(sound & finite_weights(self.model) if last else sound)
             self.diverged |= not finite
             if not finite and self._epoch < self.recipe.epochs:
                 self.stop_training()  # type: ignore[attr-defined]
@@ -320,7 +321,7 @@ class OwnLoss(ResidentLoop):
     loss: Tensor
 
     def _before_backward(self, **kwargs: object) -> None:
-        self._objective.finite.logical_and_(self.loss.detach().isfinite())
+        self._objective.total.add_(self.loss.detach())
         super()._before_backward(**kwargs)  # type: ignore[misc]
 
 
@@ -353,7 +354,7 @@ class Herded(OwnLoss):
 
     def criterion(self) -> Tensor:
         logits = self.mb_output
-        self._objective.finite.logical_and_(logits.detach().isfinite().all())
+        self._objective.total.add_((0 * logits.detach()).sum())  # not finite where one of them is not
         own: Any = self._criterion  # type: ignore[attr-defined]
         if own.old_logits is not None:  # of a network that a step before may have left diverged; the loss wants shares
             own.old_logits = own.old_logits.nan_to_num()

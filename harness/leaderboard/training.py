@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas
 
+from harness.boards.records import LOSS
 from harness.leaderboard.cells import PLACE
 from harness.leaderboard.columns import each
 from harness.leaderboard.figures import Figure, curves
@@ -18,14 +19,21 @@ from harness.leaderboard.text import number
 
 
 class Quantity(NamedTuple):
-    """What a curve shows: the name that a record's history has for it, and words for it."""
+    """What a curve shows: the name that a record's history has for it, words for it, and what is said below it, Markdown."""
 
     name: str
     title: str
     unit: str
+    note: str = ""
 
 
-QUANTITIES = (Quantity("accuracy", "Accuracy over epochs", "accuracy in %"), Quantity("loss", "Loss over epochs", "loss"))
+LOSSES = "Means of the steps since the test before; each line is of the loss that it was trained under, in that loss's own size."
+
+
+QUANTITIES = (
+    Quantity("accuracy", "Accuracy over epochs", "accuracy in %"),
+    Quantity(LOSS, "Training loss over epochs", "training loss", LOSSES),
+)
 
 
 def training_curves(name: str, tables: Sequence[Table], frame: pandas.DataFrame) -> list[Figure]:
@@ -46,7 +54,8 @@ def training_curves(name: str, tables: Sequence[Table], frame: pandas.DataFrame)
     for quantity in QUANTITIES:
         parts = [part for table in tables for part in _over_epochs(table, histories, quantity.name)]
         how: dict[str, Any] = {"title": quantity.title, "x_label": "epoch", "y_label": quantity.unit, "panels": "method"}
-        figures += curves(parts, name=f"{name} {quantity.name} by epoch", **how)
+        for figure in curves(parts, name=f"{name} {quantity.name} by epoch", **how):
+            figures.append(replace(figure, caption=" ".join(filter(None, [quantity.note, figure.caption]))))
     return figures
 
 

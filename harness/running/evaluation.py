@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-from harness.boards.records import Record
+from harness.boards.records import LOSS, Record
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
     from torch import nn
+
+#: What the axes of plots are called, by what is drawn.
+WORDS = {"accuracy": "test accuracy (%)", LOSS: "training loss"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,47 +49,54 @@ class Evaluation:
 
     @property
     def frame(self) -> pandas.DataFrame:
-        """The records as a DataFrame, a row a seed; see `harness.boards.frames.to_frame`."""
+        """The records as a DataFrame, a row a seed, the last steps' mean loss in `training_loss`; see `harness.boards.frames`."""
         from harness.boards.frames import to_frame
 
         return to_frame([*self.records])
 
-    def plot(self, axes: Axes | None = None) -> Axes:
+    def plot(self, axes: Axes | None = None, quantity: str = "accuracy") -> Axes:
         """Draw test accuracy over epochs, a line a seed, and return the axes of matplotlib.
 
         Args:
             axes: to draw on; None makes a figure.
+            quantity: what is drawn in its place, by its name in `Record.history`: "loss", the mean training loss between tests.
         """
         if axes is None:
             from matplotlib.figure import Figure
 
             axes = Figure(figsize=(6, 3.5), layout="constrained").add_subplot()
         for record in self.records:
-            points = [(entry["epoch"], entry["accuracy"]) for entry in record.history if {"epoch", "accuracy"} <= entry.keys()]
+            points = [(entry["epoch"], entry[quantity]) for entry in record.history if {"epoch", quantity} <= entry.keys()]
             if points:
                 axes.plot(*zip(*points, strict=True), marker=".", label=f"seed {record.trial.seed}")
         axes.set_xlabel("epoch")
-        axes.set_ylabel("test accuracy (%)")
+        axes.set_ylabel(WORDS.get(quantity, quantity))
         if axes.lines:
             axes.legend()
         return axes
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: the line, a table with a row a seed, the curve."""
+        """Return what a notebook shows: the line, a table with a row a seed, the curves of accuracy and, where known, of loss."""
         rows = [
             (record.trial.seed, record.status, *(_percent(record, name) for name in ("accuracy", "best_accuracy")))
             for record in self.records
         ]
         cells = "".join("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>" for row in rows)
         heads = "".join(f"<th>{name}</th>" for name in ("seed", "status", "accuracy (%)", "best on test (%)"))
+        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>"
+        lossy = any(LOSS in entry for record in self.records for entry in record.history)
+        images = "".join(self._image(quantity) for quantity in ("accuracy", *([LOSS] if lossy else [])))
+        return f"<p>{escape(str(self))}</p>{table}{images}"
+
+    def _image(self, quantity: str) -> str:
+        """Return a plot as an element of HTML that needs no file beside it."""
         drawing = io.BytesIO()
-        figure = self.plot().get_figure(root=True)
+        figure = self.plot(quantity=quantity).get_figure(root=True)
         assert figure is not None
         figure.savefig(drawing, format="svg")
         source = base64.b64encode(drawing.getvalue()).decode()
-        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table>"
-        curve = f'<img alt="test accuracy over epochs" src="data:image/svg+xml;base64,{source}">'
-        return f"<p>{escape(str(self))}</p>{table}{curve}"
+        words = WORDS[quantity].partition(" (")[0]
+        return f'<img alt="{words} over epochs" src="data:image/svg+xml;base64,{source}">'
 
     def __repr__(self) -> str:
         return str(self)

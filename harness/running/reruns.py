@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boards import evidence, seals
-from harness.boards.records import Record, RecordStore
+from harness.boards.records import LOSS, Record, RecordStore
 from harness.core.errors import BoardError
 from harness.planning.artefacts import Artefacts
 from harness.running.again import Way, again, trained_id
@@ -71,7 +71,7 @@ class Repeat:
 
     @property
     def equal(self) -> bool:
-        """Whether status, metrics and history are the same to the digit."""
+        """Whether status, metrics and history are the same to the digit; training losses, which not all records have, aside."""
         return _outcome(self.record) == _outcome(self.new)
 
     @property
@@ -235,7 +235,8 @@ def _accuracies(records: Iterable[Record]) -> list[float]:
 
 
 def _outcome(record: Record) -> tuple[object, ...]:
-    return record.status, record.metrics, record.history
+    tested = [{name: value for name, value in entry.items() if name != LOSS} for entry in record.history]
+    return record.status, record.metrics, tested
 
 
 def keep(folder: Path, done: Iterable[Repeat]) -> Path | None:

@@ -156,7 +156,7 @@ class Job(Protocol):
     def sources(self) -> Sequence[Shuffled | Replayed]: ...
 
     @property
-    def finite(self) -> Tensor: ...
+    def total(self) -> Tensor: ...
 
     @property
     def memories(self) -> Sequence[Memory]: ...
@@ -177,8 +177,8 @@ def keep(jobs: Sequence[Job], fits: Sequence[Fit]) -> State:
                 state.add(f"{place}.{name}", value)
         if job.place is not None:
             with job.place:
-                keep_streams(state, job.finite.device, f"{number}.")
-    keep_streams(state, jobs[0].finite.device)
+                keep_streams(state, job.total.device, f"{number}.")
+    keep_streams(state, jobs[0].total.device)
     state.add("fits", [asdict(fit) for fit in fits])
     return state
 
@@ -211,14 +211,14 @@ def take_up(state: State, jobs: Sequence[Job], fits: Sequence[Fit], end_epoch: C
                     memory[name] = state.tensor(key, job.finite.device) if key in state.tensors else state.facts[key]
             if job.place is not None:
                 with job.place:
-                    take_up_streams(state, job.finite.device, f"{number}.")
-    take_up_streams(state, jobs[0].finite.device)
+                    take_up_streams(state, job.total.device, f"{number}.")
+    take_up_streams(state, jobs[0].total.device)
     return epochs
 
 
 def _tensors(job: Job) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights and buffers of a job's students, the means of these, and whether their losses have been finite."""
-    yield "finite", job.finite
+    """Yield the weights and buffers of a job's students, the means of these, and the sums of their losses."""
+    yield "total", job.total
     for number, student in enumerate(job.network.students):
         yield from weights(student, f"student.{number}.")
     if job.averages is not None:
@@ -269,7 +269,7 @@ def _take_up_optimizer(state: State, prefix: str, job: Job) -> None:
 def _optimizer(prefix: str, job: Job) -> Iterator[tuple[str, dict[str, Any], torch.device]]:
     """Yield the values of an optimizer's groups and of each weight: a name for them, and the weight's device."""
     for g, group in enumerate(job.optimizer.param_groups):
-        yield f"{prefix}.group.{g}", group, job.finite.device
+        yield f"{prefix}.group.{g}", group, job.total.device
         for w, weight in enumerate(group["params"]):
             yield f"{prefix}.group.{g}.weight.{w}", job.optimizer.state[weight], weight.device
 

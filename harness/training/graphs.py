@@ -108,7 +108,7 @@ class Captured:
         Args:
             places: of images such as are trained on, [N] int64 on the device, which steps are tried on; all by default.
         """
-        device = self.job.finite.device
+        device = self.job.total.device
         places = torch.arange(len(self.job.source.material.labels), device=device) if places is None else places
         with arithmetic(device, self.precision), undisturbed():
             for size in sorted({*sizes} - self.replays.keys()):

@@ -93,8 +93,8 @@ class InStep:
         return replace(member, evaluate=evaluated)
 
     @property
-    def finite(self) -> Tensor:
-        return torch.cat([job.finite for job in self.jobs])
+    def total(self) -> Tensor:
+        return torch.cat([job.total for job in self.jobs])
 
     @property
     def sizes(self) -> Sequence[int]:

@@ -88,7 +88,7 @@ def fit_together(
 
 
 class Objective:
-    """What a step asks of the batches: the teacher's soft labels, the loss of each training, whether it has been finite so far.
+    """What a step asks of the batches: the teacher's soft labels, the loss of each training, and what these add up to so far.
 
     Args:
         losses: one a training.
@@ -105,13 +105,13 @@ class Objective:
         self.teacher = teacher
         self.criterion = Criterion(losses)
         self.cast = autocast(device, precision)
-        #: Whether the loss of each training has been finite so far, [S] bool.
-        self.finite = torch.ones(len(losses), dtype=torch.bool, device=device)
+        #: Sum of the losses of each training so far, one a pass, [S] float64: it is finite while each of them was.
+        self.total = torch.zeros(len(losses), dtype=torch.float64, device=device)
 
     def under(self, loss: Loss) -> Objective:
-        """Return the objective of the same trainings under this loss of hard labels; what has been finite is said of both."""
+        """Return the objective of the same trainings under this loss of hard labels; the sum of losses is that of both."""
         other = copy.copy(self)
-        other.teacher, other.criterion = None, Criterion([loss] * len(self.finite))
+        other.teacher, other.criterion = None, Criterion([loss] * len(self.total))
         return other
 
     def taught(self, images: Tensor) -> Tensor | None:
@@ -123,7 +123,7 @@ class Objective:
     def __call__(self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Tensor | None) -> Tensor:
         """Return the sum of the losses, a scalar; the arguments are those of `Criterion`."""
         values = self.criterion(logits, batches, progress, taught)
-        self.finite.logical_and_(values.detach().isfinite())
+        self.total.add_(values.detach())
         return values.sum()
 
 
@@ -172,8 +172,8 @@ class Job:
         return self.feed.sources
 
     @property
-    def finite(self) -> Tensor:
-        return self.objective.finite
+    def total(self) -> Tensor:
+        return self.objective.total
 
     @property
     def sizes(self) -> Sequence[int]:
@@ -249,7 +249,7 @@ class Job:
             for value in state.values():
                 if isinstance(value, Tensor):
                     value.zero_()
-        self.finite.fill_(True)
+        self.total.zero_()
         for memory in self.memories:
             memory.clear()
 
@@ -261,8 +261,8 @@ class Trained(Protocol[Given_co]):
     def members(self) -> Sequence[Member]: ...
 
     @property
-    def finite(self) -> Tensor:
-        """Whether each member's loss has been finite so far, [S] bool."""
+    def total(self) -> Tensor:
+        """Sum of each member's losses so far, one a pass, [S] float64."""
 
     @property
     def sizes(self) -> Sequence[int]:
@@ -316,10 +316,12 @@ def run(
         ]
         checked = is_checked(epoch, recipe.epochs, steps)
         if checked:
-            looked_at = job.finite if epoch < recipe.epochs else job.finite & _finite_weights(job.members)
-            finite = looked_at.tolist()
+            finite = job.total.isfinite()
+            looked_at = (finite if epoch < recipe.epochs else finite & _finite_weights(job.members)).tolist()
             for _, member_fit, index in going:
-                member_fit.diverged = not finite[index]
+                member_fit.diverged = not looked_at[index]
+        tested = any(member.evaluate and (epoch in marks or member_fit.diverged) for member, member_fit, _ in going)
+        totals = job.total.tolist() if tested else []  # the host waits for the steps here, as it would for the test
         shares = job.shares([index for _, _, index in going], time.perf_counter() - started)
         for (member, member_fit, index), seconds in zip(going, shares, strict=True):
             member_fit.epochs, member_fit.steps = epoch, member_fit.steps + steps
@@ -328,7 +330,8 @@ def run(
                 started = time.perf_counter()
                 evaluate, (averages, number) = member.evaluate, means[index]
                 entry = evaluate(member.student) if averages is None else averages.tested(number, evaluate)
-                member_fit.history.append({"epoch": epoch, **entry})
+                loss = member_fit.read(totals[index], recipe.accumulation)
+                member_fit.history.append({"epoch": epoch, **loss, **entry})
                 member_fit.diverged |= epoch == recipe.epochs and NOT_FINITE in entry
                 job.train()
                 member_fit.evaluate_seconds += time.perf_counter() - started

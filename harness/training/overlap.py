@@ -66,8 +66,8 @@ class Overlapped:
         return None
 
     @property
-    def finite(self) -> Tensor:
-        return torch.cat([part.job.finite for part in self.parts])
+    def total(self) -> Tensor:
+        return torch.cat([part.job.total for part in self.parts])
 
     @property
     def sizes(self) -> Sequence[int]:

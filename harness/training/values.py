@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from harness import optimizers
 from harness.augmentation.words import BORDER, Cutout
 from harness.boards.protocol import Precision
+from harness.boards.records import LOSS
 from harness.boards.stages import Stage
 from harness.datasets.base import normalise
 from harness.losses.targets import Kind, Loss
@@ -120,6 +122,9 @@ class Fit:
     evaluation, that is not. `taken_up` is how many of its epochs a run before has made, that was cut off; `way` how it was
     made: alone, stacked, captured, captured stacked, side by side; `stack` which of the trainings that were asked for at once
     shared its tensors, in their order, its own among them, where there were several; `compiled` whether its passes were.
+
+    An entry of `history` has, beside what `evaluate` said, the epoch and the `LOSS`: of the steps since the entry before it,
+    the mean, under whatever loss each was trained. `loss_read` is the sum of losses up to there, `steps_read` of how many steps.
     """
 
     diverged: bool = False
@@ -132,6 +137,22 @@ class Fit:
     way: str = ""
     stack: tuple[int, ...] = ()
     compiled: bool = False
+    loss_read: float = 0.0
+    steps_read: int = 0
+
+    def read(self, total: float, passes: int) -> dict[str, float]:
+        """Return the mean loss of a step since this was last asked, under its name; nothing where it is not finite.
+
+        Args:
+            total: the sum of the losses of all passes so far.
+            passes: of which a step's loss is the mean.
+        """
+        steps = self.steps - self.steps_read
+        mean = (total - self.loss_read) / (passes * steps) if steps else math.nan
+        if not math.isfinite(mean):
+            return {}
+        self.loss_read, self.steps_read = total, self.steps
+        return {LOSS: mean}
 
 
 @dataclass

@@ -53,7 +53,7 @@ def test_loss_has_a_figure_where_records_hold_it_and_what_is_not_finite_is_left_
     entries = [{"epoch": epoch, "loss": loss} for epoch, loss in ((1, 2.0), (2, 1.0), (3, math.nan))]
     frame = to_frame(planter.records).assign(history=[entries])
     (figure,) = training_curves("planted", pivot(frame), frame)
-    assert (figure.title, figure.y_label) == ("Loss over epochs — digits", "loss")
+    assert (figure.title, figure.y_label) == ("Training loss over epochs — digits", "training loss")
     assert [(line.x, line.y) for line in figure.panels[0].lines] == [((1, 2), (2, 1))]
 
 

@@ -36,6 +36,18 @@ def test_one_of_which_every_trial_failed_is_shown_too() -> None:
     assert "<td>failed</td>" in result._repr_html_()
 
 
+def test_losses_are_shown_where_records_hold_them() -> None:
+    plain = record(0, 70.0)
+    losses = [entry | {"loss": value} for entry, value in zip(plain.history, (2.0, 0.5), strict=True)]
+    result = Evaluation((plain, record(1, 72.0).model_copy(update={"history": losses})))
+    assert result.frame["training_loss"].isna().tolist() == [True, False]
+    assert result.frame["training_loss"].iloc[1] == 0.5
+    (line,) = result.plot(quantity="loss").get_lines()
+    assert (line.get_label(), [*line.get_ydata()]) == ("seed 1", [2.0, 0.5])
+    assert result._repr_html_().count("<img ") == 2
+    assert Evaluation((plain,))._repr_html_().count("<img ") == 1
+
+
 def test_its_values_are_a_frame_and_a_plot() -> None:
     result = Evaluation((record(0, 70.0), record(1, 72.0)))
     assert result.frame["accuracy"].tolist() == [70.0, 72.0]

@@ -49,6 +49,11 @@ def test_what_is_drawn_is_the_same_of_the_same_records(board: Path) -> None:
 
 def test_a_record_comes_out_equal_and_is_verified_and_a_forged_one_is_not(board: Path) -> None:
     known = records(board)
+    assert all("loss" in entry for entry in known[0].history)
+    before = [{name: value for name, value in entry.items() if name != "loss"} for entry in known[0].history]
+    unlossy = known[0].model_copy(update={"history": before})  # as records were before losses were noted
+    (repeat,) = repeats([unlossy], board)
+    assert (repeat.same, repeat.equal, repeat.rule) == (True, True, EQUAL)
     (repeat,) = repeats(known[:1], board, keep=True)
     assert (repeat.same, repeat.equal, repeat.rule, repeat.difference) == (True, True, EQUAL, 0.0)
     assert keep(board.parent, [repeat]) == board.parent / evidence.NAME

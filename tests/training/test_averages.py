@@ -41,7 +41,7 @@ def test_the_mean_is_that_of_the_weights_after_every_step_and_the_weights_go_the
     assert torch.equal(weights(network), trained(material, PLAIN))
     sums = [float(mean.sum()) for mean in by_hand(material)]
     assert [entry["ema_accuracy"] for entry in result.history] == pytest.approx(sums, rel=1e-5)
-    assert {*result.history[0]} == {"epoch", "accuracy", "top5_accuracy", "ema_accuracy", "ema_top5_accuracy"}
+    assert {*result.history[0]} == {"epoch", "loss", "accuracy", "top5_accuracy", "ema_accuracy", "ema_top5_accuracy"}
 
 
 def test_where_the_mean_ranks_it_is_tested_as_the_student_and_remains_of_it(material: Material) -> None:

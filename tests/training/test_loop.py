@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -112,6 +113,38 @@ def test_a_loss_that_becomes_infinite_ends_the_training_as_diverged_with_an_accu
     assert outcome.steps <= 102
     assert 0 <= outcome.history[-1]["accuracy"] <= 100
     assert outcome.history[-1]["epoch"] == outcome.epochs
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulation": 2}, {"ema": 0.9}], ids=str)
+def test_an_entry_of_the_history_has_the_mean_loss_of_the_steps_before_it(material: Material, changes: dict[str, Any]) -> None:
+    values: list[float] = []
+    plain = losses.create("ce")
+
+    def loss(logits: Tensor, targets: Targets) -> Tensor:
+        value: Tensor = plain(logits, targets)
+        values.append(float(value.detach()))
+        return value
+
+    recipe = replace(RECIPE, epochs=6, evaluations=3, **changes)
+    outcome = fit(student(), material, loss, recipe, seed=0, evaluate=lambda network: evaluate(network, material))
+    passes, steps = len(values) // 3, outcome.steps // 3
+    expected = [sum(values[i * passes : (i + 1) * passes]) / (steps * recipe.accumulation) for i in range(3)]
+    assert [entry["epoch"] for entry in outcome.history] == [2, 4, 6]
+    assert [entry["loss"] for entry in outcome.history] == pytest.approx(expected)
+
+
+def test_a_loss_that_is_not_finite_is_in_no_history(material: Material) -> None:
+    calls = 0
+
+    def loss(logits: Tensor, targets: Targets) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return logits.square().mean() * (float("inf") if calls == 5 else 1.0)
+
+    recipe = replace(RECIPE, epochs=4, evaluations=4)
+    outcome = fit(student(), material, loss, recipe, seed=0, evaluate=lambda network: evaluate(network, material))
+    assert outcome.diverged
+    assert ["loss" in entry for entry in outcome.history] == [True, False, False, False]
 
 
 def test_uint8_images_normalised_by_batch_train_like_images_normalised_before(material: Material) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.boards.records import Record
+from harness.boards.records import LOSS, Record
 from harness.leaderboard.page.rows import LongTable
 from harness.leaderboard.text import short_error, without_paths
 
@@ -23,8 +23,8 @@ def facts(tables: Sequence[LongTable], records: Sequence[Record]) -> dict[str, A
     """Return what a page's script is given.
 
     `records` are lists: id, seed, status, seconds, number of the environment, best on test, error, number of the curve's
-    places, its accuracies. `environments` are lists of (name, text); `places` are what curves run over, and its values.
-    `cells` are, by a row's key, the numbers of its records and their values.
+    places, its accuracies, and its training losses where there are any. `environments` are lists of (name, text); `places` are
+    what curves run over, and its values. `cells` are, by a row's key, the numbers of its records and their values.
     """
     numbers: dict[str, int] = {}
     environments: dict[tuple[tuple[str, str], ...], int] = {}
@@ -60,6 +60,8 @@ def _record(record: Record, environments: dict[Any, int], places: dict[Any, int]
     if len(chosen) > 1:
         across = (name, *(_number(point[name]) for point in chosen))
         curve = [places.setdefault(across, len(places)), [_number(point["accuracy"]) for point in chosen]]
+        losses = [_loss(point.get(LOSS)) for point in chosen]
+        curve += [losses] if any(loss is not None for loss in losses) else []
     best = record.metrics.get("best_accuracy")
     seconds = record.timing.get("total")
     return [
@@ -90,6 +92,11 @@ def _thinned(points: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]
     if len(points) <= POINTS:
         return [*points]
     return [points[round(i * (len(points) - 1) / (POINTS - 1))] for i in range(POINTS)]
+
+
+def _loss(value: float | None) -> float | None:
+    """Return a loss in four digits that count: losses have any size."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
 
 
 def _number(value: float) -> float | int | None:

@@ -49,6 +49,15 @@ def test_a_curve_has_so_many_points_at_most_and_ends_where_training_did(planter)
     assert (curve[0], curve[-1]) == (0, 21.29)
 
 
+def test_losses_stand_beside_the_accuracies_of_records_that_hold_them(planter):
+    planter.cell(80.0, 81.0)
+    plain, lossy = (with_history(record, 2) for record in planter.records)
+    entries = [entry | {"loss": loss} for entry, loss in zip(lossy.history, (12345.6, 0.0012345), strict=True)]
+    planter.records = [plain, lossy.model_copy(update={"history": entries})]
+    content = the_facts(planter)
+    assert [record[7:] for record in content["records"]] == [[0, [0, 0.14]], [0, [0, 0.14], [12350.0, 0.001234]]]
+
+
 def test_one_evaluation_is_no_curve(planter):
     planter.cell(80.0, 81.0)
     planter.records = [with_history(record, 1) for record in planter.records]

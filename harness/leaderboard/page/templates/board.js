@@ -168,7 +168,7 @@ bar.addEventListener("keydown", event => {
 });
 
 // -- what opens behind a cell
-const NAMES = ["id", "seed", "status", "seconds", "environment", "best", "error", "places", "curve"];
+const NAMES = ["id", "seed", "status", "seconds", "environment", "best", "error", "places", "accuracies", "losses"];
 const record = number => Object.fromEntries(content.records[number].map((value, i) => [NAMES[i], value]));
 const shown = value => value === null || value === undefined ? "" : String(value);
 const detail = key => {
@@ -189,18 +189,18 @@ const detail = key => {
     facts.get(name).add(text);
   }
   const list = make("dl", {}, ...[...facts].flatMap(([name, texts]) => [make("dt", {}, name), make("dd", {}, [...texts].join("; "))]));
-  const curves = seeds.filter(seed => seed.curve);
-  return make("div", { class: "detail", id: `d-${key}` }, ...(curves.length ? [curve(curves)] : []), make("div", { class: "wide", role: "region", tabindex: "0", "aria-label": "Seeds" }, table), list);
+  const curves = [["accuracies", "Accuracy in %"], ["losses", "Training loss"]].map(([name, title]) => [seeds.filter(seed => seed[name]), name, title]);
+  return make("div", { class: "detail", id: `d-${key}` }, ...curves.filter(([drawn]) => drawn.length).map(part => curve(...part)), make("div", { class: "wide", role: "region", tabindex: "0", "aria-label": "Seeds" }, table), list);
 };
-const curve = seeds => {
+const curve = (seeds, values, quantity) => {
   const [width, height, left, bottom, top] = [360, 170, 44, 32, 10];
-  const lines = seeds.map(seed => content.places[seed.places].slice(1).map((x, i) => [x, seed.curve[i]]).filter(point => point[1] !== null));
+  const lines = seeds.map(seed => content.places[seed.places].slice(1).map((x, i) => [x, seed[values][i]]).filter(point => point[1] !== null));
   const xs = lines.flat().map(point => point[0]), ys = lines.flat().map(point => point[1]);
   const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const across = x => left + (width - left - 12) * (x - x0) / (x1 - x0 || 1);
   const up = y => height - bottom - (height - bottom - top) * (y - y0) / (y1 - y0 || 1);
   const name = content.places[seeds[0].places][0];
-  const title = `Accuracy in % by ${name}, a line a seed`;
+  const title = `${quantity} by ${name}, a line a seed`;
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": title }, draw("title", {}, title));
   svg.append(draw("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - 8}` }));
   const label = (x, y, text, anchor) => svg.append(draw("text", { x, y, "text-anchor": anchor }, text));
