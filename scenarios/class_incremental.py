@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 #: A strategy that can be used, under the name that Avalanche has for it.
 StrategySpec = Annotated[Spec, AfterValidator(continual.strategies.resolve)]
 MEASURES = {
-    "average": Measure("average_incremental"),
+    "average": Measure("average_incremental", unit="%"),
     "final": Measure("accuracy"),
-    "forgetting": Measure("forgetting", lowest=True),
+    "forgetting": Measure("forgetting", lowest=True, unit="points"),
 }
+#: What stands under each of them in a table.
+QUANTITIES = {label: measure.quantity for label, measure in MEASURES.items()} | {"average": "average incremental accuracy in %"}
 SUMMARY = (
     "Test accuracy in percent over the classes met so far, mean ± standard deviation (ddof 1): average over the steps; final, "
     "after the last one. Forgetting: by how many points accuracy on the classes of an earlier step has, on average, fallen from "
@@ -291,6 +293,7 @@ def _pivot(records: pandas.DataFrame, columns: str, measure: str) -> list[Table]
         decided=["options", *STREAM, *(["strategy", "loss"] if several else [])],
         lowest=[label for label, measure in MEASURES.items() if measure.lowest],
         measure=measure,
+        quantities=QUANTITIES,
     )
     first = records.iloc[0]
     words = f"Stream: {first['stream']}" + ("" if several else f"; strategy {first['strategy']}") + f", memory {first['memory']}"

@@ -38,6 +38,12 @@ NEEDED = {
     LRS: (HARD_SET, HARD_REAL, RANDOM),
     ARS: (RANDOM, PLAIN_SET, PLAIN_RANDOM),
 }
+QUANTITIES = {
+    HLR: "difference of accuracies as fractions",
+    IOR: "difference of accuracies as fractions",
+    LRS: "score from 0 to 1",
+    ARS: "score from 0 to 1",
+}
 NOTES = (
     "DD-Ranking's scores (Li et al., arXiv 2505.13300), of accuracies as fractions. HLR, hard-label recovery: all real images "
     "less the set, both under hard labels; the lowest is best. IOR, improvement over random: the set less random images of its "
@@ -229,7 +235,7 @@ def _with_scores(table: Table, ingredients: _Ingredients) -> Table:
         for words in (words for here in beside.values() for words, accuracy in here.items() if math.isnan(accuracy)):
             lacking.setdefault(words, {})[place[1]] = None
     for score, column in entries.items():
-        table = table.with_column(score, column)
+        table = table.with_column(score, column, QUANTITIES[score])
     table = table.ranked(scored, lowest=[HLR])
     table.notes[1:1] = [NOTES[0] + ingredients.real, NOTES[1], *(_lack(words, [*rows]) for words, rows in lacking.items())]
     return table

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from harness import Figure, Plan, Table, Trial
 
-GAIN = "gain over random"
+GAIN, POINTS = "gain over random", "points of accuracy"
 NOTES = (
     "Labels: hard, the class alone; soft fixed, the teacher's logits on each clean image, computed once; soft online, its logits "
     "on every augmented batch. Sets of one IPC have the same number of images, hence the same number of optimizer steps.",
@@ -52,9 +52,7 @@ class LabelRegime(Scenario):
         return [_against_random(table.regrouped("labels"), baselines) for table in tables]
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
-        return harness.dots(
-            tables, name=self.name, title="Gain over random images", x_label="points of accuracy", column=GAIN, zero=True
-        )
+        return harness.dots(tables, name=self.name, title="Gain over random images", x_label=POINTS, column=GAIN, zero=True)
 
 
 def _soft(view: Plan) -> list[Spec]:
@@ -90,6 +88,6 @@ def _against_random(table: Table, baselines: Sequence[str]) -> Table:
                 continue
             d = harness.statistics.paired_difference(mine, table.seeds(regime, base[0], ipc, column))
             gains[regime, name, ipc] = d.entry
-    table = table.with_column(GAIN, gains)
+    table = table.with_column(GAIN, gains, POINTS)
     table.notes[1:1] = NOTES
     return table

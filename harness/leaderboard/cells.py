@@ -9,7 +9,7 @@ import numpy
 import pandas
 
 from harness.leaderboard.columns import AXES, each
-from harness.leaderboard.statistics import LEVEL, half_widths, holm, paired_p, summaries
+from harness.leaderboard.statistics import LEVEL, half_widths, holm, paired_p, resolved, step, summaries
 from harness.leaderboard.text import fixed, short_error
 
 #: Where a cell stands in its table.
@@ -56,11 +56,11 @@ def cells_of(
     cells["evidence"] = _evidence(records, cells["records"])
     cells["native"] = (cells["loss"] != "") & (cells["loss"] == cells["native"])
     measured = records.dropna(subset=["accuracy"]).drop_duplicates(["cell", "seed"], keep="last")
-    gains = paired(measured, _bases(cells, compared), "gain", len(cells))
+    gains = paired(measured, _bases(cells, compared), "gain", steps(cells, measured))
     return pandas.concat([cells, gains, standing(cells, measured, lowest)], axis=1)
 
 
-def paired(records: pandas.DataFrame, against: pandas.Series[int], name: str, cells: int) -> pandas.DataFrame:
+def paired(records: pandas.DataFrame, against: pandas.Series[int], name: str, steps: pandas.Series[float]) -> pandas.DataFrame:
     """Return, cell by cell, by how much its accuracy is above that of the cell `against` it, paired by seed.
 
     Columns, after `name`: nothing, the mean of the differences over the seeds that both have; `_low` and `_high`, Student's 95 %
@@ -70,7 +70,7 @@ def paired(records: pandas.DataFrame, against: pandas.Series[int], name: str, ce
     Args:
         records: cell, seed and accuracy, each seed of a cell once.
         against: the number of a cell, by the number of the one that is compared with it.
-        cells: how many there are.
+        steps: in which the accuracies of each cell are read (`steps`).
     """
     here = records[records["cell"].isin(against.index)][["cell", "seed", "accuracy"]]
     here = here.assign(other=here["cell"].map(against).astype(records["cell"].dtype))  # of no records, too
@@ -82,11 +82,19 @@ def paired(records: pandas.DataFrame, against: pandas.Series[int], name: str, ce
     unpaired = means.reindex(against.index).to_numpy() - means.reindex(against.to_numpy()).to_numpy()
     difference["n"] = difference["n"].fillna(0)
     difference["mean"] = difference["mean"].fillna(pandas.Series(unpaired, against.index))
+    difference["std"] = resolved(difference["std"], steps.reindex(against.index))
     half = half_widths(difference["n"], difference["std"])
     p = paired_p(difference["n"], difference["mean"], difference["std"])
     values = (difference["mean"], difference["mean"] - half, difference["mean"] + half, p, difference["n"])
     columns = {f"{name}{end}": pandas.Series(value, against.index) for end, value in zip(PAIRED, values, strict=True)}
-    return pandas.DataFrame(columns).reindex(range(cells)).astype("float64")
+    return pandas.DataFrame(columns).reindex(steps.index).astype("float64")
+
+
+def steps(cells: pandas.DataFrame, records: pandas.DataFrame) -> pandas.Series[float]:
+    """Return by cell in which steps the accuracies of its column are read, as far as these tell: `statistics.step`."""
+    places = pandas.DataFrame({"number": cells.groupby(["table", "column"], sort=False).ngroup()}, index=cells.index)
+    values = records["accuracy"].groupby(records["cell"].map(places["number"])).agg(step)
+    return places["number"].map(values).fillna(0.0).astype("float64")
 
 
 def standing(cells: pandas.DataFrame, records: pandas.DataFrame, lowest: Collection[str] | bool = ()) -> pandas.DataFrame:
@@ -98,10 +106,17 @@ def standing(cells: pandas.DataFrame, records: pandas.DataFrame, lowest: Collect
 
     The test: Student's paired t test by seed against the best mean, two-sided, Holm-corrected within the table, at 5 %.
     Two-sided, because which of the rows is the best is chosen by the same numbers: of two rows that do not differ one is called
-    the winner in 5 % of tables, of more in fewer, since a single winner has to be told from all of them. Sharing the variance
-    between rows (Smyth's moderated t) would tell more apart with three seeds, and was not taken: where rows vary by different
-    amounts, as optimizers that diverge do, it called a winner without a difference in up to 14 % of tables. Fewer than two pairs
-    tell nothing, and what is printed alike is not told apart either.
+    the winner in 5 % of tables, of more in fewer, since a single winner has to be told from all of them. What the level is of,
+    beside that, is the row that is truly the best: it is among those tied but in 2.5 % of tables at most (multiple comparisons
+    with the best: Hsu 1996, Multiple Comparisons, chapter 4). Of many rows that are equal to the digit some other one is told
+    from the best more often, of 12 in 14 % of tables; over all pairs of rows that would be 3 %, and with three seeds rows 50
+    points apart were not told then.
+
+    Accuracies are counts of images: differences that happen to be all alike have the spread of one image, as
+    `statistics.resolved` has it, without which two rows that do not differ had a winner in 30 % of tables of 12 columns with
+    three seeds. Sharing the variance between rows (Smyth's moderated t) would tell more apart with three seeds, and was not
+    taken: where rows vary by different amounts, as optimizers that diverge do, it called a winner without a difference in up to
+    14 % of tables. Fewer than two pairs tell nothing, and what is printed alike is not told apart either.
 
     Args:
         cells: the columns `table`, `PLACE` and `mean`, numbered from 0.
@@ -114,7 +129,7 @@ def standing(cells: pandas.DataFrame, records: pandas.DataFrame, lowest: Collect
     several = (groups.transform("count") >= 2).to_numpy("bool")
     bests = groups.transform("idxmax") if len(worth) else worth
     best = pandas.Series(bests[several].to_numpy("int64"), worth.index[several])
-    gaps = paired(records, best[best != best.index], "best_gap", len(cells))
+    gaps = paired(records, best[best != best.index], "best_gap", steps(cells, records))
     gaps["best_gap_p"] = gaps["best_gap_p"].groupby(cells["table"]).transform(lambda p: holm(p))
     told = (gaps["best_gap_p"] < LEVEL) & (gaps["best_gap"] * _signs(cells, lowest) < 0)
     frame["tied"] = cells.index.isin(best.index) & (~told | (frame["rank"] == 1))

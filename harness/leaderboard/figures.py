@@ -146,6 +146,7 @@ class _Subject(NamedTuple):
     name: str
     title: str
     points: list[_Point]
+    shows: Callable[[str], str]
 
 
 def curves(
@@ -154,7 +155,7 @@ def curves(
     name: str,
     title: str = "",
     x_label: str,
-    y_label: str = "accuracy in %",
+    y_label: str = "",
     x: Callable[[str], float | None] = float,
     x_scale: Literal["linear", "log"] = "linear",
     x_ticks: tuple[tuple[float, str], ...] = (),
@@ -167,6 +168,7 @@ def curves(
     Args:
         tables: their cells need `mean`; `std`, or `low` and `high`, are optional.
         name, title: what the figures' own begin with; what tells the tables apart follows.
+        y_label: what the tables show unless it is said.
         x: the position of a column, from its label; None leaves the column out.
         panels: "ipc" gives a panel an IPC with a line for each method and row, "method" a panel a method with a line a row.
     Raises: ValueError when cells have no `mean`, or a label has no position.
@@ -183,7 +185,8 @@ def curves(
             panels_of, caption = _panels(points, ("ipc", "method"), ("row",), at, "Bands")
         if panels_of:
             few = tuple(part for drawn in panels_of for part in _split(drawn))
-            figures.append(Figure(subject.name, subject.title, few, x_label, y_label, x_scale, x_ticks, caption))
+            what = y_label or subject.shows(points[0].column)
+            figures.append(Figure(subject.name, subject.title, few, x_label, what, x_scale, x_ticks, caption))
     return figures
 
 
@@ -192,7 +195,7 @@ def dots(
     *,
     name: str,
     title: str = "",
-    x_label: str = "accuracy in %",
+    x_label: str = "",
     column: str | None = None,
     zero: bool = False,
     panels: Literal["ipc", "column"] = "ipc",
@@ -201,7 +204,7 @@ def dots(
     """Return a dot plot of each table: a category a row, a colour a method (and column, where several), a panel an IPC.
 
     Args:
-        tables, name, title: as for `curves`.
+        tables, name, title: as for `curves`; `x_label` as `y_label` there.
         column: use the cells under this label only.
         zero: mark the value 0.
         panels: "column" gives a panel a column and IPC, with a colour a method.
@@ -218,7 +221,8 @@ def dots(
         panels_of, caption = _panels(points, panel, line, [rows.index(point.row) for point in points], "Bars")
         if panels_of:
             how: dict[str, Any] = {"caption": caption, "kind": "dots", "categories": tuple(rows), "zero": zero}
-            figures.append(Figure(subject.name, subject.title, panels_of, x_label, "", **how))
+            what = x_label or subject.shows(points[0].column)
+            figures.append(Figure(subject.name, subject.title, panels_of, what, "", **how))
     return figures
 
 
@@ -235,6 +239,7 @@ def _split(panel: Panel) -> list[Panel]:
 def _subjects(tables: Sequence[Table], name: str, title: str, intervals: bool = False) -> Iterator[_Subject]:
     """Yield what figures are to be made of, under names that rest on a table's own title where they can."""
     parts: dict[tuple[str, str, int], list[_Point]] = {}
+    first: dict[tuple[str, str, int], Table] = {}
     for table in tables:
         front, _, heading = re.sub(r"\\(.)", r"\1", table.title).partition(" — ")  # a title is Markdown
         front = re.sub(r"(^|, )IPC \S+$", "", front)
@@ -243,13 +248,15 @@ def _subjects(tables: Sequence[Table], name: str, title: str, intervals: bool = 
         # a piece cut out by IPC shares no IPC with the pieces before it; a table that does is another one of the same title
         piece = next(i for i in range(len(tables)) if not ipcs & {point.ipc for point in parts.get((front, heading, i), [])})
         parts.setdefault((front, heading, piece), []).extend(points)
+        first.setdefault((front, heading, piece), table)
     datasets = {front for front, _, _ in parts}
     taken: list[str] = []
-    for (front, heading, _), points in parts.items():
+    for key, points in parts.items():
+        front, heading, _ = key
         stem = slug(" ".join([name, front if len(datasets) > 1 else "", heading])) or "figure"
         taken.append(unused([stem], taken))
         about = ", ".join(part for part in (front, heading) if part)
-        yield _Subject(taken[-1], " — ".join(part for part in (title, about) if part), points)
+        yield _Subject(taken[-1], " — ".join(part for part in (title, about) if part), points, first[key].shows)
 
 
 def _points(table: Table, intervals: bool) -> list[_Point]:

@@ -36,14 +36,16 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
     cell cost, the mean over its records: what they mean is said in `harness.leaderboard.prices.MEASURES`; `pixel_bytes` is there
     where any differ from `image_bytes`. Seconds stand in timing.csv: they are not the same when trials run again. `evidence` is
     `verified` where all its records were trained again and came out the same, `verified 1 of 3` where some were, and else
-    `claimed`; `reported` where a paper says so, whose figure is a `best_on_test_mean`.
+    `claimed`; `reported` where a paper says so, whose figure is a `best_on_test_mean`. `quantity` is what `mean`, and all that is
+    said of it, is of, with its unit: `accuracy in %`.
     """
     own = list(dict.fromkeys(axis for _, table in tables for axis in (table.rows, table.told_by) if axis and axis not in LABELS))
     figures = [column for name in FIGURES for column in (name, *([PAIRS[name]] if name in PAIRS else []))]
-    names = [*LABELS, *own, "n", *figures, "rank", "tied", *COUNTS, "distilled", *PRICES, "evidence"]
+    names = [*LABELS, *own, "n", *figures, "rank", "tied", *COUNTS, "distilled", *PRICES, "evidence", "quantity"]
     parts = [pandas.DataFrame(columns=names, dtype="object")]
     for scenario, table in tables:
         cells = table.cells.assign(scenario=scenario, table=table.title)
+        cells["quantity"] = [table.shows(str(column)) for column in cells["column"]]
         for end in ("low", "high"):
             if f"mean_{end}" in cells:
                 cells[end] = cells.get(end, cells[f"mean_{end}"]).fillna(cells[f"mean_{end}"])
@@ -61,7 +63,7 @@ def table_csv(tables: Sequence[tuple[str, Table]]) -> str:
         rows[name] = [f"{float(value):.4f}".rstrip("0").rstrip(".") if pandas.notna(value) else "" for value in rows[name]]
     for name in PAIRS.values():
         rows[name] = [str(int(value)) if pandas.notna(value) else "" for value in rows[name]]
-    for name in [*LABELS, *own]:
+    for name in [*LABELS, *own, "quantity"]:
         rows[name] = [without_paths(str(value)) if pandas.notna(value) else "" for value in rows[name]]
     return _csv(rows)
 

@@ -50,6 +50,9 @@ SIGNS = {
 }
 #: The accents that LaTeX sets, by the combining character.
 ACCENTS = {"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030a": "r", "\u030c": "v", "\u0327": "c"}
+#: A gain as a suffix has it, and what a caption says of gains.
+GAIN = re.compile(r"[↑↓]|\([+-]?\d+\.\d+\)")
+GAINS = "points above or below the native loss, in brackets where their 95 % interval holds 0"
 HEAD = r"""% Put \usepackage{booktabs,textcomp} into the preamble, and \input this file or copy a table out of it.
 % Bold: the best of a set's rows in its column and all that cannot be told from it; underlined: the best of several bold ones.
 """
@@ -81,7 +84,7 @@ def _float(number: int, scenario: str, table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"\centering\small",
-        rf"\caption{{{tex(scenario)}: {tex(plain(table.title))}. Accuracy in percent, mean $\pm$ standard deviation.}}",
+        rf"\caption{{{tex(scenario)}: {tex(plain(table.title))}. {tex(_caption(table))}}}",
         rf"\label{{tab:{re.sub(r'[^a-z0-9]+', '-', scenario.lower()).strip('-')}-{number}}}",
         rf"\begin{{tabular}}{{ll{'r' * len(labels)}}}",
         r"\toprule",
@@ -93,6 +96,15 @@ def _float(number: int, scenario: str, table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _caption(table: Table) -> str:
+    """Return what a table's cells hold, the small figures that follow some of them included."""
+    return table.contents + (f" In small: {GAINS}." if _gains(table) else "")
+
+
+def _gains(table: Table) -> bool:
+    return any(GAIN.search(str(suffix)) for (suffix,) in table.shown("suffix").values())
 
 
 def _heads(table: Table) -> Iterator[str]:

@@ -13,6 +13,8 @@ from harness.leaderboard.statistics import LEVEL, smallest_p
 from harness.leaderboard.text import code, escape, fixed, letter, listed, runs
 
 MEASURE = "Accuracy in percent on the test split after the last epoch, mean ± standard deviation (ddof 1)."
+#: What a number is, with its unit, unless a table says otherwise.
+ACCURACY = "accuracy in %"
 #: How the note on a table's sets begins, which comes after those on what can be told.
 SETS = ("Dataset: ", "Sets: ")
 #: The columns of records that notes are made of.

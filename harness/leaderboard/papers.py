@@ -51,6 +51,7 @@ def _table(table: str, dataset: str, cells: Sequence[ReportedCell]) -> Table:
         tuple(dict.fromkeys(zip(frame["method"], frame["row"], strict=True))),
         tuple((str(ipc), column) for ipc in ipcs for place, column in labels if place == str(ipc)),
         notes=[NOTE],
+        quantity="best test accuracy in %",
     )
 
 

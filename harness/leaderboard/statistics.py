@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ Numbers = numpy.typing.NDArray[numpy.float64]
 CONFIDENCE, LEVEL = 0.95, 0.05
 #: A spread or a difference of less, in points, is the rounding of floats and no number.
 NOTHING = 1e-9
+#: A step of less, in points, is none that readings are made in.
+FINEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float], c
     """Return the mean difference `first` minus `second` over the seeds that both have, with Student's t interval.
 
     The interval is mean ± t(n - 1) · std / √n. It takes the differences for a normal sample: with three seeds it is wide,
-    and that is what three seeds can tell.
+    and that is what three seeds can tell. Differences that are all alike have the spread of what they were read in (`resolved`).
 
     Args:
         first, second: {seed: accuracy}.
@@ -85,7 +88,8 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float], c
     """
     _check_confidence(confidence)
     differences = summary(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
-    half = half_width(differences, confidence)
+    spread = resolved(differences.std, step([*first.values(), *second.values()]))
+    half = float(half_widths(differences.n, spread, confidence))
     return Difference(
         differences.n, differences.mean, differences.std, differences.mean - half, differences.mean + half, confidence
     )
@@ -131,6 +135,35 @@ def paired_p(n: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Numbers:
     return numpy.where((pairs >= 2) & numpy.isfinite(means), p, math.nan)
 
 
+def step(values: Iterable[float]) -> float:
+    """Return the largest step of which all differences between these values are multiples; 0 where that is below `FINEST`.
+
+    Accuracies of one test split are counts of its images: 0.25 for one of 400. By Euclid's algorithm.
+    """
+    size = 0.0
+    for low, high in itertools.pairwise(sorted({*values})):
+        rest = high - low
+        while rest > FINEST:
+            size, rest = rest, size % rest
+        if 0 < size <= 2 * FINEST:
+            return 0.0
+    return size
+
+
+def resolved(std: ArrayLike, step: ArrayLike) -> Numbers:
+    """Return standard deviations of differences, each at least what the readings' step leaves open: step / √6.
+
+    Two readings in steps are each known to half a step, of which the variance is step² / 12, and no repetition shows less:
+    without it, three differences of one image each would be told from 0 with any certainty. Source: JCGM 100:2008 (GUM), F.2.2.1.
+
+    Args:
+        std: NaN stays NaN.
+        step: of the readings that the differences are of, as `step` gives it.
+    """
+    spreads: Numbers = numpy.maximum(numpy.asarray(std, dtype="float64"), numpy.asarray(step, dtype="float64") / math.sqrt(6))
+    return spreads
+
+
 def holm(p: ArrayLike) -> Numbers:
     """Return p-values corrected for how many they are: the i-th smallest of m times m - i + 1, none below the one before it.
 
@@ -145,6 +178,26 @@ def holm(p: ArrayLike) -> Numbers:
     weights = numpy.arange(len(order), 0, -1)
     corrected[order] = numpy.minimum(numpy.maximum.accumulate(weights * values[order]), 1.0)
     return corrected
+
+
+def untold(groups: Sequence[Mapping[str, Mapping[int, float]]]) -> list[tuple[str, ...]]:
+    """Return of each group the one of the highest mean and all that cannot be told from it, in their order.
+
+    By Student's paired t test against the best, two-sided, Holm-corrected over all groups, as tables tell ties
+    (`harness.leaderboard.cells.standing`). Fewer than two pairs of seeds tell nothing.
+
+    Args:
+        groups: {name: {seed: value}}; those without a value are left out.
+    """
+    known = [{name: seeds for name, seeds in group.items() if seeds} for group in groups]
+    best = [max(group, key=lambda name: summary(group[name].values()).mean, default="") for group in known]
+    against = [(number, name) for number, group in enumerate(known) for name in group if name != best[number]]
+    found = [paired_difference(known[number][best[number]], known[number][name]) for number, name in against]
+    steps = [step(value for seeds in group.values() for value in seeds.values()) for group in known]
+    spreads = resolved([d.std for d in found], [steps[number] for number, _ in against])
+    p = holm(paired_p([d.n for d in found], [d.mean for d in found], spreads))
+    told = {place for place, value in zip(against, p, strict=True) if value < LEVEL}
+    return [tuple(name for name in group if (number, name) not in told) for number, group in enumerate(known)]
 
 
 def signed_rank(differences: Iterable[float]) -> float:

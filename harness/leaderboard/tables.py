@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -13,9 +13,9 @@ import pandas
 
 from harness.leaderboard.cells import PLACE, cells_of, natives, standing
 from harness.leaderboard.columns import AXES, ascending, each
-from harness.leaderboard.notes import FACTS, MEASURE, footnotes, notes, told, told_anew, usual_count
+from harness.leaderboard.notes import ACCURACY, FACTS, MEASURE, footnotes, notes, told, told_anew, usual_count
 from harness.leaderboard.settings import Setting, separate
-from harness.leaderboard.text import escape, fixed
+from harness.leaderboard.text import escape, fixed, listed
 
 #: What a cell that a scenario adds has beside its text, unless it says otherwise.
 EMPTY = {"rank": 0, "tied": False, "suffix": "", "native": False, "n": 0, "diverged": 0, "failed": 0}
@@ -45,6 +45,8 @@ class Table:
             accuracy (NaN when the trial failed) and the record's id; None when the scenario made the table itself.
         lowest: column labels under which the lowest figure is the best one; True for all of them.
         compared: the axis along which gains are taken; "" for none.
+        quantity: what the numbers are, with their unit: "accuracy in %".
+        quantities: {column label: what is under it}, of columns under which it is something else.
     """
 
     title: str
@@ -59,6 +61,8 @@ class Table:
     records: pandas.DataFrame | None = None
     lowest: Collection[str] | bool = ()
     compared: str = ""
+    quantity: str = ACCURACY
+    quantities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def told_by(self) -> str:
@@ -69,13 +73,33 @@ class Table:
         """Return whether the lowest figure under a column label is the best one."""
         return self.lowest is True or column in [*(self.lowest or ())]
 
-    def with_column(self, label: str, entries: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> Table:
+    def shows(self, column: str) -> str:
+        """Return what stands under a column label, with its unit."""
+        return self.quantities.get(column, self.quantity)
+
+    @property
+    def contents(self) -> str:
+        """What the cells hold, in words, plain: each quantity, under which columns where there are several, and its spread."""
+        columns: dict[str, dict[str, None]] = {}
+        for _, column in self.column_labels:
+            columns.setdefault(self.shows(column), {})[column] = None
+        values = [(place[-1], str(value)) for place, (value,) in self.shown("value").items()]
+        parts = []
+        for quantity, under in columns.items():
+            spread = _spread([value for column, value in values if column in under])
+            where = f"{listed(under)}: " if len(columns) > 1 and [*under] != [quantity] else ""
+            parts.append(where + quantity + (f", {spread}" if spread else ""))
+        words = "; ".join(parts)
+        return words[:1].upper() + words[1:] + "."
+
+    def with_column(self, label: str, entries: Mapping[tuple[str, str, str], Mapping[str, Any]], quantity: str = "") -> Table:
         """Return the table with one more column after those of each IPC.
 
         Args:
             label: of the column.
             entries: {(method, row, IPC): {"value": text, and perhaps "mean", "std", "low", "high", "rank", "tied"}}; others stay
                 empty.
+            quantity: what stands there, with its unit, where it is not what the others show.
         """
         own = {self.rows, self.columns} & {*self.cells.columns}
         added = []
@@ -86,7 +110,8 @@ class Table:
         ipcs = list(dict.fromkeys(ipc for ipc, _ in self.column_labels))
         labels = tuple(pair for ipc in ipcs for pair in [*(p for p in self.column_labels if p[0] == ipc), (ipc, label)])
         cells = pandas.concat([self.cells, pandas.DataFrame(added)], ignore_index=True) if added else self.cells
-        return replace(self, cells=cells, column_labels=labels)
+        quantities = {**self.quantities, label: quantity} if quantity else self.quantities
+        return replace(self, cells=cells, column_labels=labels, quantities=quantities)
 
     def regrouped(self, groups: str) -> Table:
         """Return the table with rows and methods in each other's place, ranked anew; `groups` is what the rows were."""
@@ -177,6 +202,7 @@ class Layout:
         each_ipc: whether every IPC has a table of its own, however narrow.
         lowest: column labels under which the lowest figure is the best one; True for all of them.
         measure: what the cells show, one sentence.
+        quantity, quantities: see `Table`.
     """
 
     rows: str = "loss"
@@ -186,6 +212,8 @@ class Layout:
     each_ipc: bool = False
     lowest: Collection[str] | bool = ()
     measure: str = MEASURE
+    quantity: str = ACCURACY
+    quantities: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def compared(self) -> str:
@@ -296,7 +324,15 @@ def _table(setting: Setting, layout: Layout, grid: _Grid, records: pandas.DataFr
     seeds = records[[*PLACE, "seed", "accuracy", "id"]]
     labels = (grid.row_labels, grid.column_labels)
     how: dict[str, Any] = {"records": seeds, "lowest": layout.lowest, "compared": layout.compared}
+    how |= {"quantity": layout.quantity, "quantities": layout.quantities}
     return Table(title, cells, layout.rows, layout.columns, *labels, marks, under, **how)
+
+
+def _spread(values: Iterable[str]) -> str:
+    """Return what stands beside means, as texts show them: a standard deviation, an interval, nothing."""
+    texts = [value for value in values if value[:1] not in ("", "—")]
+    deviation, interval = any(" ± " in text for text in texts), any(" [" in text for text in texts)
+    return "mean ± standard deviation" if deviation else "mean and 95 % interval" if interval else ""
 
 
 def _value(n: int, mean: float, std: float, records: int, diverged: int, failed: int) -> str:

@@ -26,10 +26,12 @@ class Measure:
     Attributes:
         name: of one of an outcome's metrics.
         lowest: whether the lowest is the best.
+        unit: of its numbers, "%", "points", "seconds"; empty for none. Metrics called an accuracy are percentages.
     """
 
     name: str = "accuracy"
     lowest: bool = False
+    unit: str = ""
 
     @classmethod
     def of(cls, measure: str | Measure) -> Measure:
@@ -37,7 +39,13 @@ class Measure:
         return measure if isinstance(measure, Measure) else cls(measure)
 
     @property
+    def quantity(self) -> str:
+        """What a number of it is, with its unit: "accuracy in %", "forgetting in points"."""
+        unit = self.unit or ("%" if self.name.endswith("accuracy") else "")
+        return self.name.replace("_", " ") + (f" in {unit}" if unit else "")
+
+    @property
     def sentence(self) -> str:
         """What a table of it says that its cells show."""
         best = "; the lowest is best" if self.lowest else ""
-        return f"{self.name.replace('_', ' ').capitalize()}, mean ± standard deviation (ddof 1){best}."
+        return f"{self.quantity[:1].upper()}{self.quantity[1:]}, mean ± standard deviation (ddof 1){best}."

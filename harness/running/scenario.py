@@ -172,7 +172,8 @@ class Scenario:
         if measure == Measure():
             return pivot(records, rows=self.rows, columns=self.columns)
         shown = measured(records, measure.name)
-        return pivot(shown, rows=self.rows, columns=self.columns, lowest=measure.lowest, measure=measure.sentence)
+        how: dict[str, Any] = {"lowest": measure.lowest, "measure": measure.sentence, "quantity": measure.quantity}
+        return pivot(shown, rows=self.rows, columns=self.columns, **how)
 
     def figures(self, tables: Sequence[Table]) -> list[Figure]:
         """Return the figures of these tables, which are what `tables` returned; none by default."""

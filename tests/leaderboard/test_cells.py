@@ -57,8 +57,8 @@ def test_a_lone_row_is_not_called_best_nor_the_worse_of_two_second_best(planter)
     [(85.1, "85.1 ± 0.0 ↑5.1"), (79.6, "79.6 ± 0.0 ↓0.4"), (80.04, "80.0 ± 0.0 ↑0.0"), (80.0, "80.0 ± 0.0 (0.0)")],
 )
 def test_gain_over_the_native_loss(planter, accuracy, expected):
-    planter.cell(80.0, 80.0, loss="kl")
-    planter.cell(accuracy, accuracy, loss="gift")
+    planter.cell(79.99, 80.0, 80.01, loss="kl")
+    planter.cell(accuracy - 0.01, accuracy, accuracy + 0.01, loss="gift")
     table = only(planter.frame)
     assert shown(table)["RDED", "gift", "10", "adamw"] == expected
     assert shown(table)["RDED", "kl", "10", "adamw"] == "80.0 ± 0.0"
@@ -66,7 +66,7 @@ def test_gain_over_the_native_loss(planter, accuracy, expected):
 
 @pytest.mark.parametrize(
     ("accuracies", "expected"),
-    [((81.0, 84.0), "82.5 ± 2.1 (+1.5)"), ((80.0, 81.0), "80.5 ± 0.7 (-0.5)"), ((83.0, 85.0), "84.0 ± 1.4 ↑3.0")],
+    [((81.0, 84.0), "82.5 ± 2.1 (+1.5)"), ((80.0, 81.0), "80.5 ± 0.7 (-0.5)"), ((83.0, 85.2), "84.1 ± 1.6 ↑3.1")],
 )
 def test_a_gain_whose_interval_holds_0_stands_in_brackets(planter, accuracies, expected):
     planter.cell(80.0, 82.0, loss="kl")
@@ -129,6 +129,20 @@ def test_comparisons_are_corrected_over_all_columns_of_a_table(planter):
     alone, together = pivot(planter.frame.query("optimizer == 'sgd'"))[0], only(planter.frame)
     p = [table.cells["best_gap_p"].dropna().iloc[0] for table in (alone, together)]
     assert p[1] == pytest.approx(3 * p[0])
+
+
+@pytest.mark.parametrize(("images", "told"), [(400, False), (40_000, True)])
+def test_differences_that_are_all_alike_are_known_to_an_image_of_the_test_split(planter, images, told):
+    """Three seeds, each one image of 400 better: of 40,000, a hundred."""
+    counts = [round(share * images) for share in (0.8, 0.81, 0.8275)]
+    for loss, more in (("kl", 0), ("gift", images // 400)):
+        planter.cell(*(100 * (count + more) / images for count in counts), loss=loss)
+    planter.cell(*(100 * count / images for count in (images // 4, images // 4 + 1, images // 3)), loss="ce")
+    cells = only(planter.frame).cells.set_index("row")
+    assert cells.loc["gift", "gain"] == pytest.approx(0.25)
+    assert (cells.loc["gift", "gain_low"] > 0) == told
+    assert cells.loc["kl", "tied"] == (not told)
+    assert not cells.loc["ce", "tied"]
 
 
 def test_of_seeds_that_only_agree_in_part_the_rest_do_not_count(planter):

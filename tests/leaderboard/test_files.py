@@ -36,11 +36,12 @@ def test_table_csv_is_long_form_with_four_decimals(planter, tmp_path):
         *("best_gap", "best_gap_low", "best_gap_high", "best_gap_p", "best_gap_pairs", "rank", "tied"),
         *("diverged", "failed", "distilled"),
         *("image_bytes", "label_bytes", "needed_label_bytes", "steps", "teacher_passes", "operations", "evidence"),
+        "quantity",
     ]
     digest = planter.records[0].trial.distilled
     mean = "2,81.0000,1.4142,68.2938,93.7062,82.0000,99.0000"  # 81 ± 12.7062, Student's t of one degree of freedom, times 1
-    gap = "-5.1235,,,,1,0,1"
-    assert first == f'planted,"digits, IPC 10",digits,RDED,10,kl,adamw,convnet3,{mean},,,,,,{gap},0,0,{digest},,,,,,,claimed'
+    gap, end = "-5.1235,,,,1,0,1", "claimed,accuracy in %"
+    assert first == f'planted,"digits, IPC 10",digits,RDED,10,kl,adamw,convnet3,{mean},,,,,,{gap},0,0,{digest},,,,,,,{end}'
     assert len(rest) == 5
     found = table(tmp_path).set_index(["loss", "optimizer"])
     assert found.loc[("gift", "adamw"), ["n", "mean", "gain", "failed"]].tolist() == [1, 85.1235, 5.1235, 1]

@@ -20,12 +20,15 @@ from harness.leaderboard.statistics import (
     mean_ranks,
     paired_difference,
     paired_p,
+    resolved,
     signed_rank,
     smallest_difference,
     smallest_p,
+    step,
     summaries,
     summary,
     trimmed_mean,
+    untold,
 )
 
 accuracies = st.lists(st.floats(0, 100), min_size=2, max_size=20)
@@ -78,9 +81,43 @@ def test_one_pair_has_a_difference_and_no_interval():
     assert math.isnan(found.high)
 
 
-def test_equal_differences_give_an_interval_without_width():
+def test_equal_differences_are_known_to_the_step_of_what_they_are_of():
     found = paired_difference({0: 3.0, 1: 4.0}, {0: 1.0, 1: 2.0})
-    assert (found.low, found.high) == (2.0, 2.0)
+    assert (found.mean, found.std) == (2.0, 0.0)
+    half = stats.t.ppf(0.975, 1) * math.sqrt(2 / 12) / math.sqrt(2)
+    assert (found.low, found.high) == (pytest.approx(2.0 - half), pytest.approx(2.0 + half))
+
+
+@given(st.integers(2, 60_000), st.lists(st.integers(0, 100), min_size=2, max_size=20), st.integers(1, 9))
+def test_the_step_of_accuracies_is_an_image_or_as_many_as_all_differ_by(images, counts, times):
+    values = [100 * (times * count) / images for count in counts]
+    expected = 100 * times * math.gcd(*(count - counts[0] for count in counts)) / images
+    assert step(values) == pytest.approx(expected)
+
+
+def test_what_is_read_in_no_steps_has_none():
+    assert step(np.random.default_rng(0).standard_normal(12)) < 1e-5
+    assert step([70.0, 70.0]) == step([70.0]) == step([]) == 0.0
+
+
+def test_no_spread_is_known_to_be_less_than_that_of_the_readings():
+    assert resolved([0.0, 0.5, math.nan], [0.6, 0.6, 0.6])[:2] == pytest.approx([0.6 / math.sqrt(6), 0.5])
+    assert math.isnan(resolved(math.nan, 1.0))
+    assert resolved(0.0, 0.0) == 0.0
+
+
+def test_untold_are_the_best_and_what_no_test_corrected_over_all_groups_tells_from_it():
+    draws = np.random.default_rng(3)
+    levels = [{"a": 80.0, "b": 79.0, "c": 60.0}, {"x": 51.0, "y": 51.0}]
+    groups = [{name: dict(enumerate(level + draws.standard_normal(5))) for name, level in group.items()} for group in levels]
+    best = [max(group, key=lambda name: np.mean([*group[name].values()])) for group in groups]
+    pairs = [(top, name) for group, top in zip(groups, best, strict=True) for name in group if name != top]
+    runs = {name: [*seeds.values()] for group in groups for name, seeds in group.items()}
+    p = multipletests([stats.ttest_rel(runs[top], runs[name]).pvalue for top, name in pairs], method="holm")[1]
+    told = {name for (_, name), value in zip(pairs, p, strict=True) if value < 0.05}
+    assert untold(groups) == [tuple(name for name in group if name not in told) for group in groups]
+    assert told == {"c"}
+    assert untold([{"a": {0: 1.0}, "b": {0: 90.0}, "none": {}}, {}]) == [("a", "b"), ()]
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95])

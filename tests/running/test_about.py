@@ -17,6 +17,20 @@ def test_a_metric_that_is_named_alone_is_best_where_it_is_highest() -> None:
     assert Measure.of(Measure("forgetting", lowest=True)).lowest
 
 
+@pytest.mark.parametrize(
+    ("measure", "quantity"),
+    [
+        (Measure(), "accuracy in %"),
+        (Measure("top5_accuracy"), "top5 accuracy in %"),
+        (Measure("forgetting", unit="points"), "forgetting in points"),
+        (Measure("gain"), "gain"),
+    ],
+)
+def test_a_measure_is_named_with_its_unit(measure: Measure, quantity: str) -> None:
+    assert measure.quantity == quantity
+    assert measure.sentence.lower().startswith(quantity.lower() + ", mean")
+
+
 @pytest.mark.parametrize(("measure", "best"), [("gain", "mse"), (Measure("gain", lowest=True), "ce"), ("accuracy", "ce")])
 def test_tables_show_the_measure_and_rank_by_it(plan: Callable[..., list[Trial]], measure: str | Measure, best: str) -> None:
     class Measured(Scenario):
@@ -36,4 +50,5 @@ def test_tables_show_the_measure_and_rank_by_it(plan: Callable[..., list[Trial]]
     assert cells["mean"].to_dict() == {loss: values[name] for loss, values in metrics.items()}
     assert cells["rank"].idxmax() == best
     assert table.notes[0].startswith(name.capitalize())
+    assert table.contents.startswith(Measure.of(measure).quantity.capitalize())
     assert ("the lowest is best" in table.notes[0]) == Measure.of(measure).lowest

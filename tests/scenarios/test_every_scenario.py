@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import csv
+import io
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -16,6 +18,9 @@ from harness.boards.frames import to_frame
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.cli.scaffold import KINDS
+from harness.leaderboard.files import table_csv
+from harness.leaderboard.latex import table_tex, tex
+from harness.leaderboard.page.rows import long_table
 from harness.running.scenario import named
 from tests.scenarios.looking import RANDOM, RDED, fake
 
@@ -32,6 +37,48 @@ def test_a_table_of_half_the_records_holds_what_there_is(plan: Callable[..., lis
     tables = named(name).tables(to_frame([*done, failed]))
     assert tables
     assert sum(int(n) for table in tables for n in table.cells["n"].fillna(0)) >= len(done)
+
+
+#: What stands under the columns of each scenario's tables that are no accuracies of tests.
+FRACTION, SCORE, POINTS = "difference of accuracies as fractions", "score from 0 to 1", "points of accuracy"
+OWN = {
+    "class-incremental": {"average": "average incremental accuracy in %", "forgetting": "forgetting in points"},
+    "dd-ranking": {"HLR": FRACTION, "IOR": FRACTION, "LRS": SCORE, "ARS": SCORE},
+    "gamma-sweep": {"best": "gamma of the highest mean", "as good": "gammas not told from it"},
+    "gradient-scale": {"best": "multiplier of the highest mean", "gain over 1": POINTS},
+    "label-regime": {"gain over random": POINTS},
+}
+
+
+def everything(trials: list[Trial]) -> list[Record]:
+    """Records that have whatever a scenario that ships asks for: the numbers tell the measures apart."""
+    metrics = {"accuracy": 50.0, "best_accuracy": 60.0, "average_incremental": 70.0, "forgetting": 3.0}
+    history = [{"step": step, "classes": 5 * step, "accuracy": 100.0 - 25 * step, "top5_accuracy": 90.0} for step in (1, 2)]
+    return [
+        Record.of(trial, "done", metrics={name: value + trial.seed for name, value in metrics.items()}, history=history)
+        for trial in trials
+    ]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_table_says_what_stands_in_it_with_its_unit(plan: Callable[..., list[Trial]], name: str) -> None:
+    """In a paper's caption, in a line of table.csv and on the page."""
+    records = everything(plan(seeds=2, losses=["gift", "kl"], sets=[RANDOM, RDED], scenarios=[name]))
+    tables = named(name).tables(to_frame(records))
+    columns = {column for table in tables for _, column in table.column_labels}
+    assert {*OWN.get(name, {})} <= columns
+    expected = [{column: OWN.get(name, {}).get(column, "accuracy in %") for _, column in t.column_labels} for t in tables]
+    assert [{column: table.shows(column) for _, column in table.column_labels} for table in tables] == expected
+    captions = re.findall(r"\\caption\{(.*)\}", table_tex([(name, table) for table in tables]))
+    for caption, quantities in zip(captions, expected, strict=True):
+        assert all(tex(quantity).lower() in caption.lower() for quantity in quantities.values())
+        assert caption.lower().count("accuracy in") == len({each for each in quantities.values() if "accuracy in" in each})
+    lines = csv.DictReader(io.StringIO(table_csv([(name, table) for table in tables])))
+    assert {line["quantity"] for line in lines} == {quantity for quantities in expected for quantity in quantities.values()}
+    page = long_table(name, tables, {record.id: False for record in records})
+    shown = {row.labels["quantity"] for row in page.rows}
+    assert shown <= {quantity for quantities in expected for quantity in quantities.values()}
+    assert ("quantity" in page.same) == (len(shown) == 1)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -40,6 +40,7 @@ def test_the_best_gamma_stands_beside_its_interval_and_those_as_good(plan: Plann
     assert there["value"] == f"82.0 [{82 - half:.1f}, {82 + half:.1f}]"
     assert cell(table, column="as good")["value"] == "0.1, 0.5"
     assert any("picked on the test split" in note for note in table.notes)
+    assert any("Holm-corrected over the table's rows" in note for note in table.notes)
     (figure,) = named("gamma-sweep").figures([table])
     ((line,),) = [panel.lines for panel in figure.panels]
     assert (line.x, line.y) == ((0.0, 0.1, 0.5), (71.0, 82.0, pytest.approx(81.333, abs=1e-3)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
 import torch
 
+import harness
 from harness.boards.records import Record
 from harness.boards.trial import Trial
 from harness.core.errors import BadOption
@@ -50,13 +52,26 @@ def test_the_gain_over_one_is_paired_by_seed(plan: Planner) -> None:
     (table,) = tables_of(made)
     assert [row for _, row in table.row_labels] == ["ce, sgd", "ce, adamw", "mse, sgd", "mse, adamw"]
     gain = cell(table, row="ce, sgd", column="gain over 1")
-    assert (gain["mean"], gain["low"], gain["high"], gain["value"]) == (60.0, 60.0, 60.0, "+60.0 [60.0, 60.0]")
+    assert (gain["mean"], gain["std"], gain["value"]) == (60.0, 0.0, "+60.0 [49.0, 71.0]")  # of two pairs, read in threes
     assert cell(table, row="ce, sgd", column="best")["value"] == "× 20"
     assert cell(table, row="ce, adamw", column="gain over 1")["value"] == "—"
     (figure,) = named("gradient-scale").figures([table])
     assert [panel.title for panel in figure.panels] == ["random, sgd", "random, adamw"]
     assert figure.x_scale == "log"
     assert [label for _, label in figure.x_ticks] == ["1", "20"]
+
+
+def test_the_gains_interval_allows_for_the_multipliers_that_the_best_was_picked_from(plan: Planner) -> None:
+    """Without a true difference the best of five is above 1 by its 95 % interval more often than in 5 % of rows."""
+    scenario = {"name": "gradient-scale", "multipliers": [1, 5, 20, 400], "optimizers": ["sgd"]}
+    trials = plan(losses=["ce"], seeds=3, scenarios=[scenario])
+    draws = random.Random(4)
+    made = fake(trials, lambda t: 90.0 * (t.options["multiplier"] == 20) + draws.uniform(1, 9))
+    (table,) = tables_of(made)
+    seeds = [table.seeds("random", "ce, sgd", "1", multiplier) for multiplier in ("20", "1")]
+    expected = harness.statistics.paired_difference(*seeds, 1 - 0.05 / 3)
+    gain = cell(table, row="ce, sgd", column="gain over 1")
+    assert (gain["low"], gain["high"]) == (expected.low, expected.high)
 
 
 def test_a_figure_of_half_the_records_has_every_point_on_its_own_line(plan: Planner) -> None:

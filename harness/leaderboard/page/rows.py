@@ -23,8 +23,9 @@ from harness.leaderboard.text import as_text, fixed, without_paths
 FILTERS = ("dataset", "set", "IPC", "student", "optimizer", "loss", "labels")
 #: How a page calls the axes.
 NAMES = {"model": "student", "ipc": "IPC", "method": "set"}
-#: The last of a row's labels: what tells a table from the others of its scenario.
-SETTING = "setting"
+#: The last of a row's labels: what its numbers are, with their unit, and what tells a table from the others of its scenario.
+QUANTITY, SETTING = "quantity", "setting"
+LAST = (QUANTITY, SETTING)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Row:
         key: ten hexadecimal digits, of where the cell stands: it stays what it is as the board grows.
         labels: {column: text}; a column that is missing is empty.
         value: what the cell shows, `97.2 ± 0.3` or a text of the scenario's own.
-        mean: percent, as a rule; NaN where the cell is a text.
+        mean: of what the label `quantity` says; NaN where the cell is a text.
         low, high: ends of the mean's 95 % interval, or of that which the table itself gives; NaN where there is none.
         gain, gain_low, gain_high: points above the native loss, with the ends of their interval; NaN where there is none.
         n: seeds in the mean; `notes`: what else is to be said of them.
@@ -121,11 +122,17 @@ def long_table(scenario: str, tables: Sequence[Table], taught: Mapping[str, bool
             else:
                 rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row.labels))
-    names.sort(key=lambda name: FILTERS.index(name) if name in FILTERS else len(FILTERS) + (name == SETTING))
+    names.sort(key=_place)
     values = {name: {row.labels.get(name, "") for row in rows} for name in names}
     columns = tuple(name for name in names if len(values[name]) > 1)
     same = {name: next(iter(values[name])) for name in names if len(values[name]) == 1}
     return LongTable(columns, {name: value for name, value in same.items() if value}, tuple(rows), missing)
+
+
+def _place(name: str) -> int:
+    """Return where a label's column stands among the others: what is filtered by first, a scenario's own axes after it."""
+    known = FILTERS if name in FILTERS else LAST if name in LAST else None
+    return len(FILTERS) if known is None else known.index(name) + (known is LAST) * (len(FILTERS) + 1)
 
 
 def _rows(scenario: str, table: Table, taught: Mapping[str, bool], taken: set[str]) -> Iterator[Row | None]:
@@ -175,7 +182,7 @@ def _rows(scenario: str, table: Table, taught: Mapping[str, bool], taken: set[st
             labels = {"dataset": _text(cell["dataset"]) or dataset, **{NAMES.get(name, name): known[name] for name in AXES}}
             labels |= {"IPC": ipc, "labels": _labels(seeds.get(place, ()), taught)}
             labels |= {NAMES.get(axis, axis): text for axis, text in _axes(table, place)}
-            labels[SETTING] = plain(setting)
+            labels |= {QUANTITY: table.shows(column), SETTING: plain(setting)}
             yield _row(_key(taken, scenario, table.title, *place), labels, cell, seeds.get(place, ()))
 
 

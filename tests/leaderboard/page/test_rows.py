@@ -40,7 +40,13 @@ def test_every_cell_is_a_row_with_its_seeds_and_what_has_not_been_run_is_counted
 def test_columns_are_what_differs_and_the_rest_is_said_once(several):
     table = the_long_table(several)
     assert table.columns == ("IPC", "loss", "labels")
-    assert table.same == {"dataset": "digits", "set": "RDED", "student": "convnet3", "optimizer": "adamw"}
+    assert table.same == {
+        "dataset": "digits",
+        "set": "RDED",
+        "student": "convnet3",
+        "optimizer": "adamw",
+        "quantity": "accuracy in %",
+    }
 
 
 def test_labels_are_soft_where_a_teacher_gave_them(several):
