@@ -50,6 +50,8 @@ STYLE: dict[Any, Any] = {
 #: What would make bytes differ from day to day and from one matplotlib to the next is left out.
 METADATA: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 ACROSS = 3  # panels side by side
+#: How far an axis of percentages reaches beyond them, so that what stands at their ends is whole.
+BEYOND = 4.0
 #: How the front of points looks: rings, through which they are seen, and the steps between them.
 FRONT: dict[str, Any] = {
     "color": "#222222",
@@ -131,6 +133,7 @@ def _drawing(figure: Figure) -> Drawing:
     for place in places[count:]:
         place.set_visible(False)
     gather(places[:count])
+    _bound(places[0], figure)
     for place in places[:count]:
         _ground(place, figure)
         _scales(figure, place, names)
@@ -142,6 +145,15 @@ def _drawing(figure: Figure) -> Drawing:
     _legend(drawing, looks)
     _turn(drawing, places[:count])
     return drawing
+
+
+def _bound(place: Axes, figure: Figure) -> None:
+    """Let an axis of percentages reach no further than these do: an interval that goes on beyond leaves the panel there."""
+    dots = figure.kind == "dots"
+    if not (figure.x_label if dots else figure.y_label).endswith("in %"):
+        return
+    low, high = place.get_xlim() if dots else place.get_ylim()
+    (place.set_xlim if dots else place.set_ylim)(max(low, -BEYOND), min(high, 100 + BEYOND))
 
 
 def _lay_out(drawing: Drawing, kind: str = "png") -> None:

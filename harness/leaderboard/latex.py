@@ -109,7 +109,7 @@ def _gains(table: Table) -> bool:
 
 def _heads(table: Table) -> Iterator[str]:
     """Yield the lines above a table's rows: IPCs over the columns that each has, where there are both."""
-    labels, first = table.column_labels, f"{tex(table.groups)} & {tex(table.rows)}"
+    labels, first = table.column_labels, f"{tex(table.groups)} & {tex(table.corner)}"
     if not any(column for _, column in labels):
         yield f"{first} & {' & '.join(_ipc(ipc) for ipc, _ in labels)} " + r"\\"
         return

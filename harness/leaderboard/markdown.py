@@ -48,18 +48,12 @@ def grid(table: Table) -> str:
     ]
     text: str = tabulate(
         lines,
-        headers=[escape(table.groups), escape(_corner(table)), *heads],
+        headers=[escape(table.groups), escape(table.corner), *heads],
         tablefmt="pipe",
         colalign=["left", "left", *["right"] * len(heads)],
         disable_numparse=True,
     )
     return text
-
-
-def _corner(table: Table) -> str:
-    """Return what the rows are and, where the columns are bare numbers, what those are."""
-    numbers = any(column.strip("-").replace("/", "").replace(".", "").isdecimal() for _, column in table.column_labels)
-    return f"{table.rows} by {table.columns}" if numbers and table.columns else table.rows
 
 
 def _cell(value: object, suffix: object, bold: bool, underlined: bool) -> str:

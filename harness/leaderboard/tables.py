@@ -73,6 +73,12 @@ class Table:
         """Return whether the lowest figure under a column label is the best one."""
         return self.lowest is True or column in [*(self.lowest or ())]
 
+    @property
+    def corner(self) -> str:
+        """What the rows are and, where the columns are bare numbers, what those are."""
+        numbers = any(column.strip("-").replace("/", "").replace(".", "").isdecimal() for _, column in self.column_labels)
+        return f"{self.rows} by {self.columns}" if numbers and self.columns else self.rows
+
     def shows(self, column: str) -> str:
         """Return what stands under a column label, with its unit."""
         return self.quantities.get(column, self.quantity)
@@ -80,14 +86,15 @@ class Table:
     @property
     def contents(self) -> str:
         """What the cells hold, in words, plain: each quantity, under which columns where there are several, and its spread."""
-        columns: dict[str, dict[str, None]] = {}
-        for _, column in self.column_labels:
-            columns.setdefault(self.shows(column), {})[column] = None
-        values = [(place[-1], str(value)) for place, (value,) in self.shown("value").items()]
+        values: dict[str, list[str]] = {column: [] for _, column in self.column_labels}
+        for place, (value,) in self.shown("value").items():
+            values[place[-1]].append(str(value))
+        columns: dict[tuple[str, str], list[str]] = {}
+        for column, texts in values.items():
+            columns.setdefault((self.shows(column), _spread(texts)), []).append(column)
         parts = []
-        for quantity, under in columns.items():
-            spread = _spread([value for column, value in values if column in under])
-            where = f"{listed(under)}: " if len(columns) > 1 and [*under] != [quantity] else ""
+        for (quantity, spread), under in columns.items():
+            where = f"{listed(under)}: " if len(columns) > 1 and under != [quantity] else ""
             parts.append(where + quantity + (f", {spread}" if spread else ""))
         words = "; ".join(parts)
         return words[:1].upper() + words[1:] + "."

@@ -27,12 +27,11 @@ class Quantity(NamedTuple):
     note: str = ""
 
 
-LOSSES = "Means of the steps since the test before; each line is of the loss that it was trained under, in that loss's own size."
-
-
+#: Losses have sizes of their own, so that what a panel holds of several is how far each of them has fallen.
+LOSSES = "Mean loss of the steps since the test before, by that of the steps before the first test; each line under its own loss."
 QUANTITIES = (
     Quantity("accuracy", "Accuracy over epochs", "accuracy in %"),
-    Quantity(LOSS, "Training loss over epochs", "training loss", LOSSES),
+    Quantity(LOSS, "Training loss over epochs", "share of the first training loss", LOSSES),
 )
 
 
@@ -51,12 +50,19 @@ def training_curves(name: str, tables: Sequence[Table], frame: pandas.DataFrame)
     if not histories:
         return []
     figures = []
+    known = {"accuracy": histories, LOSS: {name: _fallen(entries) for name, entries in histories.items()}}
     for quantity in QUANTITIES:
-        parts = [part for table in tables for part in _over_epochs(table, histories, quantity.name)]
+        parts = [part for table in tables for part in _over_epochs(table, known[quantity.name], quantity.name)]
         how: dict[str, Any] = {"title": quantity.title, "x_label": "epoch", "y_label": quantity.unit, "panels": "method"}
         for figure in curves(parts, name=f"{name} {quantity.name} by epoch", **how):
             figures.append(replace(figure, caption=" ".join(filter(None, [quantity.note, figure.caption]))))
     return figures
+
+
+def _fallen(history: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """Return a history with each loss as a share of the first; without any where that is not above 0."""
+    first = next((entry[LOSS] for entry in history if LOSS in entry), math.nan)
+    return [entry | {LOSS: entry[LOSS] / first} for entry in map(dict, history) if LOSS in entry] if first > 0 else []
 
 
 def _several(history: object) -> bool:

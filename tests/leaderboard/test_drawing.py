@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 
 from harness.leaderboard import drawing, panels
 from harness.leaderboard.drawing import FAMILIES, METADATA, STYLE, draw
-from harness.leaderboard.figures import Figure
+from harness.leaderboard.figures import Figure, Line, Panel
 from tests.leaderboard.looking import figure
 
 
@@ -53,6 +53,20 @@ def columns_by_trying(shown: Figure) -> int:
                 break
             legend.remove()
         return int(how["ncols"])
+
+
+@pytest.mark.parametrize(("unit", "bounded"), [("accuracy in %", True), ("training loss", False)])
+@pytest.mark.parametrize("kind", ["curve", "dots"])
+def test_an_axis_of_percentages_ends_with_them_however_wide_an_interval_is(
+    unit: str, bounded: bool, kind: Literal["curve", "dots"]
+) -> None:
+    panel = Panel("", (Line("kl", (0.0, 1.0), (10.0, 95.0), (60.0, 60.0)),))
+    dots = kind == "dots"
+    labels = {"x_label": unit, "y_label": ""} if dots else {"x_label": "epoch", "y_label": unit}
+    place = drawing._drawing(Figure("a", "", (panel,), **labels, kind=kind, categories=("a", "b") if dots else ())).axes[0]
+    low, high = place.get_xlim() if dots else place.get_ylim()
+    assert (-5 < low < 0 and 100 < high < 105) == bounded
+    assert (low < -50 and high > 155) == (not bounded)
 
 
 @pytest.mark.parametrize("lines", [1, 2, 5, 9, 17, 30])

@@ -50,6 +50,25 @@ def test_ties_are_bold_as_in_the_table_and_columns_stand_under_their_ipc(planter
     assert r"60.2 {\scriptsize $\pm$ 0.2" in rows[0] or r"60.2} {\scriptsize $\pm$ 0.2" in rows[0]
 
 
+def test_a_caption_says_what_is_under_which_columns_and_how_it_spreads(planter) -> None:
+    for gamma in ("0.1", "0.5"):
+        planter.cell(60.0, 61.5, 63.0, loss="gift", gamma=gamma)
+    (table,) = pivot(planter.frame, columns="gamma")
+    place = ("RDED", "gift", "10")
+    table = table.with_column("best", {place: {"value": "0.1"}}, "gamma of the highest mean")
+    table = table.with_column("there", {place: {"value": "61.5 [57.8, 65.2]"}})
+    text = table_tex([("gamma-sweep", table)])
+    (caption,) = re.findall(r"\\caption\{(.*)\}", text)
+    assert caption == (
+        r"gamma{-}sweep: digits, IPC 10. 0.1 and 0.5: accuracy in \%, mean $\pm$ standard deviation; "
+        r"best: gamma of the highest mean; there: accuracy in \%, mean and 95 \% interval."
+    )
+    assert r"set & loss by gamma & 0.1 & 0.5 & best & there \\" in text
+    planter.cell(80.0, 81.0, loss="kl", gamma="0.1")
+    (table,) = pivot(planter.frame, columns="gamma")
+    assert "In small: points above or below the native loss" in table_tex([("gamma-sweep", table)])
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

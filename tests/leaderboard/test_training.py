@@ -53,8 +53,15 @@ def test_loss_has_a_figure_where_records_hold_it_and_what_is_not_finite_is_left_
     entries = [{"epoch": epoch, "loss": loss} for epoch, loss in ((1, 2.0), (2, 1.0), (3, math.nan))]
     frame = to_frame(planter.records).assign(history=[entries])
     (figure,) = training_curves("planted", pivot(frame), frame)
-    assert (figure.title, figure.y_label) == ("Training loss over epochs — digits", "training loss")
-    assert [(line.x, line.y) for line in figure.panels[0].lines] == [((1, 2), (2, 1))]
+    assert (figure.title, figure.y_label) == ("Training loss over epochs — digits", "share of the first training loss")
+    assert figure.caption.startswith("Mean loss of the steps since the test before, by that of the steps before the first test")
+    assert [(line.x, line.y) for line in figure.panels[0].lines] == [((1, 2), (1, 0.5))]
+
+
+def test_a_loss_that_is_not_above_0_has_no_share(planter):
+    planter.plant(10.0, loss="kl")
+    frame = to_frame(planter.records).assign(history=[[{"epoch": epoch, "loss": epoch - 1.0} for epoch in (1, 2)]])
+    assert training_curves("planted", pivot(frame), frame) == []
 
 
 def test_sets_and_ipcs_are_panels_and_columns_figures(planter):

@@ -35,7 +35,7 @@ def board(tmp_path_factory):
             for optimizer, less in (("sgd", 1.0), ("adamw", 0.0)):
                 base = accuracy - less + ipc / 10
                 planter.cell(base, base + 1, base + 2, loss=loss, optimizer=optimizer, ipc=ipc, **soft)
-    curve = [{"epoch": float(epoch), "accuracy": 10.0 * epoch} for epoch in range(1, 6)]
+    curve = [{"epoch": float(epoch), "accuracy": 10.0 * epoch, "loss": 2.5 / epoch} for epoch in range(1, 6)]
     planter.records = [record.model_copy(update={"history": curve}) for record in planter.records]
     return written(tmp_path_factory.mktemp("board"), page_of(planter, title="A board"))
 
@@ -130,7 +130,10 @@ def test_a_cell_opens_its_seeds_curve_records_and_command_by_keyboard(board, vis
     assert link.get_attribute("href") == f"records/{link.inner_text()}.json"
     assert f"giftbench rerun planted {link.inner_text()}" in rows.nth(0).inner_text()
     assert "CPU Test" in detail.inner_text()
-    assert detail.get_by_role("img", name="Accuracy in % by epoch, a line a seed").locator("path.line").count() == 3
+    for quantity, ends in (("Accuracy in %", ["10", "50"]), ("Training loss", ["0.5", "2.5"])):
+        drawn = detail.get_by_role("img", name=f"{quantity} by epoch, a line a seed")
+        assert drawn.locator("path.line").count() == 3
+        assert [drawn.locator("text").nth(i).text_content() for i in (0, 1)] == ends
     page.keyboard.press("Enter")
     assert page.locator(".detail").count() == 0
 

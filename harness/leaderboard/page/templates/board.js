@@ -190,7 +190,7 @@ const detail = key => {
   }
   const list = make("dl", {}, ...[...facts].flatMap(([name, texts]) => [make("dt", {}, name), make("dd", {}, [...texts].join("; "))]));
   const curves = [["accuracies", "Accuracy in %"], ["losses", "Training loss"]].map(([name, title]) => [seeds.filter(seed => seed[name]), name, title]);
-  return make("div", { class: "detail", id: `d-${key}` }, ...curves.filter(([drawn]) => drawn.length).map(part => curve(...part)), make("div", { class: "wide", role: "region", tabindex: "0", "aria-label": "Seeds" }, table), list);
+  return make("div", { class: "detail", id: `d-${key}` }, make("div", { class: "curves" }, ...curves.filter(([drawn]) => drawn.length).map(part => curve(...part))), make("div", { class: "wide", role: "region", tabindex: "0", "aria-label": "Seeds" }, table), list);
 };
 const curve = (seeds, values, quantity) => {
   const [width, height, left, bottom, top] = [360, 170, 44, 32, 10];
