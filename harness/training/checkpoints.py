@@ -208,7 +208,7 @@ def take_up(state: State, jobs: Sequence[Job], fits: Sequence[Fit], end_epoch: C
             for place, memory in _memories(number, job):
                 for name in state.facts[f"{place}#"]:
                     key = f"{place}.{name}"
-                    memory[name] = state.tensor(key, job.finite.device) if key in state.tensors else state.facts[key]
+                    memory[name] = state.tensor(key, job.total.device) if key in state.tensors else state.facts[key]
             if job.place is not None:
                 with job.place:
                     take_up_streams(state, job.total.device, f"{number}.")
