@@ -112,6 +112,7 @@ class Workers:
             for number in reversed(range(self.jobs)):
                 with suppress(OSError):  # no room for another process: what is missing is started when it is needed
                     self._ready.append(self._begin(number, "fork"))
+            gc.unfreeze()  # else libraries that count their objects at the end would call these leaked
             self.unused = False
         elif self._forked:
             preload(self.settings.device, self.settings.threads)

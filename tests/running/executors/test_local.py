@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -56,6 +57,7 @@ class Process(threading.Thread):
         self.ended = threading.Event()
         self.pid = len(self.started)
         self.threads = os.environ.get("OMP_NUM_THREADS")
+        self.frozen = gc.get_freeze_count() > 0
         self.started.append(self)
 
     def run(self) -> None:
@@ -389,6 +391,8 @@ def test_a_process_that_has_computed_nothing_forks_all_workers_itself_and_those_
     with Workers(Settings("cpu", 1, tmp_path), 2, unused=True) as workers:
         workers.prepare()
         assert (METHODS, forking) == (["fork", "fork"], [])
+        assert [process.frozen for process in processes] == [True, True], "what is loaded is never garbage in a worker"
+        assert gc.get_freeze_count() == 0, "and is what it was in this process"
         events = list(workers.run(iter([[TRIALS[0]], [TRIALS[1]], [TRIALS[2]]])))
     assert sorted(seed for kind, seed in told(events) if kind == "done") == [0, 2]
     assert {event.worker for event in events if event.trial.seed == 1} <= {0, 1}
