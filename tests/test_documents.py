@@ -26,7 +26,9 @@ DOCUMENTS = [
     "tests/benchmarks/README.md",
 ]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-#: Commands that need what no test has (CIFAR-100, a package index), and the test that does as much with what there is.
+SIZED = "tests/distilled/readers/test_imagenet_sized.py"
+#: Commands that need what no test has (CIFAR-100, a package index), or ImageNet's size, and the test that does as much with what
+#: there is.
 ELSEWHERE = {
     "python3 -m pip install tox": ".ci/run",
     'python3 -m venv .venv && .venv/bin/pip install . && export PATH="$PWD/.venv/bin:$PATH"': "tests/core/test_plugin_package.py",
@@ -34,6 +36,10 @@ ELSEWHERE = {
     "cp cifar100_conv3.pth data/teachers/": "tests/planning/test_needs.py",
     "giftbench run leaderboards/paper/table5/board.toml --set rded=PATH --data-dir PATH": "tests/boards/test_paper_boards.py",
     "giftbench run leaderboards/paper/table5/board.toml --set rded=$RDED --data-dir data": "tests/boards/test_paper_boards.py",
+    "giftbench import parquet set --dataset imagenet-1k --data-dir data -o published.safetensors": SIZED,
+    "giftbench inspect published.safetensors": SIZED,
+    "giftbench doctor myboard --data-dir data": SIZED,
+    "giftbench run myboard --data-dir data": SIZED,
 }
 #: Documents whose commands a test of their own runs from the first to the last.
 WALKED = {"scenarios/README.md": "tests/scenarios/test_tutorial.py"}

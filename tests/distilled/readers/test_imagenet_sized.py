@@ -137,7 +137,11 @@ def test_a_parquet_set_has_a_row_beside_random_under_both_neutral_protocols_with
     torch.save(timm.create_model("resnet18").state_dict(), place / "resnet18.pth")
     (place / "board").mkdir()
     (place / "board" / "board.toml").write_text(NEUTRAL)
-    memory = peak("run", str(place / "board"), "--jobs", "1", "--data-dir", str(place / "data"))
+    data, made = ("--data-dir", str(place / "data")), str(place / "published.safetensors")
+    peak("import", "parquet", str(place / "parquet"), "--dataset", "imagenet-1k", *data, "-o", made)
+    peak("inspect", made)
+    peak("doctor", str(place / "board"), *data)
+    memory = peak("run", str(place / "board"), "--jobs", "1", *data)
     print(f"both neutral protocols, peak memory of one process: {memory / 1e9:.2f} GB")
     assert memory < 2 * MOST_MEMORY
     records = [*RecordStore(place / "board" / "records")]
