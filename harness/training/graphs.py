@@ -214,9 +214,9 @@ class Captured:
 def capturable(material: Material, recipe: Recipe, losses: Sequence[Loss]) -> bool:
     """Whether steps of this kind can be captured: everything a step needs has to lie on the device, and nothing may change.
 
-    Optimizers that step on the host, losses that look at the progress of the training and stored augmentations are left out,
-    recipes whose steps are not all alike (`Recipe.plain`), and losses that a scenario makes of others: what these do in Python
-    would happen once, at capture.
+    Optimizers that step on the host, losses that look at the progress of the training or keep something of one batch for the
+    next, stored augmentations, recipes whose steps are not all alike (`Recipe.plain`), and losses that a scenario makes of others
+    are left out: what these do in Python would happen once, at capture.
     """
     return (
         material.replay is None
@@ -224,7 +224,7 @@ def capturable(material: Material, recipe: Recipe, losses: Sequence[Loss]) -> bo
         and all(resolved_from(loss) is not None for loss in losses)
         and recipe.optimizer.name in ELEMENTWISE
         and recipe.schedule.name in SCHEDULES
-        and not any(looks(loss).progress for loss in losses)
+        and not any(looks(loss).progress or looks(loss).remembers for loss in losses)
     )
 
 

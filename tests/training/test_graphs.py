@@ -177,6 +177,20 @@ def test_a_loss_that_is_a_class_is_captured_like_a_function(scaled: str) -> None
     assert found.history == history.history
 
 
+def test_a_loss_that_keeps_something_of_a_batch_for_the_next_is_not_captured() -> None:
+    @losses.register("keeping")
+    def keeping(logits: Tensor, targets: Targets) -> Tensor:
+        """Half of the mean square of the logits; counts its batches."""
+        if targets.memory is not None:
+            targets.memory["batches"] = float(targets.memory.get("batches", 0.0)) + 1
+        return 0.5 * logits.square().mean()
+
+    try:
+        assert not capturable(MATERIAL, RECIPE, [losses.create("keeping")])
+    finally:
+        losses.registry.remove("keeping")
+
+
 def test_what_cannot_be_captured() -> None:
     plain = [losses.create("gift")]
     assert capturable(MATERIAL, RECIPE, plain)
