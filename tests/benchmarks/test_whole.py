@@ -1,0 +1,46 @@
+"""`whole.py`: its boards can be planned, and both versions run each from nothing, in turn."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import datasets
+from tests.benchmarks import whole
+from tests.benchmarks.startup import Cost
+from tests.large_boards import parts_of
+
+
+@pytest.mark.parametrize("name", whole.JOBS)
+def test_a_board_has_six_losses_three_optimizers_and_three_seeds(name: str, tmp_path: Path) -> None:
+    job = whole.JOBS[name]
+    text = whole.BOARD.format(student=job.student, teacher=job.teacher, seeds=3, epochs=10)
+    (tmp_path / "board.toml").write_text(text)
+    board = parts_of(tmp_path / "board.toml").board
+    assert (len(board.losses), len(board.seeds), str(board.model)) == (6, 3, job.student)
+
+
+def test_the_dataset_has_the_side_and_the_images_that_are_said(tmp_path: Path) -> None:
+    whole.draw(tmp_path, 8)
+    data = datasets.load("folder/data", tmp_path)
+    assert (data.shape, len(data.train), len(data.test)) == ((3, 8, 8), whole.CLASSES * whole.TRAIN, whole.CLASSES * whole.TEST)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CPU seconds of what a command leaves behind are counted by Linux alone")
+def test_versions_take_turns_on_boards_that_hold_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def cost(command: list[str], home: Path) -> Cost:
+        assert [path.name for path in home.parent.iterdir()] == ["board.toml"]
+        (home.parent / "records").mkdir()
+        calls.append(command[0])
+        return Cost(2.0 * len(calls), 1.0)
+
+    monkeypatch.setattr(whole, "cost", cost)
+    monkeypatch.setattr(whole, "draw", lambda folder, side: None)
+    measured = [*whole.costs(tmp_path, whole.JOBS["narrow"], ["ours", "theirs"], 2, 3, 1)]
+    assert calls == ["ours", "theirs"] * 2
+    cells = whole.row(whole.JOBS["taught"], measured)
+    assert cells == ["convnet3(width=64), 32 px, teacher resnet18", "4.0, 1", "6.0, 1", "0.62", "2"]
