@@ -189,15 +189,15 @@ def untold(groups: Sequence[Mapping[str, Mapping[int, float]]]) -> list[tuple[st
     Args:
         groups: {name: {seed: value}}; those without a value are left out.
     """
-    known = [{name: seeds for name, seeds in group.items() if seeds} for group in groups]
-    best = [max(group, key=lambda name: summary(group[name].values()).mean, default="") for group in known]
-    against = [(number, name) for number, group in enumerate(known) for name in group if name != best[number]]
-    found = [paired_difference(known[number][best[number]], known[number][name]) for number, name in against]
-    steps = [step(value for seeds in group.values() for value in seeds.values()) for group in known]
-    spreads = resolved([d.std for d in found], [steps[number] for number, _ in against])
-    p = holm(paired_p([d.n for d in found], [d.mean for d in found], spreads))
+    measured = [{name: seeds for name, seeds in group.items() if seeds} for group in groups]
+    best = [max(group, key=lambda name: summary(group[name].values()).mean, default="") for group in measured]
+    against = [(number, name) for number, group in enumerate(measured) for name in group if name != best[number]]
+    differences = [paired_difference(measured[number][best[number]], measured[number][name]) for number, name in against]
+    steps = [step(value for seeds in group.values() for value in seeds.values()) for group in measured]
+    spreads = resolved([d.std for d in differences], [steps[number] for number, _ in against])
+    p = holm(paired_p([d.n for d in differences], [d.mean for d in differences], spreads))
     told = {place for place, value in zip(against, p, strict=True) if value < LEVEL}
-    return [tuple(name for name in group if (number, name) not in told) for number, group in enumerate(known)]
+    return [tuple(name for name in group if (number, name) not in told) for number, group in enumerate(measured)]
 
 
 def signed_rank(differences: Iterable[float]) -> float:

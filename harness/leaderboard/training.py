@@ -50,9 +50,9 @@ def training_curves(name: str, tables: Sequence[Table], frame: pandas.DataFrame)
     if not histories:
         return []
     figures = []
-    known = {"accuracy": histories, LOSS: {name: _fallen(entries) for name, entries in histories.items()}}
+    values = {"accuracy": histories, LOSS: {name: _fallen(entries) for name, entries in histories.items()}}
     for quantity in QUANTITIES:
-        parts = [part for table in tables for part in _over_epochs(table, known[quantity.name], quantity.name)]
+        parts = [part for table in tables for part in _over_epochs(table, values[quantity.name], quantity.name)]
         how: dict[str, Any] = {"title": quantity.title, "x_label": "epoch", "y_label": quantity.unit, "panels": "method"}
         for figure in curves(parts, name=f"{name} {quantity.name} by epoch", **how):
             figures.append(replace(figure, caption=" ".join(filter(None, [quantity.note, figure.caption]))))

@@ -79,4 +79,4 @@ def calibrated(logits: Tensor, labels: Tensor) -> Tensor:
     """
     tried = torch.linspace(LOWEST, HIGHEST, TRIED, dtype=logits.dtype, device=logits.device)
     divergences = torch.stack([kl_divergence(labels, (logits / each).log_softmax(dim=1)) for each in tried])
-    return tried[divergences.argmin()]
+    return tried.take(divergences.argmin())  # an index would wait for the device

@@ -18,10 +18,9 @@ from harness.augmentation import Crops, Mix, augmentation, mirrored, resized, st
 from harness.augmentation.mixing import Paired, mixing
 from harness.augmentation.words import STORED
 from harness.core.errors import DataError
-from harness.core.resolved import resolved_from
 from harness.core.seeds import derive
 from harness.losses.classic import full_precision
-from harness.losses.looks import looks, probe
+from harness.losses.looks import probe
 from harness.losses.targets import Kind, Loss, Memory, Targets
 from harness.training.replay import rand_augmented, soft_labels
 
@@ -95,35 +94,40 @@ class Shared:
 
     def __init__(self, loss: Loss, members: range, memories: Sequence[Memory]) -> None:
         self.loss, self.members, self.memories = MixedLoss(loss), members, memories
-        self._vectorised = len(members) > 1 and not (resolved_from(loss) is not None and looks(loss).remembers)
+        self._vectorised = len(members) > 1
 
     def __call__(
         self, logits: Sequence[Tensor], batches: Sequence[Batch], progress: float, taught: Sequence[Tensor | None]
     ) -> Tensor:
         """Return the loss of each of the members, [M]; the arguments are those of all trainings."""
-        given = [
+        calls = [
             (logits[index], *batches[index].targets(progress, taught[index], memory), batches[index].mix)
             for index, memory in zip(self.members, self.memories, strict=True)
         ]
-        if self._vectorised and given[0][3] is None:
+        if self._vectorised and calls[0][3] is None:
             try:
-                return self._at_once(cast(Tensor, logits), [own for _, own, _, _ in given])
+                at_once = self._at_once(cast(Tensor, logits), [own for _, own, _, _ in calls])
             except Exception:  # whatever this loss does that vmap has no rule for; a fault of its own shows again below
-                self._vectorised = False
-        values = [self.loss(full_precision(z), own, partner, mix) for z, own, partner, mix in given]
+                at_once = None
+            if at_once is not None:
+                return at_once
+            self._vectorised = False
+        values = [self.loss(full_precision(z), own, partner, mix) for z, own, partner, mix in calls]
         return values[0][None] if len(values) == 1 else torch.stack(values)
 
-    def _at_once(self, logits: Tensor, targets: Sequence[Targets]) -> Tensor:
+    def _at_once(self, logits: Tensor, targets: Sequence[Targets]) -> Tensor | None:
+        """Return the loss of each of the members, [M], by one call; None where it keeps something, which is each one's own."""
+        kept: Memory = {}
         first, mine = targets[0], logits[self.members.start : self.members.stop]
         hard = None if first.hard is None else torch.stack([own.labels() for own in targets])
         soft = None if first.soft is None else torch.stack([own.soft for own in targets if own.soft is not None])
 
         def value(z: Tensor, hard: Tensor | None, soft: Tensor | None) -> Tensor:
-            return self.loss.loss(full_precision(z), replace(first, hard=hard, soft=soft, memory=None))
+            return self.loss.loss(full_precision(z), replace(first, hard=hard, soft=soft, memory=kept))
 
         in_dims = (0, None if hard is None else 0, None if soft is None else 0)
         values: Tensor = vmap(value, in_dims)(mine, hard, soft)
-        return values
+        return None if kept else values
 
 
 class MixedLoss:

@@ -335,3 +335,23 @@ def test_parts_are_cut_as_batches_are_and_a_short_batch_counts_for_less(material
             said = torch.cat([torch.split(logits, len(logits) // 2)[number] for _, logits in cut if logits is not None])
             assert torch.equal(said, torch.split(taught, len(taught) // 2)[number])
     assert widths == [[2, 2], [2, 2], [2]]
+
+
+@pytest.mark.parametrize("how", ["by name", "made of another"])
+def test_a_loss_that_remembers_has_a_memory_of_each_training(how: str) -> None:
+    """Also one that a scenario made of another, of which nothing is known before it is called."""
+    named = losses.create("calibrated_kl")
+    loss = named if how == "by name" else lambda logits, targets: 2 * named(logits, targets)
+    criterion, alone = Criterion([loss, loss]), [Criterion([loss]), Criterion([loss])]
+    for epoch in range(3):
+        taught = torch.randn(12, 6, generator=generator(epoch))
+        logits = torch.stack([0.02 * taught[:6], 0.01 * taught[6:]])
+        batches = [Batch(torch.zeros(6, 1, 2, 2), torch.arange(6))] * 2
+        values = criterion(logits, batches, epoch / 3, taught)
+        parts = zip(alone, logits, batches, taught.split(6), strict=True)
+        each = [one([z], [batch], epoch / 3, said) for one, z, batch, said in parts]
+        torch.testing.assert_close(values, torch.cat(each))
+    assert [memory["temperature"] for memory in criterion.memories] == [one.memories[0]["temperature"] for one in alone]
+    softened = 20 * 0.7**3  # the temperature of the labels a third of the way, at the last batch that was searched
+    searched = [float(memory["temperature"]) for memory in criterion.memories]
+    assert searched == pytest.approx([0.02 * softened, 0.01 * softened], abs=0.005)

@@ -131,8 +131,8 @@ def long_table(scenario: str, tables: Sequence[Table], taught: Mapping[str, bool
 
 def _place(name: str) -> int:
     """Return where a label's column stands among the others: what is filtered by first, a scenario's own axes after it."""
-    known = FILTERS if name in FILTERS else LAST if name in LAST else None
-    return len(FILTERS) if known is None else known.index(name) + (known is LAST) * (len(FILTERS) + 1)
+    order = (*FILTERS, "", *LAST)
+    return order.index(name if name in order else "")
 
 
 def _rows(scenario: str, table: Table, taught: Mapping[str, bool], taken: set[str]) -> Iterator[Row | None]:
