@@ -59,6 +59,8 @@ class Environment(Stated):
         taken_up: how many epochs, or steps of a stream, were made by a run that was cut off.
         deterministic: whether torch was held to operations that repeat themselves.
         compiled: whether the student's training passes were torch.compile's.
+        convolutions: `fast` where some of the student's were made in training by the ways of `harness.training.convolutions`;
+            empty where all were torch's own.
     """
 
     versions: dict[str, str] = Field(default_factory=dict)
@@ -73,6 +75,7 @@ class Environment(Stated):
     taken_up: int = 0
     deterministic: bool = False
     compiled: bool = False
+    convolutions: str = ""
 
 
 class Provenance(Stated):

@@ -144,6 +144,7 @@ def _repeat(
         stack=way.stack,
         deterministic=stated.deterministic,
         compiling="always" if stated.compiled else "never",
+        convolutions="fast" if stated.convolutions == "fast" else "torch",
         keep_students=keep,
     )
     here = versions(type(named(record.trial.scenario)).packages)

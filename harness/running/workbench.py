@@ -32,6 +32,7 @@ from harness.training.batches import batch_sizes
 from harness.training.captured_tests import CapturedTests
 from harness.training.checkpoints import Checkpoint
 from harness.training.compiling import Compiler, Compiling, pays
+from harness.training.convolutions import Convolutions, made_fast
 from harness.training.devices import on_device, resolve_device
 from harness.training.evaluation import Tests, evaluate, hits
 from harness.training.in_step import Part
@@ -39,7 +40,6 @@ from harness.training.kept import KeptLabels
 from harness.training.label_files import LabelFiles
 from harness.training.overlap import Graphs, signature
 from harness.training.pilots import Pilots
-from harness.training.products import as_products
 from harness.training.trainer import Trainer
 from harness.training.values import Fit, Material, Member, Recipe
 
@@ -71,6 +71,8 @@ class Workbench:
         compiling: which students' passes are compiled on the CPU: none, those whose training is long enough to pay for it, or
             all that are trained alone.
         keep_students: whether `students` holds the network of each trial, by its id; they stay on the device.
+        convolutions: how students on the CPU make theirs in training; `fast` holds the ids of trials whose students have some
+            that are not made as torch makes them.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Workbench:
         compiling: Compiling = "never",
         keep_students: bool = False,
         labels: Path | None = None,
+        convolutions: Convolutions = "fast",
     ) -> None:
         self.device = resolve_device(device)
         self.artefacts = artefacts
@@ -101,6 +104,8 @@ class Workbench:
         self._compiler = Compiler()
         self._checkpoints = checkpoints
         self._trainings: Counter[str] = Counter()
+        self._convolutions = convolutions
+        self.fast: set[str] = set()
         self._keep_students = keep_students
         self.students: dict[str, nn.Module] = {}
         self._labels = KeptLabels(files=None if labels is None else LabelFiles(labels))
@@ -230,8 +235,8 @@ class Workbench:
         student: nn.Module = models.build(trial.model, dataset.shape, len(dataset.classes))
         seeds.begin(trial.seed, "dropout")
         student = on_device(student, self.device)
-        if self.device == "cpu":
-            student = as_products(student)
+        if self.device == "cpu" and self._convolutions == "fast" and made_fast(student):
+            self.fast.add(trial.id)
         if self._keep_students:
             self.students[trial.id] = student
         return student

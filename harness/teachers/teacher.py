@@ -18,6 +18,7 @@ from harness.core.errors import BadOption, DataError
 from harness.datasets.base import Dataset, normalise
 from harness.models.fitting import Renormalised
 from harness.teachers.files import Average, TeacherFile, read_network, save
+from harness.training.convolutions import made_fast
 from harness.training.devices import on_device
 from harness.training.evaluation import evaluate
 from harness.training.loop import fit
@@ -106,6 +107,8 @@ def train(
         seeds.begin(blueprint["seed"], "teacher")
         network = models.build(blueprint["model"], dataset.shape, len(dataset.classes))
         network = on_device(network, device)
+        if device == "cpu":
+            made_fast(network)
         recipe = Recipe(
             epochs=blueprint["epochs"],
             batch_size=blueprint["batch_size"],

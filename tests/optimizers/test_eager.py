@@ -23,7 +23,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 5))
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 5))
 
 
 def optimizer(home: Any, name: str, model: nn.Module, **options: Any) -> torch.optim.Optimizer:
@@ -31,17 +31,18 @@ def optimizer(home: Any, name: str, model: nn.Module, **options: Any) -> torch.o
     return made
 
 
-def trained(home: Any, name: str, **options: Any) -> Tensor:
+def trained(home: Any, name: str, form: torch.memory_format = torch.contiguous_format, **options: Any) -> Tensor:
     """Return the weights after steps under a schedule, with the state saved and loaded half way."""
-    model, draws = network(), torch.Generator().manual_seed(1)
+    model, draws = network().to(memory_format=form), torch.Generator().manual_seed(1)
     made = optimizer(home, name, model, **options)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(made, 8)
     for number in range(8):
         made.zero_grad(set_to_none=number % 2 == 0)
-        model(torch.randn(6, 1, 6, 6, generator=draws)).square().mean().backward()
+        model(torch.randn(6, 2, 6, 6, generator=draws)).square().mean().backward()
         made.step()
         schedule.step()
         if number == 3:
+            assert {*made.state} == {*model.parameters()}
             state = copy.deepcopy(made.state_dict())
             made = optimizer(home, name, model, **options)
             made.load_state_dict(state)
@@ -49,12 +50,30 @@ def trained(home: Any, name: str, **options: Any) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize("options", [{"fused": True}, {"foreach": True}, {"foreach": False}], ids=str)
 @pytest.mark.parametrize("name", KINDS)
-def test_numbers_are_those_of_torch_to_the_bit(name: str, options: dict[str, bool]) -> None:
-    ours, theirs = trained(eager, name, **options), trained(torch.optim, name, **options)
+def test_numbers_are_those_of_torch_to_the_bit(name: str, options: dict[str, bool], form: torch.memory_format) -> None:
+    ours, theirs = trained(eager, name, form, **options), trained(torch.optim, name, form, **options)
     assert torch.equal(ours, theirs)
     assert not torch.equal(ours, torch.cat([weight.detach().flatten() for weight in network().parameters()]))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_gradients_in_channels_last_order_are_not_copied(name: str) -> None:
+    model = network().to(memory_format=torch.channels_last)
+    made = optimizer(eager, name, model, fused=True)
+    for _ in range(2):
+        model(torch.ones(2, 2, 6, 6)).square().mean().backward()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            made.step()
+        assert "aten::contiguous" not in {event.key for event in profile.key_averages()}
+    assert all(moment.stride() == weight.stride() for weight in model.parameters() for moment in moments(made, weight))
+
+
+def moments(optimizer: torch.optim.Optimizer, weight: nn.Parameter) -> list[Tensor]:
+    """Return what an optimizer keeps of a weight, a number for each of its own."""
+    return [kept for kept in optimizer.state[weight].values() if kept.shape == weight.shape]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -64,7 +83,7 @@ def test_a_step_is_made_without_gradients_and_gives_what_its_closure_gives(name:
 
     def closure() -> Tensor:
         modes.append(torch.is_grad_enabled())
-        loss = model(torch.ones(2, 1, 6, 6)).square().mean()
+        loss = model(torch.ones(2, 2, 6, 6)).square().mean()
         loss.backward()
         return loss
 

@@ -12,6 +12,7 @@ import torch
 
 from harness import DistilledSet, datasets, losses, optimizers, teachers
 from harness.boards.native import STATISTICS
+from harness.boards.records import RecordStore
 from harness.boards.setup import PluginSource
 from harness.boards.trial import Trial
 from harness.core.errors import DataError
@@ -21,12 +22,14 @@ from harness.datasets.split import Split
 from harness.planning.artefacts import Artefacts
 from harness.running import workbench
 from harness.running.executors.work import run_bundle
+from harness.running.reruns import repeats
 from harness.running.workbench import Workbench, recipe
 from harness.teachers.teacher import Teacher
 from harness.training import compiling as compiler
 from harness.training import loop
 from harness.training.batches import batch_sizes
 from harness.training.compiling import Compiling, Gain
+from harness.training.convolutions import Convolution, Convolutions
 from harness.training.values import Recipe
 from tests.boards.trials import changed
 from tests.conftest import Planner
@@ -470,3 +473,23 @@ def test_a_student_is_compiled_where_its_own_training_pays_for_it_and_the_record
     assert record.environment.compiled == compiled
     assert record.id == own.id
     assert record.metrics == own.metrics
+
+
+# -- convolutions made in fewer operations -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("student", "asked", "noted"),
+    [("convnet3(width=64)", "fast", "fast"), ("convnet3(width=64)", "torch", ""), ("convnet3(width=8)", "fast", "")],
+)
+def test_a_record_says_how_its_convolutions_were_made_and_is_made_again_so(
+    plan: Planner, artefacts: Artefacts, tmp_path: Path, student: str, asked: Convolutions, noted: str
+) -> None:
+    (trial,) = plan(losses=["ce"], seeds=1, model=student, scenarios=[ONE_OPTIMIZER])
+    bench = Workbench("cpu", artefacts, convolutions=asked, keep_students=True)
+    (record,) = run_bundle([trial], bench)
+    assert (record.status, record.environment.convolutions) == ("done", noted)
+    assert any(isinstance(module, Convolution) for module in bench.students[trial.id].modules()) == bool(noted)
+    (repeat,) = repeats([record], tmp_path / "board.toml", store=RecordStore(tmp_path / "records"), keep=True)
+    assert repeat.new.environment.convolutions == noted
+    assert repeat.equal

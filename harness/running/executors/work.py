@@ -172,6 +172,7 @@ def environment(trial: Trial, workbench: Workbench, facts: Mapping[str, object] 
         "threads": torch.get_num_threads(),
         "precision": trial.protocol.precision,
         **({"deterministic": True} if workbench.deterministic else {}),
+        **({"convolutions": "fast"} if trial.id in workbench.fast else {}),
     }
     return Environment.model_validate({**known, **(facts or {})})
 

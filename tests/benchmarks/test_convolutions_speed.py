@@ -1,6 +1,6 @@
-"""A step of timm's students on the CPU, convolutions as products against convolutions as they come (`harness.training.products`).
+"""A step of students on the CPU, convolutions in the way that takes least against torch's (`harness.training.convolutions`).
 
-pytest tests/benchmarks/test_products_speed.py --benchmark-only -p no:xdist
+pytest tests/benchmarks/test_convolutions_speed.py --benchmark-only -p no:xdist
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from torch import nn
 
 from harness import models, optimizers
 from harness.running.executors import memory
+from harness.training.convolutions import made_fast
 from harness.training.devices import on_device
-from harness.training.products import as_products
 from tests.benchmarks import limits
 from tests.benchmarks.ratios import paired
 
 STEPS = [
+    ("convnet3(width=64)", 32, 50),
+    ("convnet3(width=128)", 32, 10),
+    ("convnet3(width=128)", 32, 50),
+    ("convnet4(width=128)", 64, 10),
+    ("resnet18-modified", 32, 50),
     ("resnet18", 16, 10),
     ("resnet18", 32, 50),
     ("resnet101", 16, 10),
@@ -28,7 +33,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.benchmark(group="convolutions as products")
+@pytest.mark.benchmark(group="convolutions")
 @pytest.mark.parametrize(("model", "side", "batch"), STEPS)
 def test_a_step(benchmark: Any, model: str, side: int, batch: int) -> None:
     shape = (3, side, side)
@@ -36,7 +41,8 @@ def test_a_step(benchmark: Any, model: str, side: int, batch: int) -> None:
     memory.keep_freed()
     threads = torch.get_num_threads()
     plain = on_device(models.build(model, shape, 10), "cpu")
-    ours = as_products(on_device(models.build(model, shape, 10), "cpu"))
+    ours = on_device(models.build(model, shape, 10), "cpu")
+    assert made_fast(ours)
     made_by = {student: optimizers.create("adamw", student) for student in (plain, ours)}
 
     def step(student: nn.Module) -> None:
@@ -47,7 +53,7 @@ def test_a_step(benchmark: Any, model: str, side: int, batch: int) -> None:
     torch.set_num_threads(1)  # as the harness's workers have it
     try:
         most = limits.product(batch * limits.step(limits.forward(model, shape, 10), 0))
-        what = f"{model}, {side} px, batch {batch}: a step with products / with convolutions as they come"
+        what = f"{model}, {side} px, batch {batch}: a step / with torch's convolutions"
         paired(benchmark, what, lambda: step(ours), lambda: step(plain), rounds=7, warmups=2, limit=most)
     finally:
         torch.set_num_threads(threads)
