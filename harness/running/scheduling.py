@@ -55,7 +55,8 @@ def bundles(
 
     On the CPU, passes of the same seeds that are given the same (`Setup.stream`) make one bundle, where what they are given is
     a good part of their work: each gives the same to the bit, in whichever bundle. So do trials of a seed that are more than one
-    training and ask the teacher the same (`harness.Scenario.asks`), one after the other.
+    training and ask the teacher the same (`harness.Scenario.asks`), one after the other. Where they make several bundles, as dear
+    ones of other seeds come between these.
 
     Args:
         costs: tells what trials cost.
@@ -64,7 +65,7 @@ def bundles(
         workers: how many will take them: no bundle holds more than a part of the work of one.
     """
     passes = [*_bundled(trials, costs, device, stack, planned or trials)]
-    together = [*_sharing(passes, costs, stack, workers)] if device == "cpu" else passes
+    together = [*_apart([*_sharing(passes, costs, stack, workers)], costs, stack)] if device == "cpu" else passes
     return [list(bundle.trials) for bundle in _ordered(together)]
 
 
@@ -119,6 +120,18 @@ def _sharing(passes: Sequence[Bundle], costs: Costs, stack: int, workers: int) -
             _, shared = _shared_with(part[0], costs, stack)
             cost = sum(bundle.cost for bundle in part) - (len(part) - 1) * shared
             yield Bundle(tuple(trial for bundle in part for trial in bundle.trials), cost)
+
+
+def _apart(given: Sequence[Bundle], costs: Costs, stack: int) -> Iterator[Bundle]:
+    """Yield bundles so that those that ask a teacher the same are not begun together: the later ones read what it has said."""
+    groups: dict[Hashable, list[Bundle]] = defaultdict(list)
+    for number, bundle in enumerate(given):
+        key, _ = _shared_with(bundle, costs, stack)
+        groups[number if key is None else key].append(bundle)
+    rows = [*groups.values()]
+    for turn in range(max(map(len, rows), default=0)):
+        first = turn % len(rows)
+        yield from (group[turn] for group in (*rows[first:], *rows[:first]) if turn < len(group))
 
 
 def _shared_with(bundle: Bundle, costs: Costs, stack: int) -> tuple[Hashable | None, float]:

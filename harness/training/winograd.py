@@ -31,7 +31,7 @@ OF_TAPS = ((6, 0, 0), (-4, -4, -4), (-4, 4, -4), (1, 2, 4), (1, -2, 4), (0, 0, 2
 OF_POINTS = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 #: Points that are worked on at a time: they, and what comes of them, stay in a core's own cache. So many squares there are at
 #: least, for each of which the kernel's points are read once.
-AT_A_TIME, LEAST = 300_000, 64
+AT_A_TIME, LEAST = 200_000, 64
 
 
 class Filtered(torch.autograd.Function):

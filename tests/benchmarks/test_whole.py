@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,5 +45,26 @@ def test_versions_take_turns_on_boards_that_hold_nothing(monkeypatch: pytest.Mon
     monkeypatch.setattr(whole, "draw", lambda folder, side: None)
     measured = [*whole.costs(tmp_path, whole.JOBS["narrow"], ["ours", "theirs"], 2, 3, 1)]
     assert calls == ["ours", "theirs"] * 2
-    cells = whole.row(whole.JOBS["taught"], measured)
-    assert cells == ["convnet3(width=64), 32 px, teacher resnet18", "4.0, 1", "6.0, 1", "0.62", "2"]
+    cells = whole.row(whole.JOBS["taught"], measured, [4.0, 8.0])
+    assert cells == ["convnet3(width=64), 32 px, teacher resnet18", "4.0, 1", "6.0, 1", "0.62", "6.0", "0.62", "2"]
+    assert whole.row(whole.JOBS["taught"], measured, [])[4:] == ["", "", "2"]
+
+
+def test_bare_steps_are_those_of_all_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, int, int]] = []
+
+    class Pool:
+        def __init__(self, *_: object) -> None: ...
+
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def starmap(self, function: Callable[..., float], given: list[Any], chunksize: int) -> list[float]:
+            calls.extend((job.student, trainings, epochs) for job, trainings, epochs in given)
+            return [function(*arguments) for arguments in given]
+
+    monkeypatch.setattr(type(multiprocessing.get_context("spawn")), "Pool", Pool)
+    assert whole.bare(whole.Job("convnet1(width=2)", "convnet1(width=2)", 4), 5, 1) > 0
+    assert calls == [("convnet1(width=2)", 2, 1), ("convnet1(width=2)", 3, 1)]

@@ -1,17 +1,19 @@
 """Whole boards by this version and by another in turn, each from empty caches: CPU and wall seconds of `giftbench run`.
 
 `python -m tests.benchmarks.whole --against OTHER/bin/giftbench --board wide --board narrow` has six losses, three optimizers and
-three seeds on images made at random, 54 trainings a board. Linux only.
+three seeds on images made at random, 54 trainings a board; `--bare` has these trainings' bare steps beside them. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +25,7 @@ from tests.benchmarks.ratios import machine
 from tests.benchmarks.startup import GIFTBENCH, Cost, cost
 
 CLASSES, TRAIN, TEST = 10, 50, 20
+IPC, BATCH, LOSSES, OPTIMIZERS = 10, 50, 6, 3
 BOARD = """
 dataset = "folder/data"
 model = "{student}"
@@ -83,15 +86,58 @@ def costs(folder: Path, job: Job, commands: list[str], rounds: int, seeds: int, 
         yield spent
 
 
-def row(job: Job, rounds: list[list[Cost]]) -> list[str]:
-    """Return the cells of a board: what, medians of CPU and wall seconds of both sides, the median ratio of CPU seconds."""
+def bare(job: Job, trainings: int, epochs: int) -> float:
+    """Return the CPU seconds of the bare steps of so many trainings, a process on each of two cores, both at once.
+
+    A step is the teacher and the student forward, backward and a fused optimizer's step, by torch alone, on batches that lie
+    ready; nothing is loaded, altered, tested or written.
+    """
+    shares = [trainings // 2, trainings - trainings // 2]
+    with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
+        return sum(pool.starmap(_steps, [(job, share, epochs) for share in shares], chunksize=1))
+
+
+def _steps(job: Job, trainings: int, epochs: int) -> float:
+    import torch
+
+    from harness.running.executors import memory
+    from tests.benchmarks import loops
+
+    torch.set_num_threads(1)
+    memory.keep_freed()
+    given = loops.job(job.student, job.side, CLASSES * IPC, BATCH, epochs)
+    taught = loops.job(job.teacher, job.side, CLASSES * IPC, BATCH).teacher
+    run = loops.bare_steps(replace(given, teacher=taught))
+    started = time.process_time()
+    for _ in range(trainings):
+        run("float32")
+    return time.process_time() - started
+
+
+def row(job: Job, rounds: list[list[Cost]], steps: list[float]) -> list[str]:
+    """Return the cells of a board: what, medians of CPU and wall seconds of both sides, the median ratios of CPU seconds.
+
+    Args:
+        steps: CPU seconds of the bare steps, round by round; none where they were not asked for.
+    """
     ours, theirs = zip(*rounds, strict=True)
     ratio = median(a.cpu / b.cpu for a, b in rounds)
     seconds = [f"{median(c.cpu for c in side):.1f}, {median(c.wall for c in side):.0f}" for side in (ours, theirs)]
-    return [str(job), *seconds, f"{ratio:.2f}", str(len(rounds))]
+    cells = [str(job), *seconds, f"{ratio:.2f}", "", "", str(len(rounds))]
+    if steps:
+        cells[4:6] = f"{median(steps):.1f}", f"{median(c.cpu / each for c, each in zip(ours, steps, strict=True)):.2f}"
+    return cells
 
 
-HEAD = ("six losses, three optimizers, three seeds", "this: CPU, wall seconds", "other", "ratio of CPU seconds", "rounds")
+HEAD = (
+    "six losses, three optimizers, three seeds",
+    "this: CPU, wall seconds",
+    "other",
+    "this / other, CPU",
+    "bare steps: CPU seconds",
+    "this / bare steps",
+    "rounds",
+)
 
 
 def main() -> None:
@@ -101,16 +147,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--bare", action="store_true", help="the bare steps of the same trainings, too")
     chosen = parser.parse_args()
     cells = []
     for name in chosen.board or JOBS:
         with tempfile.TemporaryDirectory() as folder:
-            commands, measured = [GIFTBENCH, chosen.against], []
+            commands, measured, steps = [GIFTBENCH, chosen.against], [], []
             for spent in costs(Path(folder), JOBS[name], commands, chosen.rounds, chosen.seeds, chosen.epochs):
                 measured.append(spent)
-                print(f"{name}: {spent[0].cpu:.1f} against {spent[1].cpu:.1f} CPU seconds", file=sys.stderr, flush=True)
-        cells.append(row(JOBS[name], measured))
-    print(tabulate(cells, HEAD, "pipe", colalign=("left", *["right"] * 4), disable_numparse=True))
+                if chosen.bare:
+                    steps.append(bare(JOBS[name], LOSSES * OPTIMIZERS * chosen.seeds, chosen.epochs))
+                said = "".join(f", bare steps {each:.1f}" for each in steps[-1:])
+                print(f"{name}: {spent[0].cpu:.1f} against {spent[1].cpu:.1f} CPU seconds{said}", file=sys.stderr, flush=True)
+        cells.append(row(JOBS[name], measured, steps))
+    print(tabulate(cells, HEAD, "pipe", colalign=("left", *["right"] * 6), disable_numparse=True))
     print(f"\nMedians of rounds taken in turn. Measured on {machine()}.")
 
 
