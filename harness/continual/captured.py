@@ -47,6 +47,8 @@ class Indexed(Protocol):
 
     def indices(self) -> Iterator[Tensor]: ...
 
+    def __iter__(self) -> Iterator[list[Tensor]]: ...
+
 
 class OfMet:
     """A loss over the classes met: [B, C] logits and their targets to a scalar, whichever S classes these are."""
@@ -266,12 +268,22 @@ class Replaying:
                 self._replay, self._schedule, self._objective.total = None, schedule, total
 
     def training_epoch(self, **options: object) -> None:
-        """Make an epoch's steps: by Avalanche's loop, or replayed."""
-        if self._replay is None:
+        """Make an epoch's steps: replayed, or by what a step consists of, without Avalanche's hooks, which do nothing in it."""
+        own: Any = self
+        if self._replay is not None:
+            for index in cast("Indexed", self.dataloader).indices():
+                self._replay(index[None], 0.0)
+        elif isinstance(self.dataloader, Indexed):
+            for batch in self.dataloader:
+                self.mbatch = batch
+                own._unpack_minibatch()
+                own.optimizer.zero_grad(set_to_none=True)
+                own.mb_output = own.forward()
+                own.loss = own.criterion()
+                own.loss.backward()
+                own.optimizer.step()
+        else:
             super().training_epoch(**options)  # type: ignore[misc]
-            return
-        for index in cast("Indexed", self.dataloader).indices():
-            self._replay(index[None], 0.0)
 
 
 @dataclass(frozen=True)

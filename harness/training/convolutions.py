@@ -4,9 +4,10 @@
 | --- | --- |
 | of one tap | as a product of its weights with each place of the map |
 | on a map of a single place, of which all taps but the middle one see padding alone | as a product, too |
+| such a one, each channel by itself | by a number a channel |
 | of 3 x 3 taps and enough channels, on enough of a map | by a quarter of the multiplications (`harness.training.winograd`) |
 
-As a convolution the weights of the first two are put into another order in memory, there and back, in each pass; of a
+As a convolution the weights of products are put into another order in memory, there and back, in each pass; of a
 ResNet-101 on 16 px that is more work than the rest. Sums in another order are float noise, of which a record's environment tells.
 """
 
@@ -36,18 +37,29 @@ class Convolution(nn.Conv2d):
         """Return the maps [B, out, H', W'] of maps [B, in, H, W]."""
         if not self.training:
             return super().forward(input)
-        if self.kernel_size == (1, 1):
+        if input.shape[2:] == (1, 1):
+            return self._product(input, self._middle) if self.groups == 1 else self._scaled(input, self._middle)
+        if self.kernel_size == (1, 1) and _is_large(self):
             down, across = self.stride
             seen = input if self.stride == (1, 1) else input[:, :, ::down, ::across]
             return self._product(seen, self.weight.flatten(1))
-        if input.shape[2:] == (1, 1):
-            middle: Tensor = Tap.apply(self.weight, self.kernel_size[0] // 2, self.kernel_size[1] // 2)
-            return self._product(input, middle)
         if self._is_filtered(input):
             bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
             maps: Tensor = Filtered.apply(input, self.weight, bias)
             return maps
         return super().forward(input)
+
+    @property
+    def _middle(self) -> Tensor:
+        """The weights of the middle tap, [out, in / groups]."""
+        if self.kernel_size == (1, 1):
+            return self.weight.flatten(1)
+        middle: Tensor = Tap.apply(self.weight, self.kernel_size[0] // 2, self.kernel_size[1] // 2)
+        return middle
+
+    def _scaled(self, seen: Tensor, weight: Tensor) -> Tensor:
+        scaled = seen * weight[:, :, None]
+        return scaled if self.bias is None else scaled + self.bias[:, None, None]
 
     def _product(self, seen: Tensor, weight: Tensor) -> Tensor:
         return functional.linear(seen.permute(0, 2, 3, 1), weight, self.bias).permute(0, 3, 1, 2)
@@ -100,14 +112,20 @@ def made_fast(student: nn.Module) -> bool:
 
 
 def _has_another(conv: nn.Conv2d) -> bool:
-    """Whether a convolution is large, and its middle tap sees the place that its result is for, the others what is around it."""
+    """Whether a convolution's middle tap sees the place that its result is for, the others what is around it; and its kind."""
     odd = all(size % 2 == 1 for size in conv.kernel_size)
     around = tuple(dilation * (size // 2) for dilation, size in zip(conv.dilation, conv.kernel_size, strict=True))
-    centred = odd and conv.groups == 1 and conv.padding_mode == "zeros" and conv.padding == around
-    large = conv.weight.shape[:2].numel() >= LEAST
-    return centred and (large or _can_be_filtered(conv))
+    if not (odd and conv.padding_mode == "zeros" and conv.padding == around):
+        return False
+    if conv.groups > 1:
+        return conv.groups == conv.in_channels == conv.out_channels
+    return conv.kernel_size == (1, 1) or _is_large(conv) or _can_be_filtered(conv)
+
+
+def _is_large(conv: nn.Conv2d) -> bool:
+    return conv.weight.shape[:2].numel() >= LEAST
 
 
 def _can_be_filtered(conv: nn.Conv2d) -> bool:
     taps = conv.kernel_size == (3, 3) and conv.stride == conv.dilation == (1, 1)
-    return taps and min(conv.weight.shape[:2]) >= CHANNELS
+    return conv.groups == 1 and taps and min(conv.weight.shape[:2]) >= CHANNELS

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -51,20 +48,16 @@ def test_versions_take_turns_on_boards_that_hold_nothing(monkeypatch: pytest.Mon
 
 
 def test_bare_steps_are_those_of_all_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, int, int]] = []
+    job, programs = whole.Job("convnet1(width=2)", "convnet1(width=2)", 4), []
 
-    class Pool:
-        def __init__(self, *_: object) -> None: ...
+    class Process:
+        def __init__(self, command: list[str], **_: object) -> None:
+            programs.append(command[-1])
 
-        def __enter__(self) -> Pool:
-            return self
+        def communicate(self) -> tuple[str, None]:
+            return "1.5\n", None
 
-        def __exit__(self, *_: object) -> None: ...
-
-        def starmap(self, function: Callable[..., float], given: list[Any], chunksize: int) -> list[float]:
-            calls.extend((job.student, trainings, epochs) for job, trainings, epochs in given)
-            return [function(*arguments) for arguments in given]
-
-    monkeypatch.setattr(type(multiprocessing.get_context("spawn")), "Pool", Pool)
-    assert whole.bare(whole.Job("convnet1(width=2)", "convnet1(width=2)", 4), 5, 1) > 0
-    assert calls == [("convnet1(width=2)", 2, 1), ("convnet1(width=2)", 3, 1)]
+    monkeypatch.setattr(whole.subprocess, "Popen", Process)
+    assert whole.bare(job, 5, 1) == 3.0
+    assert [program.splitlines()[-1] for program in programs] == [f"print(steps({job!r}, {share}, 1))" for share in (2, 3)]
+    assert whole.steps(job, 2, 1) > 0

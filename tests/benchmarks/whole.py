@@ -7,8 +7,8 @@ three seeds on images made at random, 54 trainings a board; `--bare` has these t
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -93,11 +93,13 @@ def bare(job: Job, trainings: int, epochs: int) -> float:
     ready; nothing is loaded, altered, tested or written.
     """
     shares = [trainings // 2, trainings - trainings // 2]
-    with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
-        return sum(pool.starmap(_steps, [(job, share, epochs) for share in shares], chunksize=1))
+    programs = [f"from tests.benchmarks.whole import Job, steps\nprint(steps({job!r}, {share}, {epochs}))" for share in shares]
+    running = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for program in programs]
+    return sum(float(process.communicate()[0]) for process in running)
 
 
-def _steps(job: Job, trainings: int, epochs: int) -> float:
+def steps(job: Job, trainings: int, epochs: int) -> float:
+    """Return the CPU seconds of the bare steps of so many trainings, one after the other in this process, on one thread."""
     import torch
 
     from harness.running.executors import memory
@@ -152,14 +154,14 @@ def main() -> None:
     cells = []
     for name in chosen.board or JOBS:
         with tempfile.TemporaryDirectory() as folder:
-            commands, measured, steps = [GIFTBENCH, chosen.against], [], []
+            commands, measured, of_steps = [GIFTBENCH, chosen.against], [], []
             for spent in costs(Path(folder), JOBS[name], commands, chosen.rounds, chosen.seeds, chosen.epochs):
                 measured.append(spent)
                 if chosen.bare:
-                    steps.append(bare(JOBS[name], LOSSES * OPTIMIZERS * chosen.seeds, chosen.epochs))
-                said = "".join(f", bare steps {each:.1f}" for each in steps[-1:])
+                    of_steps.append(bare(JOBS[name], LOSSES * OPTIMIZERS * chosen.seeds, chosen.epochs))
+                said = "".join(f", bare steps {each:.1f}" for each in of_steps[-1:])
                 print(f"{name}: {spent[0].cpu:.1f} against {spent[1].cpu:.1f} CPU seconds{said}", file=sys.stderr, flush=True)
-        cells.append(row(JOBS[name], measured, steps))
+        cells.append(row(JOBS[name], measured, of_steps))
     print(tabulate(cells, HEAD, "pipe", colalign=("left", *["right"] * 6), disable_numparse=True))
     print(f"\nMedians of rounds taken in turn. Measured on {machine()}.")
 
