@@ -183,6 +183,17 @@ def test_under_autocast_a_convolution_is_torchs(filtered: list[tuple[int, ...]])
     assert filtered == []
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_under_autocast_a_single_place_has_the_type_that_torch_gives_it(groups: int) -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=groups))
+    plain, images = copy.deepcopy(network), torch.randn(2, 4, 1, 1)
+    assert made_fast(network)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = network(images), plain(images)
+    assert ours.dtype == theirs.dtype == torch.bfloat16
+    torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0.02)
+
+
 def test_students_of_a_stack_make_theirs_as_torch_does(filtered: list[tuple[int, ...]]) -> None:
     students = [fast(), fast()]
     assert agrees(students, torch.randn(4, 4, 8, 8))
