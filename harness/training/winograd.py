@@ -93,10 +93,7 @@ def _joined(squares: Tensor) -> Tensor:
     """
     _, _, count, rows, columns, channels = squares.shape
     sums = squares.new_zeros(count, rows * RESULTS + 2, columns * RESULTS + 2, channels)
-    parts = (
-        slice(0, RESULTS),
-        slice(RESULTS, PIXELS),
-    )  # of two squares the first parts do not lie upon each other, nor the second
+    parts = (slice(0, RESULTS), slice(RESULTS, PIXELS))  # no two first parts lie upon each other, nor second ones
     for down in parts:
         for across in parts:
             part = squares[down, across]

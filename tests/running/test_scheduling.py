@@ -12,8 +12,9 @@ import pytest
 from harness import Outcome, Scenario, scenarios
 from harness.boards.trial import Trial
 from harness.core.spec import Spec
+from harness.running import scheduling
 from harness.running.costs import Costs, Facts
-from harness.running.scheduling import BESIDE, Needed, bundles, finish, share
+from harness.running.scheduling import BESIDE, Bundle, Needed, bundles, finish, share
 from tests.simulated_boards import BOARDS, COSTS, MODELS, crossed, streams, trial
 
 
@@ -216,3 +217,12 @@ def test_a_thousand_trials_are_ordered_without_asking_for_a_cost_more_than_twice
     trials = [trial(seed=seed, loss=loss) for loss in ("gift", "ce") for seed in range(500)]
     assert len(bundles(trials, COSTS, "cpu", 1)) == 1000
     assert calls <= 2 * len(trials)
+
+
+def test_bundles_that_ask_the_same_are_not_begun_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers begin two seeds, not the halves of one; what shares nothing has its place in the first turn."""
+    given = [Bundle((), cost) for cost in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    seeds = {1.0: "a", 2.0: "a", 3.0: "b", 4.0: "b", 5.0: None}
+    monkeypatch.setattr(scheduling, "_shared_with", lambda bundle, *_: (seeds[bundle.cost], 0.0))
+    assert [bundle.cost for bundle in scheduling._apart(given, COSTS, 0)] == [1.0, 3.0, 5.0, 4.0, 2.0]
+    assert [*scheduling._apart([], COSTS, 0)] == []
