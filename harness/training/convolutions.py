@@ -114,7 +114,7 @@ def made_fast(student: nn.Module) -> bool:
 
 
 def _has_another(conv: nn.Conv2d) -> bool:
-    """Whether a convolution's middle tap sees the place that its result is for, the others what is around it; and its kind."""
+    """Whether there may be another way: the middle tap sees the place that the result is for, others what is around it."""
     odd = all(size % 2 == 1 for size in conv.kernel_size)
     around = tuple(dilation * (size // 2) for dilation, size in zip(conv.dilation, conv.kernel_size, strict=True))
     if not (odd and conv.padding_mode == "zeros" and conv.padding == around):

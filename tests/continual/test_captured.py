@@ -169,3 +169,16 @@ def test_so_many_captured_steps_are_kept_and_no_more(bench: Bench, steps: list[S
     assert isinstance(workbench.graphs, Graphs)
     kept = workbench.graphs.latest.lane(None, workbench.graphs, torch.device("cpu")).parts
     assert sorted(count for count, *_ in kept) == [8, 10] and len(steps) == 5
+
+
+@pytest.mark.parametrize(("name", "called"), [("Replay", False), ("ER_ACE", True)])
+def test_a_plain_step_that_is_not_captured_calls_no_hooks_either(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, called: bool
+) -> None:
+    from avalanche.training.templates.base_sgd import BaseSGDTemplate
+
+    calls: list[object] = []
+    monkeypatch.setattr(BaseSGDTemplate, "_before_training_iteration", lambda self, **_: calls.append(self))
+    (trial,), workbench = bench({"steps": 2, "strategies": [name]}, losses=["ce"], model=MODEL, protocol={**SHORT, "epochs": 1})
+    assert named("class-incremental").run(trial, workbench).status == "done"
+    assert bool(calls) is called
