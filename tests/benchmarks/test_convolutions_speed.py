@@ -18,25 +18,29 @@ from harness.training.devices import on_device
 from tests.benchmarks import limits
 from tests.benchmarks.ratios import paired
 
+#: Student, channels and sides of its images, their number.
 STEPS = [
-    ("convnet3(width=64)", 32, 50),
-    ("convnet3(width=128)", 32, 10),
-    ("convnet3(width=128)", 32, 50),
-    ("convnet4(width=128)", 64, 10),
-    ("resnet18-modified", 32, 50),
-    ("resnet18", 16, 10),
-    ("resnet18", 32, 50),
-    ("resnet101", 16, 10),
-    ("resnet101", 32, 50),
-    ("mobilenet-v2", 32, 50),
-    ("efficientnet-b0", 32, 50),
+    ("convnet3(width=32)", 1, 32, 50),
+    ("convnet3(width=64)", 1, 32, 50),
+    ("convnet3(width=128)", 1, 32, 50),
+    ("convnet3(width=64)", 3, 32, 50),
+    ("convnet3(width=128)", 3, 32, 10),
+    ("convnet3(width=128)", 3, 32, 50),
+    ("convnet4(width=128)", 3, 64, 10),
+    ("resnet18-modified", 3, 32, 50),
+    ("resnet18", 3, 16, 10),
+    ("resnet18", 3, 32, 50),
+    ("resnet101", 3, 16, 10),
+    ("resnet101", 3, 32, 50),
+    ("mobilenet-v2", 3, 32, 50),
+    ("efficientnet-b0", 3, 32, 50),
 ]
 
 
 @pytest.mark.benchmark(group="convolutions")
-@pytest.mark.parametrize(("model", "side", "batch"), STEPS)
-def test_a_step(benchmark: Any, model: str, side: int, batch: int) -> None:
-    shape = (3, side, side)
+@pytest.mark.parametrize(("model", "channels", "side", "batch"), STEPS)
+def test_a_step(benchmark: Any, model: str, channels: int, side: int, batch: int) -> None:
+    shape = (channels, side, side)
     images = torch.randn(batch, *shape).contiguous(memory_format=torch.channels_last)
     memory.keep_freed()
     threads = torch.get_num_threads()
@@ -53,7 +57,8 @@ def test_a_step(benchmark: Any, model: str, side: int, batch: int) -> None:
     torch.set_num_threads(1)  # as the harness's workers have it
     try:
         most = limits.product(batch * limits.step(limits.forward(model, shape, 10), 0))
-        what = f"{model}, {side} px, batch {batch}: a step / with torch's convolutions"
+        images_of = f"{'grey, ' if channels == 1 else ''}{side} px, batch {batch}"
+        what = f"{model}, {images_of}: a step / with torch's convolutions"
         paired(benchmark, what, lambda: step(ours), lambda: step(plain), rounds=7, warmups=2, limit=most)
     finally:
         torch.set_num_threads(threads)

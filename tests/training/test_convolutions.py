@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from harness import models
 from harness.models import Shape
 from harness.training import convolutions
-from harness.training.convolutions import Convolution, made_fast
+from harness.training.convolutions import Blocks, Convolution, made_fast
 from harness.training.devices import on_device
+from harness.training.first_block import FirstBlock
 from harness.training.stack import agrees
 from harness.training.winograd import Filtered
 
@@ -127,7 +129,7 @@ def test_small_convolutions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) ->
     network = nn.Sequential(*(nn.Conv2d(given, made, side, padding=side // 2) for given, made, side in sizes))
     assert made_fast(network)
     assert [isinstance(module, Convolution) for module in network] == [False, False, True, False, True]
-    assert not made_fast(models.build("convnet3(width=32)", (1, 16, 16), 10))
+    assert not made_fast(models.build("convnet3(width=16)", (1, 16, 16), 10))
 
 
 def test_a_subclass_stays_what_it_is() -> None:
@@ -209,3 +211,118 @@ def test_a_tap_of_stacked_students_has_a_gradient() -> None:
     assert torch.equal(gradient[:, :, :, 1, 2], 2 * weights[:, :, :, 1, 2])
     gradient[:, :, :, 1, 2] = 0
     assert not gradient.any()
+
+
+# -- a first block in one ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_one(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Return the shapes of the images of which first blocks are made in one, as they come; few values are enough."""
+    shapes: list[tuple[int, ...]] = []
+
+    class Noted:
+        @staticmethod
+        def apply(images: Tensor, *rest: Any) -> Any:
+            shapes.append(tuple(images.shape))
+            return FirstBlock.apply(images, *rest)
+
+    monkeypatch.setattr(convolutions, "FirstBlock", Noted)
+    monkeypatch.setattr(convolutions, "HELD", 8 * 8 * 27 * 3)
+    return shapes
+
+
+def trained(network: nn.Module, images: Tensor) -> list[Tensor]:
+    """Return logits, gradients and buffers after two passes of a network that is trained, and what it gives in a test."""
+    for part in images.chunk(2):
+        logits = network.train()(part)
+        (logits * torch.linspace(-1, 1, logits.numel(), dtype=logits.dtype).reshape(logits.shape)).sum().backward()
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    return [logits.detach(), *gradients, *network.buffers(), network.eval()(images).detach()]
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"), [("convnet3(width=27)", (1, 8, 8)), ("convnet2(padding=3, width=30)", (1, 6, 6)), ("convnet3", (3, 8, 8))]
+)
+def test_a_convnet_learns_and_remembers_what_it_did(in_one: list[tuple[int, ...]], model: str, shape: Shape) -> None:
+    torch.manual_seed(0)
+    network = on_device(models.build(model, shape, 10).double(), "cpu")
+    plain, images = copy.deepcopy(network), torch.randn(6, *shape, dtype=torch.float64)
+    assert made_fast(network)
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    ours, theirs = trained(network, images), trained(plain, images)
+    assert len(ours) == len(theirs)
+    for own, its in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, its, rtol=1e-8, atol=1e-9)
+    assert in_one == [(3, *shape)] * 2, "in training alone"
+
+
+def block(conv: Mapping[str, Any], norm: Mapping[str, Any], pool: nn.Module) -> nn.Sequential:
+    given = {"kernel_size": 3, "padding": 1, **conv}
+    return nn.Sequential(nn.Conv2d(1, 27, **given), nn.BatchNorm2d(27, **norm), nn.ReLU(), pool, nn.Flatten())
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        block({"kernel_size": 5, "padding": 2}, {}, nn.AvgPool2d(2)),
+        block({"stride": 2}, {}, nn.AvgPool2d(2)),
+        block({"padding": 0}, {}, nn.AvgPool2d(2)),
+        block({"padding": "same"}, {}, nn.AvgPool2d(2)),
+        block({"padding_mode": "reflect"}, {}, nn.AvgPool2d(2)),
+        block({}, {"affine": False}, nn.AvgPool2d(2)),
+        block({}, {"momentum": None}, nn.AvgPool2d(2)),
+        block({}, {"track_running_stats": False}, nn.AvgPool2d(2)),
+        block({}, {}, nn.MaxPool2d(2)),
+        block({}, {}, nn.AvgPool2d(3)),
+        block({}, {}, nn.AvgPool2d(2, 1)),
+        block({}, {}, nn.AvgPool2d(2, ceil_mode=True)),
+        block({}, {}, nn.AvgPool2d(2, divisor_override=3)),
+        nn.Sequential(nn.Conv2d(1, 26, 3, padding=1), nn.BatchNorm2d(26), nn.ReLU(), nn.AvgPool2d(2)),
+        nn.Sequential(nn.Conv2d(1, 27, 3, padding=1), nn.BatchNorm2d(27), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(1, 27, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(27), nn.AvgPool2d(2)),
+    ],
+    ids=range(16),
+)
+def test_what_is_no_such_block_stays_what_it_is(network: nn.Sequential) -> None:
+    made_fast(network)
+    assert type(network) is nn.Sequential
+
+
+def first() -> nn.Sequential:
+    network = block({}, {}, nn.AvgPool2d(2))
+    assert made_fast(network)
+    assert type(network) is Blocks
+    return network
+
+
+def test_in_one_is_what_is_large_enough_and_can_be(in_one: list[tuple[int, ...]]) -> None:
+    first()(torch.randn(3, 1, 8, 8))
+    assert in_one == [(3, 1, 8, 8)]
+    in_one.clear()
+    for images in (torch.randn(2, 1, 8, 8), torch.randn(3, 1, 9, 9), torch.randn(3, 1, 8, 8).requires_grad_()):
+        first()(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        first()(torch.randn(3, 1, 8, 8))
+    network = first()
+    network[1].eval()
+    network(torch.randn(3, 1, 8, 8))
+    assert agrees([first(), first()], torch.randn(2, 1, 8, 8))
+    assert in_one == []
+
+
+def test_who_listens_to_a_module_of_a_block_hears_of_it(in_one: list[tuple[int, ...]]) -> None:
+    network, heard = first(), []
+    network[2].register_forward_hook(lambda module, given, maps: heard.append(maps.shape))
+    network(torch.randn(3, 1, 8, 8))
+    assert heard == [(3, 27, 8, 8)]
+    assert in_one == []
+
+
+def test_a_block_without_a_bias_has_none(in_one: list[tuple[int, ...]]) -> None:
+    network = block({"bias": False}, {}, nn.AvgPool2d(2)).double()
+    plain, images = copy.deepcopy(network), torch.randn(6, 1, 8, 8, dtype=torch.float64)
+    assert made_fast(network)
+    for own, its in zip(trained(network, images), trained(plain, images), strict=True):
+        torch.testing.assert_close(own, its, rtol=1e-8, atol=1e-9)
+    assert len(in_one) == 2
