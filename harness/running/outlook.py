@@ -78,9 +78,8 @@ def outlook(
     """
     file, board, _ = open_board(path, options.plugins, options.allow_plugins)
     check_scenarios(board, str(file), overrides.scenarios)
-    from harness.running.executors.work import device_name
     from harness.running.parts import Parts
-    from harness.training.devices import resolve_device
+    from harness.training.devices import device_name, resolve_device
 
     device = resolve_device(options.device)
     parts = Parts(overrides.apply(board), file, Artefacts(file.parent / "artefacts"), options, watcher or Silent())

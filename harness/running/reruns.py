@@ -125,10 +125,10 @@ def repeats(
 def _repeat(
     record: Record, known: Sequence[Record], store: RecordStore, artefacts: Artefacts, data_dir: Path | None, keep: bool
 ) -> Repeat:
-    from harness.running.executors.work import device_name, run_bundle, versions
+    from harness.running.executors.work import run_bundle, versions
     from harness.running.scenario import named
     from harness.running.workbench import Workbench
-    from harness.training.devices import resolve_device
+    from harness.training.devices import device_name, resolve_device
 
     stated = record.environment
     device = "cpu" if stated.device.startswith("CPU") else resolve_device("auto")

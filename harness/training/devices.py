@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -144,3 +147,15 @@ def resolve_device(device: str) -> str:
     if index and not (index.isdecimal() and int(index) < torch.cuda.device_count()):
         raise DataError(f"device {device}: there is no such CUDA device; torch finds {torch.cuda.device_count()}")
     return device
+
+
+@cache
+def device_name(device: str) -> str:
+    """Return the processor's name, as `CPU AMD EPYC`, or the GPU's."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    information = Path("/proc/cpuinfo")
+    for line in information.read_text().splitlines() if information.exists() else ():
+        if line.startswith("model name"):
+            return f"CPU {line.partition(':')[2].strip()}"
+    return f"CPU {platform.processor() or platform.machine()}"

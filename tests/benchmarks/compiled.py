@@ -1,6 +1,9 @@
-"""What torch.compile costs and gives on this CPU: forward and backward passes of students, as they are and compiled, one thread.
+"""What torch.compile costs and gives on this CPU: forward and backward passes of students, one thread, compiled and as they are.
+
+As they are means as the harness trains them, with `harness.training.convolutions` where it makes a student's faster.
 
     python -m tests.benchmarks.compiled                       # every student of `STUDENTS`, as a table
+    python -m tests.benchmarks.compiled --into tests/benchmarks/README.md # the table between its markers, `PLACE`
     python -m tests.benchmarks.compiled --student convnet3:16:50
 
 All seconds are CPU seconds, of the process and of those that it starts (the C++ compiler). A student is compiled in a process of
@@ -20,9 +23,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from tests.benchmarks.ratios import Place, machine
 
 ROOT = Path(__file__).parents[2]
+#: Where the table stands.
+PLACE = Place("giftbench-compiled")
 #: Students, pixels of a side, images of a batch.
 STUDENTS = (
     "convnet3(width=32):16:50",
@@ -63,6 +69,7 @@ def measure(student: str, side: int, batch: int, precision: str) -> Measured:
 
     from harness import models
     from harness.running.executors import memory
+    from harness.training.convolutions import made_fast
     from harness.training.devices import autocast, on_device
 
     memory.keep_freed()
@@ -71,6 +78,8 @@ def measure(student: str, side: int, batch: int, precision: str) -> Measured:
     cast = autocast(torch.device("cpu"), precision)  # type: ignore[arg-type]
     network, twin = (on_device(models.build(models.registry.resolve(student), (1, side, side), 10), "cpu") for _ in range(2))
     twin.load_state_dict(network.state_dict())
+    if precision == "float32":
+        made_fast(network)
     images = torch.randn(batch, 1, side, side).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 10
 
@@ -96,7 +105,7 @@ def measure(student: str, side: int, batch: int, precision: str) -> Measured:
     return Measured(cold - compiled, plain, compiled, apart)
 
 
-def row(text: str, precision: str) -> dict[str, Any]:
+def row(text: str, precision: str) -> dict[str, str]:
     """Return what the table says of a student: measured in two processes, by an empty cache and by what that has left in it."""
     with tempfile.TemporaryDirectory() as cache:
         runs = []
@@ -123,28 +132,30 @@ def row(text: str, precision: str) -> dict[str, Any]:
     student, side, batch = text.rsplit(":", 2)
     plain, compiled = (statistics.median(values) for values in ((cold.plain, warm.plain), (cold.compiled, warm.compiled)))
     spared = plain - compiled
-    return {
-        "student": student,
-        "px": int(side),
-        "batch": int(batch),
-        "precision": precision,
-        "plain ms": 1000 * plain,
-        "compiled ms": 1000 * compiled,
-        "compiled / plain": statistics.median(run.compiled / run.plain for run in runs),
-        "compiling s": cold.compiling,
-        "from the cache s": warm.compiling,
-        "pays after steps": cold.compiling / spared if spared > 0 else float("inf"),
-        "from the cache": warm.compiling / spared if spared > 0 else float("inf"),
-        "loss apart": max(run.apart for run in runs),
+    cells = {
+        "ms": f"{1000 * plain:.3g}",
+        "compiled, ms": f"{1000 * compiled:.3g}",
+        "compiled / plain": f"{statistics.median(run.compiled / run.plain for run in runs):.2f}",
+        "compiling, s": f"{cold.compiling:.3g}",
+        "from the cache, s": f"{warm.compiling:.3g}",
+        "pays after steps": f"{cold.compiling / spared:,.0f}" if spared > 0 else "never",
+        "largest difference of the loss": f"{max(run.apart for run in runs):.1e}",
     }
+    return {"what": f"{student}, {side} px, batch {batch}, {precision}", **cells}
+
+
+def table(head: Sequence[str], cells: Sequence[Sequence[str]], made_on: str) -> str:
+    from tabulate import tabulate
+
+    columns = tabulate(cells, head, "pipe", colalign=("left", *["right"] * (len(head) - 1)), disable_numparse=True)
+    return f"{columns}\n\nCPU seconds of a forward and a backward pass, medians of {PASSES} in turn. Measured on {made_on}.\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    from tabulate import tabulate
-
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--student", action="append", help="NAME:PIXELS:BATCH (repeatable)")
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16"])
+    parser.add_argument("--into", type=Path, metavar="FILE", help=f"put the rows between the markers {PLACE.start} of this file")
     parser.add_argument("--measure", action="store_true", help="in this process, as JSON")
     given = parser.parse_args(arguments)
     students = given.student or STUDENTS
@@ -152,11 +163,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         student, side, batch = students[0].rsplit(":", 2)
         print(json.dumps(asdict(measure(student, int(side), int(batch), given.precision))))
         return
-    rows = []
+    if given.into:
+        PLACE.around(given.into)
+    made_on, rows = machine(), []
     for text in students:
         rows.append(row(text, given.precision))
-        print(tabulate(rows[-1:], headers="keys", tablefmt="plain", floatfmt=".3g"), flush=True)
-    print(tabulate(rows, headers="keys", tablefmt="github", floatfmt=".3g"))
+        print(*(f"{name}: {value}" for name, value in rows[-1].items()), sep="; ", flush=True)
+    head = [*rows[0]]
+    cells = [[*values.values()] for values in rows]
+    print(table(head, cells, made_on))
+    if given.into:
+        PLACE.insert(given.into, cells, made_on, lambda every: table(head, every, made_on))
 
 
 if __name__ == "__main__":

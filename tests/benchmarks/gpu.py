@@ -36,9 +36,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from harness import continual, losses
 from harness.core.spec import Spec
 from harness.losses.targets import Targets
-from harness.running.executors.work import device_name, versions
+from harness.running.executors.work import versions
 from harness.training.captured_tests import CapturedTests
-from harness.training.devices import arithmetic
+from harness.training.devices import arithmetic, device_name
 from harness.training.evaluation import evaluate
 from harness.training.graphs import Captured
 from harness.training.loop import fit, fit_together

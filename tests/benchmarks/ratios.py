@@ -167,7 +167,8 @@ def rows_of(extra_infos: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 def machine() -> str:
     """Say what the times were measured on: processor, cores, threads, bf16 instructions, and the versions that matter."""
-    from harness.running.executors.work import device_name, versions
+    from harness.running.executors.work import versions
+    from harness.training.devices import device_name
 
     bf16 = "with" if has_bf16() else "without"
     packages = ", ".join(f"{name} {number}" for name, number in versions(("avalanche-lib",)).items())

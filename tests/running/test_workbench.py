@@ -30,6 +30,7 @@ from harness.training import loop
 from harness.training.batches import batch_sizes
 from harness.training.compiling import Compiling, Gain
 from harness.training.convolutions import Convolution, Convolutions
+from harness.training.devices import device_name
 from harness.training.values import Recipe
 from tests.boards.trials import changed
 from tests.conftest import Planner
@@ -465,7 +466,9 @@ def test_a_student_is_compiled_where_its_own_training_pays_for_it_and_the_record
     material = plain.material(trial)
     passed, side = trial.protocol.epochs * len(material.labels), material.images.shape[-1]
     sizes = {*batch_sizes(len(material.labels), trial.protocol.batch_size)}
-    monkeypatch.setattr(compiler, "GAINS", {str(trial.model): Gain(side, 1, 4.0 / len(sizes), gain / passed, 0.0)})
+    monkeypatch.setattr(
+        compiler, "GAINS", {(device_name("cpu"), str(trial.model)): Gain(side, 1, 4.0 / len(sizes), gain / passed, 0.0)}
+    )
     bench = Workbench("cpu", artefacts, stack=1, compiling=asked)
     monkeypatch.setattr(torch, "compile", lambda student, **_: student.forward)
     (record,) = run_bundle([trial], bench)

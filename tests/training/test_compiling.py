@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.training import compiling
 from harness.training.compiling import Compiler, Gain, pays
+from harness.training.devices import device_name
 
 SHAPE = (1, 4, 4)
 
@@ -89,9 +90,14 @@ def test_a_student_of_no_known_gain_is_not_worth_it(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("side", "sizes", "passed"), [(16, {50}, 40_000), (32, {50}, 10_000), (16, {50, 20}, 80_000)])
 def test_compiling_pays_from_twice_its_cost_on(monkeypatch: pytest.MonkeyPatch, side: int, sizes: set[int], passed: int) -> None:
     """20 seconds of compiling a size; a pass of 50 images of 16 px takes 50 ms less: 1 ms an image, four times that at 32 px."""
-    monkeypatch.setattr(compiling, "GAINS", {"mine": Gain(16, 50, 20.0, 0.15, 0.1)})
+    monkeypatch.setattr(compiling, "GAINS", {(device_name("cpu"), "mine"): Gain(16, 50, 20.0, 0.15, 0.1)})
     assert pays("mine", side, passed + 1, sizes)
     assert not pays("mine", side, passed - 1, sizes)
+
+
+def test_a_gain_on_another_processor_is_none_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "GAINS", {("CPU of another kind", "mine"): Gain(16, 50, 20.0, 0.15, 0.1)})
+    assert not pays("mine", 32, 10**12, {50})
 
 
 def test_every_gain_in_the_table_is_one_of_a_tenth() -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -24,7 +23,7 @@ from harness.running.executors import memory
 from harness.running.executors.protocol import Settings
 from harness.running.scenario import Outcome, Scenario, made_at_once, named
 from harness.running.workbench import Workbench
-from harness.training.devices import arithmetic, deterministic
+from harness.training.devices import arithmetic, deterministic, device_name
 
 #: In the error of a trial that has left its process without a device: whatever it trained next would fail too.
 BROKEN = "CUDA error"
@@ -196,15 +195,3 @@ def versions(packages: tuple[str, ...] = ()) -> dict[str, str]:
         except PackageNotFoundError:
             numbers[package] = "not installed"
     return numbers
-
-
-@cache
-def device_name(device: str) -> str:
-    """Return the processor's or the GPU's name."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    information = Path("/proc/cpuinfo")
-    for line in information.read_text().splitlines() if information.exists() else ():
-        if line.startswith("model name"):
-            return f"CPU {line.partition(':')[2].strip()}"
-    return f"CPU {platform.processor() or platform.machine()}"
