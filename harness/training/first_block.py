@@ -21,6 +21,8 @@ from torch.nn import functional
 
 #: Values of a map that are made at a time: they, and what becomes of them, stay in a core's own cache.
 AT_A_TIME = 1 << 18
+#: Patches whose products are summed at a time, in float64.
+SUMMED = 1 << 16
 
 
 class FirstBlock(torch.autograd.Function):
@@ -41,8 +43,7 @@ class FirstBlock(torch.autograd.Function):
         patches = _patches(images, padding)
         size, count, height, width = patches.shape
         patches = patches.view(size, -1)
-        exact = patches.double()  # so that a variance that is small beside the pixels' own is not lost
-        products = torch.mm(exact, exact.T) / exact.shape[1]
+        products = _products(patches)
         centre, taps = products[-1, :-1], _taps(weight).double()
         mean, along = taps @ centre, taps @ (products[:-1, :-1] - torch.outer(centre, centre))
         variance = (along * taps).sum(1).clamp_(min=0)
@@ -92,6 +93,15 @@ def _patches(images: Tensor, padding: int) -> Tensor:
     patches[:-1].view(seen.shape).copy_(seen)
     patches[-1] = 1
     return patches
+
+
+def _products(patches: Tensor) -> Tensor:
+    """Return the means of products of what stands in patches [9 * C + 1, places], in float64: a small variance is not lost."""
+    products = torch.zeros(len(patches), len(patches), dtype=torch.float64)
+    for part in torch.split(patches, SUMMED, dim=1):
+        exact = part.double()
+        products.addmm_(exact, exact.T)
+    return products / patches.shape[1]
 
 
 def _taps(weight: Tensor) -> Tensor:

@@ -125,15 +125,13 @@ def test_one_loss_under_two_spellings_is_refused(plan: Planner) -> None:
         plan(losses=["gift", "gift(gamma=0.1)"])
 
 
-#: Committed boards that keep squares as their records drew them, and the epochs of their datasets' teachers.
-KEPT = ("fashion-mnist", "fashion-mnist-paper", "precision")
+#: Committed boards, of which one keeps squares as its records drew them, and the epochs of their datasets' teachers.
+COMMITTED = ("fashion-mnist", "fashion-mnist-paper", "precision")
 TEACHER_EPOCHS = {"digits": 60, "fashion-mnist": 5}
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_a_board_that_keeps_an_old_drawing_plans_exactly_its_records(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_board_plans_exactly_its_records(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Its datasets are told by name and digest alone; teachers and sets lie beside it, and none is made."""
     request.addfinalizer(lambda: scenarios.remove("precision"))  # which the plugin of one of them enters
     folder = Path(__file__).parents[2] / "leaderboards" / name

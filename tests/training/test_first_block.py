@@ -22,6 +22,7 @@ SHAPES = [
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first_block, "AT_A_TIME", 1 << 17)
+    monkeypatch.setattr(first_block, "SUMMED", 1000)
 
 
 def drawn(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[nn.Sequential, Tensor, Tensor]:
