@@ -29,8 +29,8 @@ Convolutions = Literal["fast", "torch"]
 #: Weights of a tap from which on a product is worth the calls around it.
 LEAST = 1 << 14
 #: Channels, in and out, from which on a quarter of the multiplications is worth the change of basis, where squares cut a map
-#: without rest; and how many squares it takes, for the kernels change theirs, too.
-CHANNELS, SQUARES = 64, 40
+#: without rest; how many squares it takes, for the kernels change theirs, too; and what share of them the map has to fill.
+CHANNELS, SQUARES, FILLED = 64, 40, 0.5
 #: Values of a first block's maps from which on not to hold them is worth the calls around it, and how many of its channels it
 #: takes for each pixel that they are made of.
 HELD, CHANNELS_A_PIXEL = 600_000, 3
@@ -79,7 +79,7 @@ class Convolution(nn.Conv2d):
         count, _, height, width = images.shape
         squares = -(-height // RESULTS) * -(-width // RESULTS)
         share = height * width / (squares * RESULTS**2)
-        return count * squares >= SQUARES and share * min(self.weight.shape[:2]) >= CHANNELS
+        return count * squares >= SQUARES and share >= FILLED and share * min(self.weight.shape[:2]) >= CHANNELS
 
 
 class Blocks(nn.Sequential):

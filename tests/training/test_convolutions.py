@@ -140,7 +140,8 @@ def test_a_subclass_stays_what_it_is() -> None:
 
 def fast(**options: Any) -> nn.Sequential:
     torch.manual_seed(2)
-    network = on_device(nn.Sequential(nn.Conv2d(4, 6, **{"kernel_size": 3, "padding": 1, **options})), "cpu")
+    given = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "padding": 1, **options}
+    network = on_device(nn.Sequential(nn.Conv2d(**given)), "cpu")
     assert made_fast(network)
     return network
 
@@ -164,6 +165,8 @@ CASES = [
     ({}, (1, 4, 8, 4), False),  # two squares
     ({}, (1, 4, 7, 8), False),  # seven eighths of four channels
     ({}, (4, 4, 1, 1), False),  # a product
+    ({"out_channels": 16, "in_channels": 16}, (4, 16, 3, 3), True),
+    ({"out_channels": 16, "in_channels": 16}, (4, 16, 2, 2), False),  # a quarter of a square
 ]
 
 
