@@ -67,13 +67,11 @@ class FirstBlock(torch.autograd.Function):
         count, height, width = ctx.form
         gradient = (gradient * 0.25).contiguous(memory_format=torch.channels_last)
         back = gradient.new_zeros(folded.shape)
-        spread = gradient.new_empty(0)
         for part, maps, of in _parts(patches, folded, count, height, width):
-            spread = spread if spread.numel() else torch.empty_like(maps)
-            own = spread[: len(maps)]
-            torch.ops.aten.upsample_nearest2d.out(gradient[of], [height, width], out=_as_maps(own, height, width))
-            torch.ops.aten.threshold_backward.grad_input(own, maps, 0, grad_input=own)
-            back.addmm_(part, own)
+            spread = torch.empty_like(maps)
+            torch.ops.aten.upsample_nearest2d.out(gradient[of], [height, width], out=_as_maps(spread, height, width))
+            torch.ops.aten.threshold_backward.grad_input(spread, maps, 0, grad_input=spread)
+            back.addmm_(part, spread)
         of_shift, of_folded = back[-1].double(), back[:-1].T.double()
         of_scale = inverse * ((_taps(weight) * of_folded).sum(1) - mean * of_shift)
         of_taps = gain[:, None] * (of_folded - of_shift[:, None] * centre - (of_scale * inverse)[:, None] * along)

@@ -46,4 +46,5 @@ def test_folded_passes_against_plain_ones(benchmark: Any, precision: Precision) 
 
     assert all(map(torch.equal, ours(), plain()))
     what = f"ConvNet-3, 32 px, 10,000 images tested, {precision}: batch norm and ReLU folded / as they are"
-    paired(benchmark, what, loops.in_a_worker(ours), loops.in_a_worker(plain), rounds=3, warmups=1)
+    most = limits.product(IMAGES * job.operations, precision)
+    paired(benchmark, what, loops.in_a_worker(ours), loops.in_a_worker(plain), rounds=3, warmups=1, limit=most)

@@ -140,8 +140,8 @@ def test_a_subclass_stays_what_it_is() -> None:
 
 def fast(**options: Any) -> nn.Sequential:
     torch.manual_seed(2)
-    given = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "padding": 1, **options}
-    network = on_device(nn.Sequential(nn.Conv2d(**given)), "cpu")
+    arguments = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "padding": 1, **options}
+    network = on_device(nn.Sequential(nn.Conv2d(**arguments)), "cpu")
     assert made_fast(network)
     return network
 
@@ -261,8 +261,8 @@ def test_a_convnet_learns_and_remembers_what_it_did(in_one: list[tuple[int, ...]
 
 
 def block(conv: Mapping[str, Any], norm: Mapping[str, Any], pool: nn.Module) -> nn.Sequential:
-    given = {"kernel_size": 3, "padding": 1, **conv}
-    return nn.Sequential(nn.Conv2d(1, 27, **given), nn.BatchNorm2d(27, **norm), nn.ReLU(), pool, nn.Flatten())
+    arguments = {"kernel_size": 3, "padding": 1, **conv}
+    return nn.Sequential(nn.Conv2d(1, 27, **arguments), nn.BatchNorm2d(27, **norm), nn.ReLU(), pool, nn.Flatten())
 
 
 @pytest.mark.parametrize(
@@ -310,8 +310,12 @@ def test_in_one_is_what_is_large_enough_and_can_be(in_one: list[tuple[int, ...]]
     network = first()
     network[1].eval()
     network(torch.randn(3, 1, 8, 8))
-    assert agrees([first(), first()], torch.randn(2, 1, 8, 8))
     assert in_one == []
+
+
+def test_students_of_a_stack_make_their_first_blocks_as_torch_does(in_one: list[tuple[int, ...]]) -> None:
+    assert agrees([first(), first()], torch.randn(3, 1, 8, 8))
+    assert in_one == [(3, 1, 8, 8)] * 2, "each alone, and no more"
 
 
 def test_who_listens_to_a_module_of_a_block_hears_of_it(in_one: list[tuple[int, ...]]) -> None:
