@@ -3,8 +3,8 @@
     python -m tests.compared leaderboards/fashion-mnist --commit 89f36f7
 
 Trials are paired by their labels, not by id: what made these differ (an augmentation, a schedule) is what is asked about. Printed
-are, by set and images a class, the mean difference of accuracies in points, its standard error, and the number of pairs; trials are
-left out whose loss became non-finite on either side.
+are, by set and images a class, the mean difference of accuracies in points, its standard error, and the number of pairs. Trials
+whose loss became non-finite on either side are left out.
 """
 
 from __future__ import annotations
