@@ -24,9 +24,8 @@ import pickle, sys
 from pathlib import Path
 from harness.leaderboard import cores, drawing
 forks = []
-pool = cores.multiprocessing.get_context("fork").Pool
-counted = lambda self, count, *rest: (forks.append(count), pool(count, *rest))[1]
-cores.multiprocessing.get_context = lambda kind: type("Context", (), {{"Pool": counted}})()
+pool = cores.ProcessPoolExecutor
+cores.ProcessPoolExecutor = lambda count, *rest: (forks.append(count), pool(count, *rest))[1]
 cores.cores = lambda: 2
 paths = drawing.draw_all(pickle.loads(Path({str(held)!r}).read_bytes()), Path({str(tmp_path / "many")!r}))
 print(forks, [path.name for path in paths], "torch" in sys.modules)
@@ -56,17 +55,49 @@ except ValueError as error:
     assert "'one'" in done.stdout
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
-def test_processes_that_work_take_no_signal_as_the_one_that_they_came_from_does() -> None:
-    program = """
-import os, signal
+FORKS = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+
+
+@FORKS
+@pytest.mark.parametrize("late", [False, True], ids=["together", "one begins late"])
+def test_processes_that_work_take_no_signal_as_the_one_that_they_came_from_does(late: bool) -> None:
+    program = f"""
+import os, signal, time
 from harness.leaderboard import cores
 cores.cores = lambda: 2
 signal.signal(signal.SIGTERM, print)
 signal.signal(signal.SIGINT, print)
 here = os.getpid()
+forks = []
+os.register_at_fork(before=lambda: forks.append(1), after_in_child=lambda: time.sleep({late} and len(forks) == 2))
 print(cores.on_cores([lambda: (os.getpid() != here, *map(signal.getsignal, (signal.SIGTERM, signal.SIGINT)))] * 2))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == str([(True, signal.SIG_DFL, signal.SIG_IGN)] * 2)
     assert done.stderr == ""
+
+
+@FORKS
+def test_a_process_that_is_killed_at_work_is_not_waited_for() -> None:
+    program = """
+import os, signal
+from harness.leaderboard import cores
+cores.cores = lambda: 2
+cores.on_cores([lambda: os.kill(os.getpid(), signal.SIGKILL)] * 2)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "BrokenProcessPool" in done.stderr
+
+
+@FORKS
+def test_processes_end_with_the_one_that_they_came_from() -> None:
+    program = """
+import os, signal, time
+from harness.leaderboard import cores
+cores.cores = lambda: 2
+cores.on_cores([lambda: (time.sleep(0.5), os.kill(os.getppid(), signal.SIGKILL), time.sleep(600))] * 2)
+"""
+    # Its output ends when the last process that holds it has ended.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
