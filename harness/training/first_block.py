@@ -5,14 +5,15 @@ pixels, so that its mean and variance over a batch follow from those of the patc
 and the maps can be made, cut off at zero and halved a part at a time, in a core's own cache. On the way back they are made
 again, which takes less than to fetch them; and as the images want no gradient, those of weights and norm follow from one product
 of the patches with what has come back through the ReLU, for the norm's share is again one of the patches' means and products.
-Sums in another order are float noise. The convolution's bias is taken away by the norm: its gradient is zero here, and float
-noise in torch.
+These are the same for all students that are given the same images, and made once where several are in one step. Sums in another
+order are float noise. The convolution's bias is taken away by the norm: its gradient is zero here, and float noise in torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,12 +41,9 @@ class FirstBlock(torch.autograd.Function):
             scale, shift: of the norm, [K] each.
             padding: zeros around the images, at least 1; the convolution's maps have even sides.
         """
-        patches = _patches(images, padding)
-        size, count, height, width = patches.shape
-        patches = patches.view(size, -1)
-        products = _products(patches)
-        centre, taps = products[-1, :-1], _taps(weight).double()
-        mean, along = taps @ centre, taps @ (products[:-1, :-1] - torch.outer(centre, centre))
+        _, patches, centre, covariances, height, width = _seen(images, padding)
+        count, taps = len(images), _taps(weight).double()
+        mean, along = taps @ centre, taps @ covariances
         variance = (along * taps).sum(1).clamp_(min=0)
         inverse = (variance + eps).rsqrt()
         gain = scale * inverse
@@ -78,6 +76,50 @@ class FirstBlock(torch.autograd.Function):
         of_weight = of_taps.to(weight.dtype).contiguous().view(len(weight), 3, 3, -1).permute(0, 3, 1, 2)
         of_bias = torch.zeros_like(of_shift, dtype=weight.dtype) if ctx.needs_input_grad[2] else None
         return None, of_weight, of_bias, of_scale.to(weight.dtype), of_shift.to(weight.dtype), None, None
+
+
+class Seen(NamedTuple):
+    """What a 3x3 kernel sees of images: their patches, [9 * C + 1, places], and in float64 their mean and covariances.
+
+    A kernel gives maps of `height` x `width`.
+    """
+
+    images: Tensor
+    patches: Tensor
+    mean: Tensor
+    covariances: Tensor
+    height: int
+    width: int
+
+
+_kept: dict[Any, Seen] | None = None
+
+
+@contextmanager
+def patches_kept() -> Iterator[None]:
+    """Keep what kernels see of images for other students that are given the same: for one step, as patches are large."""
+    global _kept
+    before, _kept = _kept, {}
+    try:
+        yield
+    finally:
+        _kept = before
+
+
+def _seen(images: Tensor, padding: int) -> Seen:
+    """Return what a 3x3 kernel sees of images [B, C, H, W] with so many zeros around."""
+    which = images.data_ptr(), images._version, images.shape, images.stride(), images.dtype, padding
+    if _kept is not None and which in _kept:
+        return _kept[which]
+    patches = _patches(images, padding)
+    size, _, height, width = patches.shape
+    patches = patches.view(size, -1)
+    products = _products(patches)
+    centre = products[-1, :-1]
+    seen = Seen(images, patches, centre, products[:-1, :-1] - torch.outer(centre, centre), height, width)
+    if _kept is not None:
+        _kept[which] = seen  # with the images: what lies where they lie is they
+    return seen
 
 
 def _patches(images: Tensor, padding: int) -> Tensor:

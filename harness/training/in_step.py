@@ -16,6 +16,7 @@ from harness.training.batches import Given
 from harness.training.checkpoints import Checkpoint
 from harness.training.devices import arithmetic
 from harness.training.feed import Feed
+from harness.training.first_block import patches_kept
 from harness.training.loop import Job, run
 from harness.training.stack import undisturbed
 from harness.training.values import Fit, Material, Member, Recipe
@@ -110,12 +111,13 @@ class InStep:
     def __call__(self, given: Given, progress: float) -> None:
         """Make one step of every training; arguments as of `Job`."""
         step = self.feed.step(given)
-        for number, job in enumerate(self.jobs):
-            if number not in self._left:
-                started = time.perf_counter()
-                with cast("seeds.Place", job.place):
-                    job.learn(step, progress)
-                self._seconds[number] += time.perf_counter() - started
+        with patches_kept():
+            for number, job in enumerate(self.jobs):
+                if number not in self._left:
+                    started = time.perf_counter()
+                    with cast("seeds.Place", job.place):
+                        job.learn(step, progress)
+                    self._seconds[number] += time.perf_counter() - started
 
     def ended(self, fits: Sequence[Fit]) -> None:
         at = 0

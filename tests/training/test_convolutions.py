@@ -281,7 +281,7 @@ def block(conv: Mapping[str, Any], norm: Mapping[str, Any], pool: nn.Module) -> 
         block({}, {}, nn.AvgPool2d(2, 1)),
         block({}, {}, nn.AvgPool2d(2, ceil_mode=True)),
         block({}, {}, nn.AvgPool2d(2, divisor_override=3)),
-        nn.Sequential(nn.Conv2d(1, 26, 3, padding=1), nn.BatchNorm2d(26), nn.ReLU(), nn.AvgPool2d(2)),
+        nn.Sequential(nn.Conv2d(1, 20, 3, padding=1), nn.BatchNorm2d(20), nn.ReLU(), nn.AvgPool2d(2)),
         nn.Sequential(nn.Conv2d(1, 27, 3, padding=1), nn.BatchNorm2d(27), nn.ReLU()),
         nn.Sequential(nn.Conv2d(1, 27, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(27), nn.AvgPool2d(2)),
     ],

@@ -112,3 +112,37 @@ def test_float_noise_is_that_of_the_modules(shape: tuple[int, ...]) -> None:
     ours, theirs = noise
     for own, its, value in zip(ours, theirs, exact, strict=True):
         assert own <= 2 * its + 1e-6 * float(value.abs().max())
+
+
+def test_patches_are_made_once_for_students_that_are_given_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    patches = first_block._patches
+    monkeypatch.setattr(first_block, "_patches", lambda *images: made.append(1) or patches(*images))
+    modules, images, gradient = drawn(SHAPES[2], torch.float32)
+    other, *_ = drawn(SHAPES[2], torch.float32)
+    with torch.no_grad():
+        other[0].weight.mul_(0.5)
+    expected = [in_one(each, images, gradient) for each in (modules, other)]
+    assert len(made) == 2
+    with first_block.patches_kept():
+        kept = [in_one(each, images, gradient) for each in (modules, other)]
+        assert len(made) == 3
+        in_one(modules, images.clone(memory_format=torch.channels_last), gradient)  # equal, but others
+        assert len(made) == 4
+    for ours, alone in zip(kept, expected, strict=True):
+        assert all(map(torch.equal, ours, alone))
+    in_one(modules, images, gradient)
+    assert len(made) == 5
+
+
+def test_images_that_take_the_place_of_others_in_memory_are_not_taken_for_them() -> None:
+    modules, images, gradient = drawn(SHAPES[2], torch.float32)
+    altered = images * 2
+    expected = in_one(modules, altered, gradient)
+    with first_block.patches_kept():
+        in_one(modules, images, gradient)
+        images.mul_(2)
+        assert all(map(torch.equal, in_one(modules, images, gradient), expected))
+        for _ in range(20):  # images of one pass each: memory that is free again is what the next ones get
+            in_one(modules, torch.zeros_like(images), gradient)
+            assert all(map(torch.equal, in_one(modules, altered.clone(memory_format=torch.channels_last), gradient), expected))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness import losses, models, optimizers
 from harness.core import seeds
+from harness.training import convolutions, first_block
 from harness.training.evaluation import evaluate
 from harness.training.in_step import Part, fit_in_step
 from harness.training.loop import fit
@@ -98,3 +99,26 @@ def test_one_that_diverges_ends_as_it_does_alone_and_leaves_the_others_be(materi
 def test_what_several_have_in_common_is_no_one_elses_time(material: Material) -> None:
     fits = fit_in_step(parts(material, KINDS[:2]), material, teacher=lambda images: images.flatten(1)[:, :CLASSES])
     assert all(fit.train_seconds > 0 for fit in fits)
+
+
+def test_what_first_blocks_see_is_made_once_a_step(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolutions, "HELD", 0)
+    kinds = [("convnet2(width=32, norm=batch)", loss, "adamw", "constant") for loss in ("gift", "kl", "mse")]
+    made: list[int] = []
+    patches = first_block._patches
+
+    def teach(images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :CLASSES]
+
+    def trained(several: list[Part]) -> list[Fit]:
+        for part in several:
+            assert convolutions.made_fast(part.members[0].student)
+        return fit_in_step(several, material, teacher=teach)
+
+    monkeypatch.setattr(first_block, "_patches", lambda *images: made.append(1) or patches(*images))
+    beside = parts(material, kinds)
+    fits = trained(beside)
+    assert len(made) == fits[0].steps
+    for number, own in enumerate(parts(material, kinds)):
+        trained([own])
+        assert torch.equal(weights(own.members[0].student), weights(beside[number].members[0].student))
