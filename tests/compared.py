@@ -23,18 +23,22 @@ from tabulate import tabulate
 
 ROOT = Path(__file__).parents[1]
 #: Labels that tell one training of a board from another; what a scenario has no use for is empty.
-TOLD_BY = ("method", "ipc", "model", "loss", "optimizer", "multiplier", "gamma", "labels", "steps", "stream")
+TOLD_BY = ("method", "ipc", "model", "loss", "optimizer", "precision", "multiplier", "gamma", "labels", "steps", "stream")
 
 
 def accuracies(texts: Iterable[bytes]) -> dict[tuple[str, ...], float]:
-    """Return {what was trained and its seed: percent} of records that ended well."""
+    """Return {what was trained and its seed: percent} of records that ended well. Raises ValueError where two cannot be told apart."""
     found: dict[tuple[str, ...], float] = {}
     for text in texts:
         record: Mapping[str, Any] = json.loads(text)
         trial, metrics = record["trial"], record["metrics"]
         told = (str(trial["labels"].get(name, "")) for name in TOLD_BY)
         if record["status"] == "done" and (accuracy := metrics.get("accuracy", metrics.get("final"))) is not None:
-            found[trial["scenario"], *told, str(trial["options"]), str(trial["seed"])] = accuracy
+            dataset, options, seed = trial["dataset"]["name"], str(trial["options"]), str(trial["seed"])
+            key = (trial["scenario"], *told, dataset, options, seed)
+            if key in found:
+                raise ValueError(f"two records of {', '.join(filter(None, key))}: their labels do not tell them apart")
+            found[key] = accuracy
     return found
 
 

@@ -125,7 +125,7 @@ def test_one_loss_under_two_spellings_is_refused(plan: Planner) -> None:
         plan(losses=["gift", "gift(gamma=0.1)"])
 
 
-#: Committed boards, of which one keeps squares as its records drew them, and the epochs of their datasets' teachers.
+#: Committed boards of Fashion-MNIST, and the epochs of their datasets' teachers.
 COMMITTED = ("fashion-mnist", "fashion-mnist-paper", "precision")
 TEACHER_EPOCHS = {"digits": 60, "fashion-mnist": 5}
 
