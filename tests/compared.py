@@ -27,7 +27,10 @@ TOLD_BY = ("method", "ipc", "model", "loss", "optimizer", "precision", "multipli
 
 
 def accuracies(texts: Iterable[bytes]) -> dict[tuple[str, ...], float]:
-    """Return {what was trained and its seed: percent} of records that ended well. Raises ValueError where two cannot be told apart."""
+    """Return {what was trained and its seed: percent} of records that ended well.
+
+    Raises ValueError where two cannot be told apart.
+    """
     found: dict[tuple[str, ...], float] = {}
     for text in texts:
         record: Mapping[str, Any] = json.loads(text)

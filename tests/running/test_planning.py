@@ -126,7 +126,7 @@ def test_one_loss_under_two_spellings_is_refused(plan: Planner) -> None:
 
 
 #: Committed boards of Fashion-MNIST, and the epochs of their datasets' teachers.
-COMMITTED = ("fashion-mnist", "fashion-mnist-paper", "precision")
+COMMITTED = ("fashion-mnist", "fashion-mnist-fifty", "fashion-mnist-paper", "precision")
 TEACHER_EPOCHS = {"digits": 60, "fashion-mnist": 5}
 
 
