@@ -15,7 +15,7 @@ import json
 import statistics
 import subprocess
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,10 @@ def committed(board: Path, commit: str) -> list[bytes]:
         return [file.read() for member in held if (file := held.extractfile(member)) is not None]
 
 
+def _standard_error(values: Sequence[float]) -> float:
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("board", type=Path)
@@ -65,7 +69,7 @@ def main() -> None:
         for ipc in (key[2], "all"):
             differences.setdefault((key[1], ipc), []).append(now[key] - then[key])
     rows = [
-        (method, ipc, statistics.mean(points), statistics.stdev(points) / len(points) ** 0.5, len(points))
+        (method, ipc, statistics.mean(points), _standard_error(points), len(points))
         for (method, ipc), points in sorted(differences.items())
     ]
     print(tabulate(rows, ("set", "IPC", "points", "standard error", "pairs"), "github", floatfmt=".2f"))

@@ -82,12 +82,15 @@ def test_a_process_that_is_killed_at_work_is_not_waited_for() -> None:
     program = """
 import os, signal
 from harness.leaderboard import cores
+from harness.core.errors import GiftbenchError
 cores.cores = lambda: 2
-cores.on_cores([lambda: os.kill(os.getpid(), signal.SIGKILL)] * 2)
+try:
+    cores.on_cores([lambda: os.kill(os.getpid(), signal.SIGKILL)] * 2)
+except GiftbenchError as error:
+    print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "BrokenProcessPool" in done.stderr
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("a process on another core was killed, perhaps for want of memory; ")
 
 
 @FORKS

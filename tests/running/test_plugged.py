@@ -351,8 +351,8 @@ def test_committed_boards_plugins_are_those_that_their_records_were_made_by() ->
             assert source is not None
             stated[source.name] = source.digest
         trials = [json.loads(path.read_text("utf-8"))["trial"] for path in (file.parent / "records").glob("*.json")]
-        found = [plugin for trial in trials for plugin in trial.get("plugins", {}).values()]
-        noted = {plugin["source"]: plugin["digest"] for plugin in found if plugin["hashed"]}
+        entries = [plugin for trial in trials for plugin in trial.get("plugins", {}).values()]
+        noted = {plugin["source"]: plugin["digest"] for plugin in entries if plugin["hashed"]}
         assert noted.keys().isdisjoint(board.unnoted)
         message = f"{file}: a plugin was edited: run the board again, or state what made its records"
         assert stated == noted | board.unnoted, message

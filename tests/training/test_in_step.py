@@ -104,7 +104,7 @@ def test_what_several_have_in_common_is_no_one_elses_time(material: Material) ->
 def test_what_first_blocks_see_is_made_once_a_step(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convolutions, "HELD", 0)
     kinds = [("convnet2(width=32, norm=batch)", loss, "adamw", "constant") for loss in ("gift", "kl", "mse")]
-    made: list[int] = []
+    calls: list[int] = []
     patches = first_block._patches
 
     def teach(images: Tensor) -> Tensor:
@@ -115,10 +115,10 @@ def test_what_first_blocks_see_is_made_once_a_step(material: Material, monkeypat
             assert convolutions.made_fast(part.members[0].student)
         return fit_in_step(several, material, teacher=teach)
 
-    monkeypatch.setattr(first_block, "_patches", lambda *images: made.append(1) or patches(*images))
+    monkeypatch.setattr(first_block, "_patches", lambda *images: calls.append(1) or patches(*images))
     beside = parts(material, kinds)
     fits = trained(beside)
-    assert len(made) == fits[0].steps
+    assert len(calls) == fits[0].steps
     for number, own in enumerate(parts(material, kinds)):
         trained([own])
         assert torch.equal(weights(own.members[0].student), weights(beside[number].members[0].student))
