@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
+
+#: Bytes of a Mersenne Twister's state: 624 words, and the number of the next one.
+MERSENNE_TWISTER = 625 * 4
 
 
 def derive(seed: int, role: str) -> int:
@@ -69,31 +73,60 @@ class Place:
     """
 
     def __init__(self) -> None:
-        self._own = _host_states()
+        self._own = self._others = _places()
 
     def __enter__(self) -> None:
-        self._others = _host_states()
-        _set_host_states(self._own)
+        self._others = _places(self._others)
+        _set_places(self._own, self._others)
 
     def __exit__(self, *_: object) -> None:
-        self._own = _host_states()
-        _set_host_states(self._others)
+        self._own = _places(self._own)
+        _set_places(self._others, self._own)
 
 
-def _host_states() -> tuple[Any, Any, Any]:
+class _Places(NamedTuple):
+    """Where the streams of torch, numpy and Python are; numpy's also as it lies in memory, empty where that does not tell all."""
+
+    torch: torch.Tensor
+    numpy: dict[str, Any]
+    python: tuple[Any, ...]
+    memory: bytes
+
+
+def _places(known: _Places | None = None) -> _Places:
+    """Return where the streams are. Numpy, whose answer takes longest, is asked only where its stream is not as it was when known."""
     import numpy
     import torch
 
-    return torch.get_rng_state(), numpy.random.get_state(legacy=False), random.getstate()
+    memory = _numpy_memory()
+    if known is not None and memory and memory == known.memory:
+        of_numpy = known.numpy
+    else:
+        of_numpy = numpy.random.get_state(legacy=False)
+        if of_numpy.get("has_gauss"):
+            memory = b""  # the next normal number is kept elsewhere, and drawing it leaves the memory as it is
+    return _Places(torch.get_rng_state(), of_numpy, random.getstate(), memory)
 
 
-def _set_host_states(states: tuple[Any, Any, Any]) -> None:
+def _set_places(places: _Places, now: _Places) -> None:
+    """Put the streams to these places, from those where they are now."""
     import numpy
     import torch
 
-    torch.set_rng_state(states[0])
-    numpy.random.set_state(states[1])
-    random.setstate(states[2])
+    torch.set_rng_state(places.torch)
+    if not places.memory or places.memory != now.memory:
+        numpy.random.set_state(places.numpy)
+    random.setstate(places.python)
+
+
+def _numpy_memory() -> bytes:
+    """Return numpy's stream as it lies in memory, a Mersenne Twister's 624 words and the next one's number; empty for another."""
+    import numpy
+
+    stream = numpy.random.get_bit_generator()
+    if not isinstance(stream, numpy.random.MT19937):
+        return b""
+    return ctypes.string_at(stream.ctypes.state_address, MERSENNE_TWISTER)
 
 
 @contextmanager

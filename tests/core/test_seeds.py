@@ -98,3 +98,36 @@ def test_who_takes_turns_draws_what_it_would_draw_alone() -> None:
         outside.append(draws())
     assert drawn == expected
     assert outside == expected[2]  # where the streams were, as if nobody had taken a turn
+
+
+@pytest.mark.parametrize("stream", [numpy.random.MT19937, numpy.random.PCG64])
+def test_of_a_pair_of_normal_numbers_the_second_waits_for_whose_turn_it_is(stream: type) -> None:
+    """Two uniform numbers leave a Mersenne Twister's memory as a pair of normal ones does: what numpy keeps tells them apart."""
+    of_normal, of_uniform = (numpy.random.RandomState(stream(3)) for _ in range(2))
+    before = numpy.random.get_bit_generator()
+    numpy.random.set_bit_generator(stream(3))
+    try:
+        normal, uniform = seeds.Place(), seeds.Place()
+        with uniform:
+            assert [*numpy.random.rand(2)] == [*of_uniform.rand(2)]
+        with normal:
+            assert numpy.random.randn() == of_normal.randn()
+        for _ in range(3):
+            with normal:
+                assert numpy.random.randn() == of_normal.randn()
+            with uniform:
+                assert numpy.random.randn() == of_uniform.randn()
+    finally:
+        numpy.random.set_bit_generator(before)
+
+
+def test_turns_in_which_numpy_draws_nothing_do_not_ask_it_for_its_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [seeds.Place() for _ in range(2)]
+    asked: list[str] = []
+    monkeypatch.setattr(numpy.random, "get_state", lambda **_: asked.append("asked"))
+    monkeypatch.setattr(numpy.random, "set_state", lambda _: asked.append("set"))
+    for _ in range(3):
+        for place in places:
+            with place:
+                torch.rand(1)
+    assert not asked
