@@ -33,7 +33,7 @@ LEAST = 1 << 14
 CHANNELS, SQUARES, FILLED = 64, 40, 0.5
 #: Values of a first block's maps from which on not to hold them is worth the calls around it, and how many of its channels it
 #: takes for each pixel that they are made of.
-HELD, CHANNELS_A_PIXEL = 600_000, 2.3
+HELD, CHANNELS_A_PIXEL = 250_000, 2.3
 
 
 class Convolution(nn.Conv2d):
