@@ -94,7 +94,7 @@ class _Places(NamedTuple):
 
 
 def _places(known: _Places | None = None) -> _Places:
-    """Return where the streams are. Numpy, whose answer takes longest, is asked only where its stream is not as it was when known."""
+    """Return where the streams are. Numpy takes longest to tell, and is asked only where it may have drawn since `known`."""
     import numpy
     import torch
 
@@ -121,10 +121,10 @@ def _set_places(places: _Places, now: _Places) -> None:
 
 def _numpy_memory() -> bytes:
     """Return numpy's stream as it lies in memory, a Mersenne Twister's 624 words and the next one's number; empty for another."""
-    import numpy
+    from numpy.random import MT19937, mtrand
 
-    stream = numpy.random.get_bit_generator()
-    if not isinstance(stream, numpy.random.MT19937):
+    stream = mtrand.get_bit_generator()
+    if not isinstance(stream, MT19937):
         return b""
     return ctypes.string_at(stream.ctypes.state_address, MERSENNE_TWISTER)
 
