@@ -1,6 +1,7 @@
-"""What changed on a board that was made again: its records less those of another commit, paired by what was trained and by seed.
+"""What changed on a board that was made again: its records less those before, paired by what was trained and by seed.
 
     python -m tests.compared leaderboards/fashion-mnist --commit 89f36f7
+    python -m tests.compared FOLDER --other FOLDER
 
 Trials are paired by their labels, not by id: what made these differ (an augmentation, a schedule) is what is asked about. Printed
 are, by set and images a class, the mean difference of accuracies in points, its standard error, and the number of pairs. Trials
@@ -53,6 +54,11 @@ def committed(board: Path, commit: str) -> list[bytes]:
         return [file.read() for member in held if (file := held.extractfile(member)) is not None]
 
 
+def _held(board: Path) -> list[bytes]:
+    """Return the records that lie in a board's folder."""
+    return [path.read_bytes() for path in (board / "records").glob("*.json")]
+
+
 def _standard_error(values: Sequence[float]) -> float:
     return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
 
@@ -60,10 +66,12 @@ def _standard_error(values: Sequence[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("board", type=Path)
-    parser.add_argument("--commit", required=True)
+    before = parser.add_mutually_exclusive_group(required=True)
+    before.add_argument("--commit", help="that holds what the board was")
+    before.add_argument("--other", type=Path, metavar="FOLDER", help="another folder of the board")
     arguments = parser.parse_args()
-    now = accuracies(path.read_bytes() for path in (arguments.board / "records").glob("*.json"))
-    then = accuracies(committed(arguments.board, arguments.commit))
+    now = accuracies(_held(arguments.board))
+    then = accuracies(_held(arguments.other) if arguments.other else committed(arguments.board, arguments.commit))
     differences: dict[tuple[str, str], list[float]] = {}
     for key in now.keys() & then.keys():
         for ipc in (key[2], "all"):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +80,24 @@ def peak(command: Sequence[str], every: float = EVERY) -> Peak:
                 most = Peak(total, parts)
             time.sleep(every)
     return Peak(most.bytes, tuple(sorted(most.parts, key=lambda part: -part[1])), looks, started.returncode)
+
+
+@contextlib.contextmanager
+def watched(every: float = 1.0) -> Iterator[list[int]]:
+    """Look in the block, each so many seconds, at what this process has started: yield a list of one entry, the peak in bytes."""
+    most, ended, own = [0], threading.Event(), os.getpid()
+
+    def look() -> None:
+        while not ended.wait(every):
+            most[0] = max(most[0], sum(held(process) for process in descendants(own) if process != own))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield most
+    finally:
+        ended.set()
+        looking.join()
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -29,6 +30,12 @@ def test_the_peak_is_of_all_processes_and_counts_shared_pages_once() -> None:
     assert sum(amount for _, amount in found.parts) == found.bytes
     assert found.looks > 3
     assert found.status == 3
+
+
+def test_what_is_started_in_a_block_is_watched() -> None:
+    with memory.watched(every=0.05) as most:
+        subprocess.run([sys.executable, "-S", "-c", SHARES], check=False)
+    assert 96 * MB < most[0] < 128 * MB, "without this process's own"
 
 
 def test_a_process_that_has_ended_holds_nothing() -> None:

@@ -40,11 +40,20 @@ def test_versions_take_turns_on_boards_that_hold_nothing(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(whole, "cost", cost)
     monkeypatch.setattr(whole, "draw", lambda folder, side: None)
-    measured = [*whole.costs(tmp_path, whole.JOBS["narrow"], ["ours", "theirs"], 2, 3, 1)]
-    assert calls == ["ours", "theirs"] * 2
+    sides = {"this": "ours", "other": "theirs"}
+    (tmp_path / "own" / "board.toml").parent.mkdir()
+    (tmp_path / "own" / "board.toml").write_text("", "utf-8")
+    for number, job in enumerate((whole.JOBS["narrow"], whole.Own(tmp_path / "own" / "board.toml"))):
+        measured = [*whole.costs(tmp_path, job, sides, 2, 3, 1, tmp_path / f"kept-{number}")]
+        assert calls == ["ours", "theirs"] * 2
+        assert {path.name for path in (tmp_path / f"kept-{number}").iterdir()} == {"this-1", "other-1", "this-2", "other-2"}
+        assert (tmp_path / f"kept-{number}" / "this-2" / "records").is_dir()
+        calls.clear()
     cells = whole.row(whole.JOBS["taught"], measured, [4.0, 8.0])
-    assert cells == ["convnet3(width=64), 32 px, teacher resnet18", "4.0, 1", "6.0, 1", "0.62", "6.0", "0.62", "2"]
-    assert whole.row(whole.JOBS["taught"], measured, [])[4:] == ["", "", "2"]
+    taught = "convnet3(width=64), 32 px, teacher resnet18"
+    assert cells == [taught, "4.0, 1", "6.0, 1", "0.62, 1.00", "6.0", "0.62", "0.00, 0.00", "2"]
+    assert whole.row(job, measured, [])[:1] == ["own"]
+    assert whole.row(job, measured, [])[4:6] == ["", ""]
 
 
 def test_bare_steps_are_those_of_all_trainings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
-"""Whole boards by this version and by another in turn, each from empty caches: CPU and wall seconds of `giftbench run`.
+"""Whole boards by this version and by another in turn, each from empty caches: seconds and memory of `giftbench run`.
 
 `python -m tests.benchmarks.whole --against OTHER/bin/giftbench --board wide --board narrow` has six losses, three optimizers and
-three seeds on images made at random, 54 trainings a board; `--bare` has these trainings' bare steps beside them. Linux only.
+three seeds on images made at random, 54 trainings a board; `--bare` has these trainings' bare steps beside them. A board of one's
+own is a file: `--board leaderboards/quickstart/board.toml --keep FOLDER`, whose records `python -m tests.compared
+FOLDER/this-1 --other FOLDER/other-1` then compares. Linux only.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy
 from PIL import Image
 from tabulate import tabulate
 
+from tests.benchmarks import memory
 from tests.benchmarks.ratios import machine
 from tests.benchmarks.startup import GIFTBENCH, Cost, cost
 
@@ -58,6 +61,24 @@ JOBS = {
 }
 
 
+@dataclass(frozen=True)
+class Own:
+    """A board's file, run as it is."""
+
+    file: Path
+
+    def __str__(self) -> str:
+        return self.file.resolve().parent.name
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a command cost, and the most memory that its processes held together (PSS), in bytes."""
+
+    cost: Cost
+    held: int = 0
+
+
 def draw(folder: Path, side: int) -> None:
     """Write a dataset as class folders of PNGs: noise around a picture of each class."""
     stream = numpy.random.default_rng(0)
@@ -71,17 +92,31 @@ def draw(folder: Path, side: int) -> None:
                 Image.fromarray(pixels.astype("uint8")).save(place / f"{image}.png")
 
 
-def costs(folder: Path, job: Job, commands: list[str], rounds: int, seeds: int, epochs: int) -> Iterator[list[Cost]]:
-    """Yield what each command costs on a job's board, round by round."""
-    draw(folder, job.side)
-    text = BOARD.format(student=job.student, teacher=job.teacher, seeds=seeds, epochs=epochs)
-    for _ in range(rounds):
+def costs(
+    folder: Path, job: Job | Own, commands: dict[str, str], rounds: int, seeds: int, epochs: int, keep: Path | None = None
+) -> Iterator[list[Spent]]:
+    """Yield what each command costs on a job's board, round by round.
+
+    Args:
+        commands: by the name of the folder, less the round's number, that each run's board has in `keep`.
+    """
+    if isinstance(job, Own):
+        text, data = job.file.read_text("utf-8"), []
+    else:
+        draw(folder, job.side)
+        text = BOARD.format(student=job.student, teacher=job.teacher, seeds=seeds, epochs=epochs)
+        data = ["--data-dir", str(folder)]
+    for number in range(1, rounds + 1):
         spent = []
-        for command in commands:
+        for name, command in commands.items():
             run = folder / "run"
             run.mkdir()
             (run / "board.toml").write_text(text, "utf-8")
-            spent.append(cost([command, "run", str(run), "--device", "cpu", "--data-dir", str(folder)], run / "home"))
+            with memory.watched() as held:
+                taken = cost([command, "run", str(run), "--device", "cpu", *data], run / "home")
+            spent.append(Spent(taken, held[0]))
+            if keep is not None:
+                shutil.copytree(run, keep / f"{name}-{number}", ignore=shutil.ignore_patterns("home"))
             shutil.rmtree(run)
         yield spent
 
@@ -102,11 +137,11 @@ def steps(job: Job, trainings: int, epochs: int) -> float:
     """Return the CPU seconds of the bare steps of so many trainings, one after the other in this process, on one thread."""
     import torch
 
-    from harness.running.executors import memory
+    from harness.running.executors.memory import keep_freed
     from tests.benchmarks import loops
 
     torch.set_num_threads(1)
-    memory.keep_freed()
+    keep_freed()
     given = loops.job(job.student, job.side, CLASSES * IPC, BATCH, epochs)
     taught = loops.job(job.teacher, job.side, CLASSES * IPC, BATCH).teacher
     run = loops.bare_steps(replace(given, teacher=taught))
@@ -116,28 +151,33 @@ def steps(job: Job, trainings: int, epochs: int) -> float:
     return time.process_time() - started
 
 
-def row(job: Job, rounds: list[list[Cost]], steps: list[float]) -> list[str]:
-    """Return the cells of a board: what, medians of CPU and wall seconds of both sides, the median ratios of CPU seconds.
+def row(job: Job | Own, rounds: list[list[Spent]], steps: list[float]) -> list[str]:
+    """Return the cells of a board: what, medians of CPU and wall seconds of both sides, the median ratios of seconds, memory.
 
     Args:
         steps: CPU seconds of the bare steps, round by round; none where they were not asked for.
     """
     ours, theirs = zip(*rounds, strict=True)
-    ratio = median(a.cpu / b.cpu for a, b in rounds)
-    seconds = [f"{median(c.cpu for c in side):.1f}, {median(c.wall for c in side):.0f}" for side in (ours, theirs)]
-    cells = [str(job), *seconds, f"{ratio:.2f}", "", "", str(len(rounds))]
+    seconds = [
+        f"{median(spent.cost.cpu for spent in side):.1f}, {median(spent.cost.wall for spent in side):.0f}"
+        for side in (ours, theirs)
+    ]
+    ratios = median(a.cost.cpu / b.cost.cpu for a, b in rounds), median(a.cost.wall / b.cost.wall for a, b in rounds)
+    bare = ["", ""]
     if steps:
-        cells[4:6] = f"{median(steps):.1f}", f"{median(c.cpu / each for c, each in zip(ours, steps, strict=True)):.2f}"
-    return cells
+        bare = [f"{median(steps):.1f}", f"{median(a.cost.cpu / each for a, each in zip(ours, steps, strict=True)):.2f}"]
+    held = [f"{median(spent.held for spent in side) / 1e9:.2f}" for side in (ours, theirs)]
+    return [str(job), *seconds, ", ".join(f"{ratio:.2f}" for ratio in ratios), *bare, ", ".join(held), str(len(rounds))]
 
 
 HEAD = (
-    "six losses, three optimizers, three seeds",
+    "board",
     "this: CPU, wall seconds",
     "other",
-    "this / other, CPU",
+    "this / other: CPU, wall",
     "bare steps: CPU seconds",
     "this / bare steps",
+    "memory, GB: this, other",
     "rounds",
 )
 
@@ -145,24 +185,27 @@ HEAD = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--against", metavar="GIFTBENCH", required=True, help="the command of another version")
-    parser.add_argument("--board", action="append", choices=[*JOBS], help="only this one (repeatable)")
+    parser.add_argument("--board", action="append", help=f"one of {', '.join(JOBS)}, or a board's file (repeatable)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--bare", action="store_true", help="the bare steps of the same trainings, too")
+    parser.add_argument("--bare", action="store_true", help="the bare steps of the same trainings, too; not of a board's file")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="what the boards become: this-1, other-1, this-2, …")
     chosen = parser.parse_args()
-    cells = []
+    commands, cells = {"this": GIFTBENCH, "other": chosen.against}, []
     for name in chosen.board or JOBS:
+        job = JOBS.get(name) or Own(Path(name))
         with tempfile.TemporaryDirectory() as folder:
-            commands, measured, of_steps = [GIFTBENCH, chosen.against], [], []
-            for spent in costs(Path(folder), JOBS[name], commands, chosen.rounds, chosen.seeds, chosen.epochs):
+            measured, of_steps = [], []
+            for spent in costs(Path(folder), job, commands, chosen.rounds, chosen.seeds, chosen.epochs, chosen.keep):
                 measured.append(spent)
-                if chosen.bare:
-                    of_steps.append(bare(JOBS[name], LOSSES * OPTIMIZERS * chosen.seeds, chosen.epochs))
+                if chosen.bare and isinstance(job, Job):
+                    of_steps.append(bare(job, LOSSES * OPTIMIZERS * chosen.seeds, chosen.epochs))
                 said = "".join(f", bare steps {each:.1f}" for each in of_steps[-1:])
-                print(f"{name}: {spent[0].cpu:.1f} against {spent[1].cpu:.1f} CPU seconds{said}", file=sys.stderr, flush=True)
-        cells.append(row(JOBS[name], measured, of_steps))
-    print(tabulate(cells, HEAD, "pipe", colalign=("left", *["right"] * 6), disable_numparse=True))
+                ours, theirs = (each.cost.cpu for each in spent)
+                print(f"{job}: {ours:.1f} against {theirs:.1f} CPU seconds{said}", file=sys.stderr, flush=True)
+        cells.append(row(job, measured, of_steps))
+    print(tabulate(cells, HEAD, "pipe", colalign=("left", *["right"] * (len(HEAD) - 1)), disable_numparse=True))
     print(f"\nMedians of rounds taken in turn. Measured on {machine()}.")
 
 
