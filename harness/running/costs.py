@@ -69,6 +69,8 @@ RATES = {"cpu": Rates(5e10, 1.2e9, 2.8e4, 2.4e8, 200, 0.7), "cuda": Rates(2e13, 
 PASSES = 3
 #: Networks of so many weights at most are run on the CPU to be counted; torch takes seconds to load what the meta device needs.
 SMALL = 5_000_000
+#: Bytes of a weight in training, in float32: itself, its gradient, and what an optimizer of the Adam family notes of it.
+HELD_A_WEIGHT = 16
 #: What a step has beside its networks: augmentation, loss and bookkeeping in kernel calls, and numbers written a pixel.
 STEP_CALLS, STEP_ELEMENTS = 60, 20
 
@@ -115,6 +117,11 @@ class Costs:
         if key not in self._known:
             self._known[key] = self._cost(trial)
         return self._known[key]
+
+    def held(self, trial: Trial) -> float:
+        """Return the bytes that a student's weights take in training, with their gradients and two moments of each."""
+        facts = self.datasets[trial.dataset.digest]
+        return HELD_A_WEIGHT * operations(trial.model.model_dump_json(), facts.shape, facts.classes).parameters
 
     def given(self, trial: Trial) -> float:
         """Return the part of a trial's cost that what its student is given takes: batches, and what the teacher says of them."""

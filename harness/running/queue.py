@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,8 @@ class Queue:
         records: the folder of records.
         claims: of this runner.
         elsewhere: is told of each missing trial that another runner has recorded; returns whether the record is a good one.
+        large: tells which bundles take much memory. One of them is under way at a time while there are others to begin, and it is
+            the next one while none is: so they are not what is left at the end.
     """
 
     def __init__(
@@ -47,11 +50,14 @@ class Queue:
         records: Path,
         claims: Claims,
         elsewhere: Callable[[Trial], bool] = lambda trial: True,
+        large: Callable[[Sequence[Trial]], bool] = lambda bundle: False,
     ) -> None:
         self._records, self._claims, self._elsewhere = records, claims, elsewhere
         self._left = dict(enumerate(bundles))
+        self._large = {number for number, bundle in enumerate(bundles) if large(bundle)}
         self._before = dict(missing)
         self._own: set[str] = set()
+        self._large_under_way: set[str] = set()
 
     def __bool__(self) -> bool:
         """Whether there are bundles that are neither recorded, nor have been yielded here."""
@@ -59,13 +65,14 @@ class Queue:
 
     def free(self) -> Iterator[Sequence[Trial]]:
         """Yield the bundles that are free, each claimed when it is pulled; end where all others are claimed."""
-        for number in [*self._left]:
+        for number in self._in_turn():
             bundle = self._left[number]
             names = [trial.id for trial in self._missing(bundle)]
             if names and self._claims.take(names):
                 rest = [trial.id for trial in self._missing(bundle)]  # others may have recorded some, and let go, just now
                 self._claims.release({*names} - {*rest})
                 self._own.update(rest)
+                self._large_under_way.update(rest if number in self._large else ())
                 names = rest
                 if rest:
                     del self._left[number]
@@ -73,6 +80,14 @@ class Queue:
                     continue
             if not names:
                 del self._left[number]
+
+    def _in_turn(self) -> Iterator[int]:
+        """Yield the numbers of the bundles that are left now, each chosen when it is asked for."""
+        large, others = deque[int](), deque[int]()
+        for number in self._left:
+            (large if number in self._large else others).append(number)
+        while large or others:
+            yield (large if large and not (others and self._large_under_way) else others).popleft()
 
     def look(self) -> None:
         """Take in what others have recorded; nothing is claimed."""
@@ -89,6 +104,7 @@ class Queue:
     def recorded(self, trial: Trial) -> None:
         """Let go of a trial whose record has been written."""
         self._own.discard(trial.id)
+        self._large_under_way.discard(trial.id)
         self._before.pop(trial.id, None)
         self._claims.release([trial.id])
 

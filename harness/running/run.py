@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("giftbench")
 
+#: Bytes of weights in training from which on a bundle is not begun beside another such one of this machine's, if it can wait.
+LARGE = 256 << 20
 #: How many workers are reckoned with, at least, where others may take bundles too that this run does not know of.
 MANY = 64
 
@@ -198,7 +200,12 @@ def run_board(
         here = {record.id for record in reading.records}
         before = {trial.id: stamps.get(trial.id) if trial.id in here else None for trial in firsts}
         waiting = {trial.id: trial for trial in missing if trial.id not in before}
-        queue = Queue(order, before, store.folder, claims, elsewhere)
+
+        def large(bundle: Sequence[Trial]) -> bool:
+            return sum(map(costs.held, bundle)) > LARGE
+
+        apart = {"large": large} if device == "cpu" and isinstance(workers, local.Workers) and workers.jobs > 1 else {}
+        queue = Queue(order, before, store.folder, claims, elsewhere, **apart)
         note(file.parent, [trial.id for trial in trials])
         with stop.ending():
             for event in _events(queue, workers, stop, options.wait):

@@ -56,6 +56,11 @@ def test_a_model_that_cannot_be_counted_costs_by_its_weights(monkeypatch: pytest
     assert found.multiplications > found.parameters
 
 
+def test_what_a_student_holds_in_training_are_four_numbers_a_weight() -> None:
+    weights = models.parameters_count(models.build("convnet3(width=64)", (1, 16, 16), 10))
+    assert COSTS.held(trial("convnet3(width=64)", images=1000, loss="ce")) == 4 * 4 * weights
+
+
 def test_costs_follow_images_epochs_and_teachers() -> None:
     usual = COSTS(trial())
     assert COSTS(trial(epochs=200)) == pytest.approx(2 * usual, rel=0.1)

@@ -63,6 +63,21 @@ def test_what_another_has_claimed_is_skipped_and_offered_again_when_it_is_let_go
     assert seeds(one.free()) == [[1]]
 
 
+def test_one_large_bundle_is_under_way_at_a_time_while_there_are_others(store: RecordStore, claims: list[Claims]) -> None:
+    def large(bundle: Sequence[Trial]) -> bool:
+        return bundle[0].seed in (1, 2, 5)
+
+    bundles = queue(store, claims[0], [0], [1], [2], [3], [4], [5], large=large)
+    free = bundles.free()
+    assert [next(free)[0].seed for _ in range(2)] == [1, 0]  # two workers
+    end(bundles, store, 0)
+    assert next(free)[0].seed == 3  # 1 is still under way
+    end(bundles, store, 1)
+    assert next(free)[0].seed == 2
+    assert [next(free)[0].seed for _ in range(2)] == [4, 5], "where nothing else is left, no worker waits"
+    assert seeds(free) == []
+
+
 def test_nothing_is_claimed_before_it_is_pulled(store: RecordStore, claims: list[Claims]) -> None:
     bundles = queue(store, claims[0], [0, 1], [2]).free()
     assert claims[0].holders() == {}

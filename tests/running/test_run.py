@@ -142,6 +142,25 @@ def test_one_and_two_workers_give_equal_accuracies_and_equal_tables(board: Path,
         assert (board / name).read_bytes() == (other / name).read_bytes()
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_several_workers_are_kept_from_training_large_students_at_once(
+    jobs: int, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {"name": "cross-architecture", "models": ["convnet1(width=2)", "convnet1(width=3)"]}
+    (board / "board.toml").write_text(board_text(losses=["ce"], seeds=1, scenarios=[models]))
+    monkeypatch.setattr("harness.running.run.LARGE", 16 * 1500)  # bytes; they have 1,314 and 1,966 weights
+    large: list[object] = []
+
+    class Told(queue.Queue):
+        def __init__(self, bundles, *given, **options):  # type: ignore[no-untyped-def]
+            super().__init__(bundles, *given, **options)
+            large.extend(trial.model.options["width"] for number in self._large for trial in bundles[number])
+
+    monkeypatch.setattr("harness.running.run.Queue", Told)
+    assert len(run(board, jobs=jobs).records) == 2
+    assert large == ([3] if jobs == 2 else [])
+
+
 def test_a_second_run_trains_nothing_and_changes_no_byte(board: Path) -> None:
     run(board, jobs=2)
     render(board, named)
