@@ -10,7 +10,7 @@ from pathlib import Path
 #: the top of the heap is kept; -1 keeps all.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 #: Bytes that a process may have grown by in a bundle and not be asked what of it is free: what most steps ask for again.
-SPARE = 128 << 20
+SPARE = 32 << 20
 
 
 def keep_freed() -> bool:
