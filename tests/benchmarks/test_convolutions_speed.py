@@ -23,6 +23,7 @@ from tests.benchmarks.ratios import paired
 
 #: Student, channels and sides of its images, their number.
 STEPS = [
+    ("convnet3(width=32)", 1, 16, 50),
     ("convnet3(width=32)", 1, 32, 50),
     ("convnet3(width=64)", 1, 32, 50),
     ("convnet3(width=128)", 1, 32, 50),
@@ -40,9 +41,12 @@ STEPS = [
 ]
 
 
-#: Those whose first block is made in one, of colour, where what it sees of the images is the larger part.
-SHARED = [("convnet3(width=64)", 3, 32, 50), ("convnet3(width=128)", 3, 32, 50)]
+#: Those whose first block is made in one, where what it sees of the images is a good part of it.
+SHARED = [("convnet3(width=32)", 1, 16, 30), ("convnet3(width=32)", 1, 16, 50)]
+SHARED += [("convnet3(width=64)", 3, 32, 50), ("convnet3(width=128)", 3, 32, 50)]
 STUDENTS = 6
+#: Rounds; of images of 16 px, whose steps take milliseconds, more.
+ROUNDS, OF_SMALL = 7, 41
 
 
 def compared(benchmark: Any, model: str, channels: int, side: int, batch: int, students: int, kept: Callable[[], Any]) -> None:
@@ -73,7 +77,8 @@ def compared(benchmark: Any, model: str, channels: int, side: int, batch: int, s
         images_of = f"{'grey, ' if channels == 1 else ''}{side} px, batch {batch}"
         count = "a step" if students == 1 else f"a step of each of {students} on the same images"
         what = f"{model}, {images_of}: {count} / with torch's convolutions"
-        paired(benchmark, what, lambda: steps(ours), lambda: steps(plain), rounds=7, warmups=2, limit=most)
+        rounds = OF_SMALL if side == 16 else ROUNDS
+        paired(benchmark, what, lambda: steps(ours), lambda: steps(plain), rounds=rounds, warmups=2, limit=most)
     finally:
         torch.set_num_threads(threads)
 
