@@ -76,6 +76,8 @@ def main() -> None:
     for key in now.keys() & then.keys():
         for ipc in (key[2], "all"):
             differences.setdefault((key[1], ipc), []).append(now[key] - then[key])
+    if not differences:
+        parser.error("no trial has a good record on both sides")
     rows = [
         (method, ipc, statistics.mean(points), _standard_error(points), len(points))
         for (method, ipc), points in sorted(differences.items())

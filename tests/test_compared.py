@@ -44,3 +44,12 @@ def test_two_folders_of_a_board_are_compared(
     main()
     cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split("|")]
     assert cells[1:6] == ["random", "all", "3.50", "1.50", "2"]
+
+
+def test_a_folder_without_records_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["compared", str(tmp_path), "--other", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "no trial has a good record on both sides" in capsys.readouterr().err

@@ -95,6 +95,7 @@ class Costs:
         self.rates = RATES["cpu" if device == "cpu" else "cuda"]
         self.datasets, self.teachers, self.trainings = datasets, teachers or {}, trainings or one_training
         self._known: dict[Hashable, float] = {}
+        self._held: dict[Hashable, float] = {}
 
     @classmethod
     def of(
@@ -120,8 +121,11 @@ class Costs:
 
     def held(self, trial: Trial) -> float:
         """Return the bytes that a student's weights take in training, with their gradients and two moments of each."""
-        facts = self.datasets[trial.dataset.digest]
-        return HELD_A_WEIGHT * operations(trial.model.model_dump_json(), facts.shape, facts.classes).parameters
+        key = trial.workload
+        if key not in self._held:
+            facts = self.datasets[trial.dataset.digest]
+            self._held[key] = HELD_A_WEIGHT * operations(trial.model.model_dump_json(), facts.shape, facts.classes).parameters
+        return self._held[key]
 
     def given(self, trial: Trial) -> float:
         """Return the part of a trial's cost that what its student is given takes: batches, and what the teacher says of them."""

@@ -23,7 +23,7 @@ ON_CPU, ON_GPU = 6, 12
 #: Floating-point operations of a student's forward pass on one batch up to which a stack pays on the CPU, as
 #: tests/benchmarks/test_stack_speed.py found on one core with AVX-512. Against trainings one after another: half the time at 4e6,
 #: as much at 2e7. Against trainings of a seed beside each other, which share what they are given as well, those of other
-#: optimizers too, that no stack holds: 0.72 at 4e6, 0.95 at 1.6e7 under one optimizer, 1.34 at 3e7.
+#: optimizers too, that no stack holds: 0.74 at 4e6, 0.92 at 1.6e7 under one optimizer, 1.23 at 3e7.
 SMALL_STEP = 1e7
 
 

@@ -39,8 +39,8 @@ class Queue:
         records: the folder of records.
         claims: of this runner.
         elsewhere: is told of each missing trial that another runner has recorded; returns whether the record is a good one.
-        large: tells which bundles take much memory. One of them is under way at a time while there are others to begin, and it is
-            the next one while none is: so they are not what is left at the end.
+        is_large: tells which bundles take much memory. One of them is under way at a time while there are others to begin, and
+            it is the next one while none is: so they are not what is left at the end.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Queue:
         records: Path,
         claims: Claims,
         elsewhere: Callable[[Trial], bool] = lambda trial: True,
-        large: Callable[[Sequence[Trial]], bool] = lambda bundle: False,
+        is_large: Callable[[Sequence[Trial]], bool] = lambda bundle: False,
     ) -> None:
         self._records, self._claims, self._elsewhere = records, claims, elsewhere
         self._left = dict(enumerate(bundles))
-        self._large = {number for number, bundle in enumerate(bundles) if large(bundle)}
+        self._large = {number for number, bundle in enumerate(bundles) if is_large(bundle)}
         self._before = dict(missing)
         self._own: set[str] = set()
         self._large_under_way: set[str] = set()

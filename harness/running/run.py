@@ -200,12 +200,12 @@ def run_board(
         here = {record.id for record in reading.records}
         before = {trial.id: stamps.get(trial.id) if trial.id in here else None for trial in firsts}
         waiting = {trial.id: trial for trial in missing if trial.id not in before}
+        one_memory = device == "cpu" and isinstance(workers, local.Workers) and workers.jobs > 1
 
-        def large(bundle: Sequence[Trial]) -> bool:
-            return sum(map(costs.held, bundle)) > LARGE
+        def is_large(bundle: Sequence[Trial]) -> bool:
+            return one_memory and sum(map(costs.held, bundle)) > LARGE
 
-        apart = {"large": large} if device == "cpu" and isinstance(workers, local.Workers) and workers.jobs > 1 else {}
-        queue = Queue(order, before, store.folder, claims, elsewhere, **apart)
+        queue = Queue(order, before, store.folder, claims, elsewhere, is_large)
         note(file.parent, [trial.id for trial in trials])
         with stop.ending():
             for event in _events(queue, workers, stop, options.wait):

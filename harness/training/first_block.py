@@ -64,12 +64,12 @@ class FirstBlock(torch.autograd.Function):
         patches, folded, weight, centre, mean, along, inverse, gain = ctx.saved_tensors
         count, height, width = ctx.form
         gradient = (gradient * 0.25).contiguous(memory_format=torch.channels_last)
-        halved = gradient.permute(0, 2, 3, 1).view(count, height // 2, 1, width // 2, 1, -1)
+        quarters = gradient.permute(0, 2, 3, 1).view(count, height // 2, 1, width // 2, 1, -1)
         back = gradient.new_zeros(folded.shape)
         for part, maps, of in _parts(patches, folded, count, height, width):
             squares = maps.view(-1, height // 2, 2, width // 2, 2, maps.shape[1])
-            each = halved[of].expand_as(squares)
-            torch.ops.aten.threshold_backward.grad_input(each, squares, 0, grad_input=squares)
+            pixels = quarters[of].expand_as(squares)
+            torch.ops.aten.threshold_backward.grad_input(pixels, squares, 0, grad_input=squares)
             back.addmm_(part, maps)
         of_shift, of_folded = back[-1].double(), back[:-1].T.double()
         of_scale = inverse * ((_taps(weight) * of_folded).sum(1) - mean * of_shift)

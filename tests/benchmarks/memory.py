@@ -13,7 +13,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,12 +69,17 @@ def name_of(process: int) -> str:
     return "ended"
 
 
+def parts_of(processes: Iterable[int]) -> tuple[tuple[str, int], ...]:
+    """Return what each of some processes holds, in bytes, by its name; those that have ended are left out."""
+    return tuple((name_of(process), amount) for process in processes if (amount := held(process)))
+
+
 def peak(command: Sequence[str], every: float = EVERY) -> Peak:
     """Run a command to its end and return the most memory that it and what it has started held together."""
     most, looks = Peak(), 0
     with subprocess.Popen(command) as started:
         while started.poll() is None:
-            parts = tuple((name_of(process), amount) for process in descendants(started.pid) if (amount := held(process)))
+            parts = parts_of(descendants(started.pid))
             looks += 1
             if (total := sum(amount for _, amount in parts)) > most.bytes:
                 most = Peak(total, parts)
@@ -85,18 +90,19 @@ def peak(command: Sequence[str], every: float = EVERY) -> Peak:
 @contextlib.contextmanager
 def watched(every: float = 1.0) -> Iterator[list[int]]:
     """Look in the block, each so many seconds, at what this process has started: yield a list of one entry, the peak in bytes."""
-    most, ended, own = [0], threading.Event(), os.getpid()
+    most, end, watcher = [0], threading.Event(), os.getpid()
 
     def look() -> None:
-        while not ended.wait(every):
-            most[0] = max(most[0], sum(held(process) for process in descendants(own) if process != own))
+        while not end.wait(every):
+            parts = parts_of(process for process in descendants(watcher) if process != watcher)
+            most[0] = max(most[0], sum(amount for _, amount in parts))
 
     looking = threading.Thread(target=look)
     looking.start()
     try:
         yield most
     finally:
-        ended.set()
+        end.set()
         looking.join()
 
 

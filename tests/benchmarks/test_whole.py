@@ -70,3 +70,24 @@ def test_bare_steps_are_those_of_all_trainings(monkeypatch: pytest.MonkeyPatch) 
     assert whole.bare(job, 5, 1) == 3.0
     assert [program.splitlines()[-1] for program in programs] == [f"print(steps({job!r}, {share}, 1))" for share in (2, 3)]
     assert whole.steps(job, 2, 1) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--board", "nowhere.toml"], "--board nowhere.toml: neither one of wide, narrow, taught nor a file"),
+        (["--board", "narrow", "--keep", "full"], "--keep takes a folder that holds nothing"),
+        (["--board", "narrow", "--board", "wide", "--keep", "new"], "what one --board becomes"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_run_or_kept_is_said_before_anything_runs(
+    words: list[str], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full" / "this-1").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["whole", "--against", "other", *words])
+    with pytest.raises(SystemExit) as end:
+        whole.main()
+    assert end.value.code == 2
+    assert why in capsys.readouterr().err

@@ -63,7 +63,7 @@ JOBS = {
 
 @dataclass(frozen=True)
 class Own:
-    """A board's file, run as it is."""
+    """A board's file, run as it is: without what lies beside it."""
 
     file: Path
 
@@ -113,8 +113,8 @@ def costs(
             run.mkdir()
             (run / "board.toml").write_text(text, "utf-8")
             with memory.watched() as held:
-                taken = cost([command, "run", str(run), "--device", "cpu", *data], run / "home")
-            spent.append(Spent(taken, held[0]))
+                seconds = cost([command, "run", str(run), "--device", "cpu", *data], run / "home")
+            spent.append(Spent(seconds, held[0]))
             if keep is not None:
                 shutil.copytree(run, keep / f"{name}-{number}", ignore=shutil.ignore_patterns("home"))
             shutil.rmtree(run)
@@ -193,8 +193,15 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="what the boards become: this-1, other-1, this-2, …")
     chosen = parser.parse_args()
     commands, cells = {"this": GIFTBENCH, "other": chosen.against}, []
-    for name in chosen.board or JOBS:
-        job = JOBS.get(name) or Own(Path(name))
+    jobs = [JOBS.get(name) or Own(Path(name)) for name in chosen.board or JOBS]
+    for job in jobs:
+        if isinstance(job, Own) and not job.file.is_file():
+            parser.error(f"--board {job.file}: neither one of {', '.join(JOBS)} nor a file")
+    if chosen.keep is not None:
+        if len(jobs) > 1 or (chosen.keep.is_dir() and any(chosen.keep.iterdir())):
+            parser.error("--keep takes a folder that holds nothing, and what one --board becomes")
+        chosen.keep.mkdir(parents=True, exist_ok=True)
+    for job in jobs:
         with tempfile.TemporaryDirectory() as folder:
             measured, of_steps = [], []
             for spent in costs(Path(folder), job, commands, chosen.rounds, chosen.seeds, chosen.epochs, chosen.keep):

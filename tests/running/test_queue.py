@@ -64,10 +64,10 @@ def test_what_another_has_claimed_is_skipped_and_offered_again_when_it_is_let_go
 
 
 def test_one_large_bundle_is_under_way_at_a_time_while_there_are_others(store: RecordStore, claims: list[Claims]) -> None:
-    def large(bundle: Sequence[Trial]) -> bool:
+    def is_large(bundle: Sequence[Trial]) -> bool:
         return bundle[0].seed in (1, 2, 5)
 
-    bundles = queue(store, claims[0], [0], [1], [2], [3], [4], [5], large=large)
+    bundles = queue(store, claims[0], [0], [1], [2], [3], [4], [5], is_large=is_large)
     free = bundles.free()
     assert [next(free)[0].seed for _ in range(2)] == [1, 0]  # two workers
     end(bundles, store, 0)

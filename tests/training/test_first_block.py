@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from harness.training import first_block
 from harness.training.first_block import FirstBlock
@@ -63,6 +66,28 @@ def test_maps_gradients_and_statistics_are_those_of_the_modules(shape: tuple[int
     for ours, theirs in zip(in_one(modules, images, gradient), one_by_one(modules, images, gradient), strict=True):
         assert ours.shape == theirs.shape
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10 * max(1.0, float(theirs.abs().max())))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_sums_are_to_the_bit_those_over_a_map_of_gradients(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """So they were made when the first records in float32 were committed, which are to be trained again to the digit."""
+    parts_of, passes = first_block._parts, []
+
+    def noting(*given: Any) -> Iterator[tuple[Tensor, Tensor, slice]]:
+        passes.append([])
+        for part, maps, of in parts_of(*given):
+            passes[-1].append((part, maps.clone(), of))
+            yield part, maps, of
+
+    monkeypatch.setattr(first_block, "_parts", noting)
+    modules, images, gradient = drawn(shape, torch.float32)
+    of_shift = in_one(modules, images, gradient)[4]
+    _, backward = passes
+    sums = torch.zeros(9 * shape[0] + 1, shape[1])
+    for part, maps, of in backward:
+        spread = functional.interpolate(gradient[of] * 0.25, scale_factor=2).permute(0, 2, 3, 1).reshape(maps.shape)
+        sums.addmm_(part, torch.where(maps > 0, spread, 0.0))
+    assert torch.equal(of_shift, sums[-1])
 
 
 def test_there_are_shapes_of_several_parts_and_of_one() -> None:
